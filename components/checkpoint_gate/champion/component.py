@@ -1,0 +1,50 @@
+"""The `Champion` component."""
+
+from __future__ import annotations
+
+from tfx import types
+from tfx.dsl.components.base import base_component, executor_spec
+from tfx.orchestration import data_types
+from tfx.types import component_spec, standard_artifacts
+
+from checkpoint_gate.champion import executor
+
+
+class ChampionSpec(types.ComponentSpec):  # type: ignore[no-untyped-call]
+    """No inputs; the state of the push folder is a parameter, because it is what a cached result depends on."""
+
+    PARAMETERS = {  # noqa: RUF012 - what TFX reads
+        "push_destination": component_spec.ExecutionParameter(type=str),  # type: ignore[no-untyped-call]
+        "push_state": component_spec.ExecutionParameter(type=str),  # type: ignore[no-untyped-call]
+    }
+    INPUTS: dict[str, component_spec.ChannelParameter] = {}  # noqa: RUF012
+    OUTPUTS = {"model": component_spec.ChannelParameter(type=standard_artifacts.Model)}  # noqa: RUF012
+
+
+class Champion(base_component.BaseComponent):
+    """Brings the newest live version of the push folder as `model`; marked empty while there is none.
+
+    Unlike a resolver of the latest blessed model it sees rollbacks and deleted versions, and it needs no metadata
+    store.
+
+    Args:
+        push_destination: the folder that Pusher pushes to.
+        push_state: `push_folder.listing_digest(push_destination)` when the run starts; a change of it, and nothing
+            else, makes the component run again.
+    """
+
+    SPEC_CLASS = ChampionSpec
+    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)
+
+    def __init__(
+        self,
+        push_destination: str | data_types.RuntimeParameter,
+        push_state: str | data_types.RuntimeParameter,
+    ) -> None:
+        super().__init__(
+            spec=ChampionSpec(  # type: ignore[no-untyped-call]
+                push_destination=push_destination,
+                push_state=push_state,
+                model=types.Channel(type=standard_artifacts.Model),
+            )
+        )

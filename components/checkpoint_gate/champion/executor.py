@@ -1,0 +1,67 @@
+"""The executor of `Champion`."""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import Any
+
+from tfx import types
+from tfx.dsl.components.base import base_executor
+from tfx.dsl.io import fileio
+from tfx.types import artifact_utils
+from tfx.utils import path_utils
+
+from checkpoint_gate.markers import mark_empty
+from checkpoint_gate.push_folder import champion_path, is_local
+
+_log = logging.getLogger("checkpoint_gate")
+
+
+class Executor(base_executor.BaseExecutor):
+    """Hands the newest live version of the push folder on, or says that there is none."""
+
+    def Do(
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """Fills `model` in the layout that Evaluator expects of a baseline.
+
+        The custom properties `pushed_version` and `pushed_path` (strings) name the version; an artifact that is
+        marked empty has neither.
+        """
+        self._log_startup(input_dict, output_dict, exec_properties)
+        model = artifact_utils.get_single_instance(output_dict["model"])
+        folder = exec_properties["push_destination"]
+        champion = champion_path(folder)
+        if champion is None:
+            mark_empty(model.uri, f"no champion yet: the push folder {folder} holds no live version")
+            _log.info("No champion yet: the push folder %s holds no live version.", folder)
+            return
+        _link_or_copy(champion, path_utils.serving_model_dir(model.uri))
+        model.set_string_custom_property("pushed_version", os.path.basename(champion))
+        model.set_string_custom_property("pushed_path", champion)
+        _log.info("The champion is %s.", champion)
+
+
+def _link_or_copy(source: str, target: str) -> None:
+    """Brings the folder `source` to `target`: hard links on one local disk, which cost no space, else copies."""
+    for parent, _, names in fileio.walk(source):
+        folder = str(parent)
+        relative = os.path.relpath(folder, source)
+        there = target if relative == os.curdir else os.path.join(target, relative)
+        fileio.makedirs(there)
+        for name in names:
+            _link_or_copy_file(os.path.join(folder, str(name)), os.path.join(there, str(name)))
+
+
+def _link_or_copy_file(source: str, target: str) -> None:
+    if is_local(source) and is_local(target):
+        try:
+            os.link(source, target)
+            return
+        except OSError:  # another file system, or one without hard links
+            pass
+    fileio.copy(source, target)

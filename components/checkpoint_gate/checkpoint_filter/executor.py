@@ -1,0 +1,115 @@
+"""CheckpointFilter: what it does."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tfx import types
+from tfx.dsl.components.base import base_executor
+from tfx.types import artifact_utils
+
+from checkpoint_gate.checkpoint_filter.judging import Judged, judge_runs, why_none
+from checkpoint_gate.checkpoint_filter.publishing import publish_set
+from checkpoint_gate.errors import LeaseHeld, NoSurvivors, PruneRefused, RuleError
+from checkpoint_gate.filtering import PrunePolicy
+from checkpoint_gate.markers import mark_empty
+from checkpoint_gate.pointer import read_pointer
+from checkpoint_gate.rule_text import RuleSet, parse_rules
+from checkpoint_gate.store import Run
+from checkpoint_gate.store.pruning import Pruned, execute_prune, plan_prune, recover
+
+_LOG = logging.getLogger(__name__)
+
+
+class Executor(base_executor.BaseExecutor):
+    """Judges, publishes the survivors, and only then prunes the rejected."""
+
+    def Do(
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """See the component.
+
+        Raises:
+          NoSurvivors: nothing was kept and `on_no_survivors` is "fail"; nothing is pruned.
+        """
+        rules = parse_rules(exec_properties["rules"])
+        if rules.filter is None:
+            raise RuleError("CheckpointFilter needs rules with the section `filter`.")
+        output = artifact_utils.get_single_instance(output_dict["survivors"])
+        pointers = [read_pointer(Path(model_run.uri)) for model_run in input_dict["model_run"]]
+        runs = [pointer.open(exec_properties.get("store")) for pointer in pointers]
+        judged = judge_runs(runs, rules.filter)
+        _tell(judged)
+        if not judged.survivors:
+            reason = why_none(runs, judged)
+            if exec_properties["on_no_survivors"] == "fail":
+                raise NoSurvivors(reason)
+            _LOG.warning("%s The champion stays.", reason)
+            publish_set(Path(output.uri), runs, judged, _counts(judged, rules, {}))
+            mark_empty(output.uri, reason)
+            return
+        publish_set(Path(output.uri), runs, judged, _counts(judged, rules, {}))
+        pruned = {run.key: _prune(run, judged, rules) for run in runs}
+        about = _counts(judged, rules, pruned)
+        for name, value in about.items():
+            output.set_json_value_custom_property(name, value)
+
+
+def _tell(judged: Judged) -> None:
+    for verdict in judged.verdicts:
+        _LOG.info("epoch %d (step %d): %s, %s", verdict.epoch + 1, verdict.step, verdict.outcome, verdict.reason)
+    for mark in judged.missed:
+        _LOG.warning(
+            "epoch %d (step %d) would be kept by these rules, but an earlier run had pruned it: %s",
+            mark["epoch"] + 1,
+            mark["step"],
+            mark["reason"],
+        )
+
+
+def _prune(run: Run, judged: Judged, rules: RuleSet) -> Pruned | str:
+    """Sets damaged checkpoints aside and prunes the rejected; a refusal is told and blocks nothing."""
+    if rules.prune is None:
+        return "the rules have no `prune`, so nothing was removed"
+    damaged = judged.of_run(run.key, "quarantine")
+    try:
+        with run.lease("pruning") as lease:
+            recover(run, lease)
+            for step, reason in damaged.items():
+                run.quarantine(judged.stored[run.key, step], reason)
+            if damaged:
+                raise PruneRefused(
+                    f"Nothing was pruned from {run.key}: {len(damaged)} of its checkpoints were damaged."
+                )
+            return _execute(run, judged, rules.prune, rules.digest(), lease)
+    except (PruneRefused, LeaseHeld) as refusal:
+        _LOG.warning("%s", refusal)
+        return str(refusal)
+
+
+def _execute(run: Run, judged: Judged, policy: PrunePolicy, digest: str, lease: Any) -> Pruned:
+    rejected = judged.of_run(run.key, "reject")
+    plan = plan_prune(run, rejected, judged.of_run(run.key, "keep"), policy, digest)
+    return execute_prune(run, plan, lease)
+
+
+def _counts(judged: Judged, rules: RuleSet, pruned: Mapping[str, Pruned | str]) -> dict[str, Any]:
+    done = [p for p in pruned.values() if isinstance(p, Pruned)]
+    refused: Sequence[str] = [p for p in pruned.values() if isinstance(p, str)]
+    outcomes = [v.outcome for v in judged.verdicts]
+    return {
+        "rules": rules.to_json(),
+        "rules_digest": rules.digest(),
+        "kept": outcomes.count("keep"),
+        "rejected": outcomes.count("reject"),
+        "quarantined": outcomes.count("quarantine"),
+        "trashed_bytes": sum(p.trashed for p in done),
+        "pruned_bytes": sum(p.swept for p in done),
+        "prune_refused": "; ".join(refused),
+    }

@@ -1,0 +1,110 @@
+"""Judges the checkpoints of training runs, bytes included. Reads only."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from checkpoint_gate.errors import UnknownMetricError
+from checkpoint_gate.filtering import Filter, Saved, Verdict, closest_misses
+from checkpoint_gate.records import Record
+from checkpoint_gate.rule_text import rules_from_mapping
+from checkpoint_gate.store import Run
+from checkpoint_gate.store.checkpoints import Stored, verify_files
+from checkpoint_gate.store.pruning import pruned_before
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """The verdicts, and what they are about.
+
+    Attributes:
+      verdicts: one for each live checkpoint of every run.
+      stored: (run, step) -> the checkpoint.
+      missed: tombstones of checkpoints that these rules would keep, but an earlier run had pruned.
+    """
+
+    verdicts: tuple[Verdict, ...]
+    stored: Mapping[tuple[str, int], Stored]
+    missed: tuple[Mapping[str, Any], ...]
+
+    @property
+    def survivors(self) -> list[Verdict]:
+        return [v for v in self.verdicts if v.outcome == "keep"]
+
+    def of_run(self, run: str, outcome: str) -> dict[int, str]:
+        """Step -> reason, of the verdicts of one run with this outcome."""
+        return {v.step: v.reason for v in self.verdicts if v.run == run and v.outcome == outcome}
+
+
+def judge_runs(runs: Sequence[Run], rules: Filter) -> Judged:
+    """Judges every live checkpoint over the whole history of its run.
+
+    Raises:
+      UnknownMetricError: the rules name a metric that no record of any run has.
+    """
+    histories = {run.key: run.ledger.read().records for run in runs}
+    _check_names(rules, [record for history in histories.values() for record in history])
+    stored, saved, gone = {}, [], []
+    for run in runs:
+        by_step = {record.step: record for record in histories[run.key]}
+        for checkpoint in run.live():
+            step = int(checkpoint.folder.rpartition("-")[2])
+            record = checkpoint.manifest.record if checkpoint.manifest else by_step.get(step, Record(step, 0))
+            stored[run.key, step] = checkpoint
+            saved.append(Saved(run.key, record, verify_files(run.files, checkpoint)))
+        gone += [(run.key, by_step[mark["step"]], mark) for mark in pruned_before(run) if mark["step"] in by_step]
+    verdicts = rules.judge(histories, saved)
+    again = Filter(rule=rules.rule, top=rules.top).judge(histories, [*saved, *(Saved(key, r) for key, r, _ in gone)])
+    missed = [
+        {"run": key, **mark}
+        for (key, _, mark), verdict in zip(gone, again[len(saved) :], strict=True)
+        if verdict.outcome == "keep"
+    ]
+    return Judged(tuple(verdicts), stored, tuple(missed))
+
+
+def _check_names(rules: Filter, records: Sequence[Record]) -> None:
+    wanted = set(rules.rule.metrics()) if rules.rule else set()
+    wanted |= {rules.top.metric} if rules.top else set()
+    logged = {name for record in records for name in record.metrics}
+    unknown = sorted(wanted - logged)
+    if unknown and logged:
+        raise UnknownMetricError(
+            f"filter names {', '.join(map(repr, unknown))}, which training never logged. "
+            f"Logged were: {', '.join(sorted(logged))}. Name one of these in the rules."
+        )
+
+
+def why_none(runs: Sequence[Run], judged: Judged) -> str:
+    """One sentence: why there is no survivor, and which came closest."""
+    if judged.verdicts:
+        misses = [f"{v.run} epoch {v.epoch + 1}: {v.reason}" for v in closest_misses(judged.verdicts)]
+        return (
+            f"The filter rejected all {len(judged.verdicts)} checkpoints. "
+            f"{_listed('Closest', misses)}Loosen `filter`, or train on."
+        )
+    records = [record for run in runs for record in run.ledger.read().records]
+    misses = [line for run in runs for line in _gate_misses(run)]
+    if judged.missed:
+        return "Every checkpoint that these rules would keep was pruned by an earlier run. Run again with --retrain."
+    return (
+        f"The gate refused all {len(records)} epochs, so there is no checkpoint to filter. "
+        f"{_listed('Closest', misses[:3])}Loosen `save`, or train on."
+    )
+
+
+def _gate_misses(run: Run) -> list[str]:
+    gate = rules_from_mapping(run.about()["gate"]).save
+    records = run.ledger.read().records
+    if gate is None or any(entry.decision.save for entry in run.ledger.read().entries):
+        return []
+    refused = zip(gate.replay(records), records, strict=True)
+    ranked = sorted((d.shortfall, -r.step, r.epoch, d.reason) for d, r in refused if math.isfinite(d.shortfall))
+    return [f"epoch {epoch + 1}: {reason}" for _, _, epoch, reason in ranked]
+
+
+def _listed(word: str, lines: Sequence[str]) -> str:
+    return f"{word}: {'; '.join(lines)}. " if lines else ""

@@ -1,0 +1,92 @@
+"""Publishes survivors as a self-contained folder, and reads such a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from checkpoint_gate.checkpoint_filter.judging import Judged
+from checkpoint_gate.errors import DamagedCheckpoint, StoreError
+from checkpoint_gate.filtering import Verdict
+from checkpoint_gate.records import dump_json, encode_metrics, load_json
+from checkpoint_gate.store import Run
+from checkpoint_gate.store import manifest as manifests
+from checkpoint_gate.store.checkpoints import PREFIX, Stored, verify_files
+from checkpoint_gate.store.files import LocalFiles
+from checkpoint_gate.store.layout import FORMAT
+from checkpoint_gate.store.manifest import Manifest, parse_manifest
+
+SET_FILE = "set.json"
+VERDICTS_FILE = "verdicts.jsonl"
+SURVIVORS = "survivors"
+
+
+@dataclass(frozen=True, slots=True)
+class Survivor:
+    """One checkpoint of a CheckpointSet; `prefix` is what `tf.train.Checkpoint.read` takes."""
+
+    name: str
+    prefix: str
+    manifest: Manifest
+
+
+def publish_set(folder: Path, runs: Sequence[Run], judged: Judged, about: Mapping[str, Any]) -> None:
+    """Fills `folder` with the survivors (links, or verified copies), the verdicts and set.json, in this order."""
+    by_key = {run.key: run for run in runs}
+    for verdict in judged.survivors:
+        run, stored = by_key[verdict.run], judged.stored[verdict.run, verdict.step]
+        name = stored.folder.rpartition("/")[2]
+        _copy(run, stored, folder / SURVIVORS / (name if len(runs) == 1 else f"{run.key}--{name}"))
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = "".join(dump_json(_verdict_line(v)) + "\n" for v in judged.verdicts)
+    (folder / VERDICTS_FILE).write_text(lines, encoding="utf-8")
+    value = {"format": FORMAT, "runs": sorted(by_key), "pruned_earlier": list(judged.missed), **about}
+    (folder / SET_FILE).write_text(dump_json(value, indent=1) + "\n", encoding="utf-8")
+
+
+def read_set(folder: Path) -> list[Survivor]:
+    """The survivors in a CheckpointSet's folder, every byte verified, by name.
+
+    Raises:
+      StoreError: the folder is no CheckpointSet.
+      DamagedCheckpoint: a survivor does not match its manifest.
+    """
+    if not (folder / SET_FILE).is_file():
+        raise StoreError(f"{folder} is not a CheckpointSet: it has no {SET_FILE}.")
+    files = LocalFiles(folder)
+    survivors = []
+    for name in files.names(SURVIVORS):
+        path = f"{SURVIVORS}/{name}"
+        data = files.read(f"{path}/{manifests.NAME}", manifests.MAX_BYTES)
+        manifest = parse_manifest(data, str(folder / path))
+        damage = verify_files(files, Stored(path, manifest))
+        if damage is not None:
+            raise DamagedCheckpoint(f"The survivor {name} is damaged: {damage}.")
+        survivors.append(Survivor(name, str(files.local(f"{path}/{PREFIX}")), manifest))
+    return survivors
+
+
+def read_about(folder: Path) -> Mapping[str, Any]:
+    """What set.json says."""
+    value: Mapping[str, Any] = load_json((folder / SET_FILE).read_text(encoding="utf-8"))
+    return value
+
+
+def _copy(run: Run, stored: Stored, target: Path) -> None:
+    assert stored.manifest is not None
+    target.mkdir(parents=True)
+    for name in [entry.path for entry in stored.manifest.files] + [manifests.NAME]:
+        run.files.link(f"{stored.folder}/{name}", target / name)
+
+
+def _verdict_line(verdict: Verdict) -> dict[str, Any]:
+    return {
+        "run": verdict.run,
+        "step": verdict.step,
+        "epoch": verdict.epoch,
+        "outcome": verdict.outcome,
+        "reason": verdict.reason,
+        "metrics": encode_metrics(verdict.metrics),
+    }

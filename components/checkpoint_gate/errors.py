@@ -1,0 +1,70 @@
+"""Every error this package raises on purpose.
+
+* CheckpointGateError      one clear sentence; the command lines print it and exit with 1
+  + RuleError              the rules themselves are wrong; raised when they are read
+  + UnknownMetricError     a rule names a metric that was never logged
+  + MetricValueError       a metric is not a single number
+  + ConfigError            a pipeline.yaml, its data or its push folder is wrong
+  + StoreError             the store cannot do what was asked
+    - DamagedCheckpoint    a checksum or manifest does not hold
+    - LeaseHeld            another writer is at work
+    - PruneRefused         nothing was deleted, for the reason given
+    - RunMissing           the store holds no such run
+  + NoSurvivors            the filter left nothing to evaluate
+  + NoCandidate            no survivor can be chosen: its metric is missing or not finite
+  + ModelError             a SavedModel does not load, or does not predict
+"""
+
+from __future__ import annotations
+
+
+class CheckpointGateError(Exception):
+    """Base of every error raised on purpose; its text is one sentence for a person."""
+
+
+class RuleError(CheckpointGateError, ValueError):
+    """The rules are wrong: names the line, the key, what must hold and what was received."""
+
+
+class UnknownMetricError(CheckpointGateError):
+    """A rule names a metric that no record has; lists what was logged."""
+
+
+class MetricValueError(CheckpointGateError, TypeError):
+    """A metric is not a single number."""
+
+
+class ConfigError(CheckpointGateError, ValueError):
+    """A pipeline.yaml, the data it names, or its push folder is wrong."""
+
+
+class StoreError(CheckpointGateError):
+    """The store cannot do what was asked."""
+
+
+class DamagedCheckpoint(StoreError):
+    """A checkpoint's manifest or checksum does not hold."""
+
+
+class LeaseHeld(StoreError):
+    """Another writer holds the run's lease."""
+
+
+class PruneRefused(StoreError):
+    """Pruning was refused and deleted nothing."""
+
+
+class RunMissing(StoreError):
+    """The store holds no such run."""
+
+
+class NoSurvivors(CheckpointGateError):
+    """The filter kept no checkpoint; names the closest misses and by how much."""
+
+
+class NoCandidate(CheckpointGateError):
+    """No survivor can be chosen; names the reason for each."""
+
+
+class ModelError(CheckpointGateError):
+    """A SavedModel does not load, or does not predict."""

@@ -1,0 +1,29 @@
+"""Artifacts that are marked empty, with the reason.
+
+A component that has nothing to hand on still has to publish an output artifact. It writes this marker
+into the artifact's folder; custom properties would not survive every orchestrator's backend.
+"""
+
+from __future__ import annotations
+
+import os
+
+from tfx.dsl.io import fileio
+
+MARKER = "EMPTY"
+
+
+def mark_empty(uri: str, reason: str) -> None:
+    """Marks the artifact folder `uri` as holding nothing, for `reason` (one sentence)."""
+    fileio.makedirs(uri)
+    with fileio.open(os.path.join(uri, MARKER), "w") as file:
+        file.write(reason + "\n")
+
+
+def empty_reason(uri: str) -> str | None:
+    """The reason why the artifact folder `uri` is empty, or None when it is not marked."""
+    path = os.path.join(uri, MARKER)
+    if not fileio.exists(path):
+        return None
+    with fileio.open(path, "r") as file:
+        return str(file.read()).strip()

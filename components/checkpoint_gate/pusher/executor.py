@@ -1,0 +1,78 @@
+"""The executor of `Pusher`."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from typing import Any
+
+from tfx import types
+from tfx.components.pusher import executor as tfx_executor
+from tfx.proto import pusher_pb2
+from tfx.types import artifact_utils, standard_component_specs
+from tfx.utils import io_utils, proto_utils
+
+from checkpoint_gate.errors import ConfigError
+from checkpoint_gate.markers import empty_reason
+from checkpoint_gate.push_folder import champion_path
+from checkpoint_gate.pusher.publish import exclusive, publish
+from checkpoint_gate.pusher.servable import require_servable
+from checkpoint_gate.weights import weights_digest
+
+_log = logging.getLogger("checkpoint_gate")
+
+_Artifacts = dict[str, list[types.Artifact]]
+
+
+class Executor(tfx_executor.Executor):
+    """Pushes a blessed model whose weights are not those of the champion already."""
+
+    def Do(self, input_dict: _Artifacts, output_dict: _Artifacts, exec_properties: dict[str, Any]) -> None:
+        """Pushes the model, or marks `pushed_model` as not pushed and logs why.
+
+        Raises:
+            ConfigError: the push destination is no folder that can be written.
+            ModelError: the model does not load or does not predict; nothing is visible in the push folder.
+        """
+        self._log_startup(input_dict, output_dict, exec_properties)
+        pushed = artifact_utils.get_single_instance(output_dict[standard_component_specs.PUSHED_MODEL_KEY])
+        folder = _base_directory(exec_properties)
+        refusal = self._refusal(input_dict)
+        if refusal is not None:
+            self._mark_not_pushed(pushed, refusal)
+            return
+        model = self.GetModelPath(input_dict)
+        with exclusive(folder):
+            champion = champion_path(folder)
+            if champion is not None and weights_digest(model) == weights_digest(champion):
+                self._mark_not_pushed(pushed, f"{champion} has the same weights")
+                return
+            io_utils.copy_dir(model, pushed.uri)  # before the push: once visible, nothing may fail any more
+            path = publish(model, folder, int(time.time()), require_servable)
+        self._MarkPushed(pushed, pushed_destination=path, pushed_version=os.path.basename(path))
+        _log.info("Pushed %s.", path)
+
+    def _refusal(self, input_dict: _Artifacts) -> str | None:
+        """Why the model must not be pushed, whatever is in the push folder; None when it may be."""
+        models = input_dict.get(standard_component_specs.MODEL_KEY)
+        empty = empty_reason(artifact_utils.get_single_uri(models)) if models else None
+        if empty is not None:
+            return empty
+        return None if self.CheckBlessing(input_dict) else "the model is not blessed"
+
+    def _mark_not_pushed(self, pushed: types.Artifact, reason: str) -> None:
+        self._MarkNotPushed(pushed)
+        _log.info("Not pushed: %s.", reason)
+
+
+def _base_directory(exec_properties: dict[str, Any]) -> str:
+    """The push folder that the component's `push_destination` names."""
+    destination = pusher_pb2.PushDestination()  # type: ignore[attr-defined]
+    text = exec_properties.get(standard_component_specs.PUSH_DESTINATION_KEY)
+    if text:
+        proto_utils.json_to_proto(text, destination)
+    folder = str(destination.filesystem.base_directory)
+    if not folder:
+        raise ConfigError(f"push_destination must name a filesystem.base_directory. Received: {text or 'nothing'}.")
+    return folder

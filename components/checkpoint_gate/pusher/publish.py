@@ -1,0 +1,138 @@
+"""Makes a model visible in the push folder: whole, checked and durable, or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator
+
+import tensorflow as tf
+from tfx.dsl.io import fileio
+
+from checkpoint_gate.errors import ConfigError
+from checkpoint_gate.push_folder import GRAPH_FILE, is_local, next_version
+
+_TEMPORARY = re.compile(r"\.tmp-[0-9]+-[0-9]+")  # .tmp-<version>-<process id>; no server takes it for a version
+
+
+@contextlib.contextmanager
+def exclusive(folder: str) -> Iterator[None]:
+    """Makes the push folder if need be, and keeps other pushes of this machine out of it for the time being.
+
+    Object stores, and disks that know no locks, go without.
+
+    Raises:
+        ConfigError: the folder cannot be made or opened.
+    """
+    if not is_local(folder):
+        yield
+        return
+    with _config_error(folder):
+        os.makedirs(folder, exist_ok=True)
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        with contextlib.suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def publish(model: str, folder: str, now: int, check: Callable[[str], None]) -> str:
+    """Copies the SavedModel in `model` to a new version of `folder`, and returns the version's path.
+
+    On a local disk the copy is made under a temporary name, flushed to disk, checked and then renamed. Elsewhere, for
+    want of a rename, the model is checked where it is, and its `saved_model.pb`, which makes it live, is copied last.
+
+    Args:
+        model: folder of the SavedModel.
+        folder: the push folder; call this within `exclusive(folder)`.
+        now: seconds since 1970, the version unless a present one is as large.
+        check: raises when the model in the given folder must not become visible.
+
+    Raises:
+        ConfigError: the folder cannot be written. Nothing is visible then, as after any other error.
+    """
+    if is_local(folder):
+        return _publish_by_rename(model, folder, now, check)
+    check(model)
+    return _publish_graph_last(model, folder, now)
+
+
+def _publish_by_rename(model: str, folder: str, now: int, check: Callable[[str], None]) -> str:
+    _remove_leftovers(folder)
+    version = next_version(folder, now)
+    temporary = os.path.join(folder, f".tmp-{version}-{os.getpid()}")
+    target = os.path.join(folder, str(version))
+    try:
+        with _config_error(folder):
+            os.mkdir(temporary)
+            _copy(model, temporary)
+            _flush(temporary)
+        check(temporary)
+        with _config_error(folder):
+            os.rename(temporary, target)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    _fsync(folder)
+    return target
+
+
+def _publish_graph_last(model: str, folder: str, now: int) -> str:
+    with _config_error(folder):
+        target = os.path.join(folder, str(next_version(folder, now)))
+        _copy(model, target)
+    return target
+
+
+def _remove_leftovers(folder: str) -> None:
+    """Removes what pushes that were killed left behind; only names of our own pattern."""
+    for name in os.listdir(folder):
+        if _TEMPORARY.fullmatch(name):
+            shutil.rmtree(os.path.join(folder, name), ignore_errors=True)
+
+
+def _copy(source: str, target: str) -> None:
+    """Copies a folder, the file that makes it a live version last."""
+    for parent, _, names in fileio.walk(source):
+        folder = str(parent)
+        relative = os.path.relpath(folder, source)
+        there = target if relative == os.curdir else os.path.join(target, relative)
+        fileio.makedirs(there)
+        for name in names:
+            if folder != source or name != GRAPH_FILE:
+                fileio.copy(os.path.join(folder, str(name)), os.path.join(there, str(name)))
+    fileio.copy(os.path.join(source, GRAPH_FILE), os.path.join(target, GRAPH_FILE))
+
+
+def _flush(folder: str) -> None:
+    """Brings the files of a local folder, and then their names, to disk."""
+    for parent, _, names in os.walk(folder, topdown=False):
+        for name in names:
+            _fsync(os.path.join(parent, name))
+        _fsync(parent)
+
+
+def _fsync(path: str) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def _config_error(folder: str) -> Iterator[None]:
+    """Turns what the file system says into one sentence."""
+    try:
+        yield
+    except (OSError, tf.errors.OpError) as error:
+        said = (error.strerror if isinstance(error, OSError) else error.message) or str(error)
+        raise ConfigError(
+            f"Nothing was pushed: the push folder {folder} cannot be made or written ({said}); name one that can be, "
+            "or make room and give the right to write there."
+        ) from error

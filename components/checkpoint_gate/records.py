@@ -1,0 +1,180 @@
+"""What training said at one moment, and its strict JSON form.
+
+JSON has no NaN and no infinities; a metric that is not finite is written as the string "nan", "inf" or "-inf".
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Literal
+
+from checkpoint_gate.errors import MetricValueError, StoreError
+
+At = Literal["epoch", "step"]
+
+_NOT_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One observation of a training run.
+
+    Attributes:
+      step: optimizer steps done when the metrics were taken, >= 0.
+      epoch: Keras' zero-based epoch, >= 0.
+      metrics: metric name -> value; not finite values are allowed and are never judged to hold.
+      at: "epoch" for a record made at an epoch's end, "step" for one made between.
+      time: seconds since 1970 (UTC), or None; rules on wall-clock time cannot be judged without it.
+    """
+
+    step: int
+    epoch: int
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    at: At = "epoch"
+    time: float | None = None
+
+    def __post_init__(self) -> None:
+        for name, value in (("step", self.step), ("epoch", self.epoch)):
+            if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+                raise ValueError(f"{name} must be a whole number of at least 0. Received: {name}={value!r}")
+        if self.at not in ("epoch", "step"):
+            raise ValueError(f"at must be 'epoch' or 'step'. Received: at={self.at!r}")
+        object.__setattr__(self, "metrics", MappingProxyType(dict(self.metrics)))
+
+    def metric(self, name: str) -> float | None:
+        """The value of metric `name`, or None when it was not logged."""
+        return self.metrics.get(name)
+
+    def finite(self, name: str) -> float | None:
+        """The value of metric `name` when it was logged and is finite, else None."""
+        value = self.metrics.get(name)
+        return value if value is not None and math.isfinite(value) else None
+
+
+def metrics_from_logs(logs: Mapping[str, Any]) -> dict[str, float]:
+    """Plain numbers from Keras logs: Python numbers, numpy scalars and 0-d tensors.
+
+    Raises:
+      MetricValueError: a value is an array, a string, a bool or a mapping; names it.
+    """
+    return {str(name): _number(str(name), value) for name, value in logs.items()}
+
+
+def _number(name: str, value: Any) -> float:
+    shape = tuple(getattr(value, "shape", ()))
+    if isinstance(value, (bool, str, bytes, Mapping)) or shape != () or str(getattr(value, "dtype", "")) == "bool":
+        what = f"an array of shape {shape}" if shape else repr(value)
+        raise MetricValueError(f"Metric {name!r} must be a single number. Received: {what}.")
+    try:
+        return float(value)
+    except OverflowError:  # an int beyond the largest double
+        return math.inf if value > 0 else -math.inf
+    except (TypeError, ValueError) as error:
+        raise MetricValueError(f"Metric {name!r} must be a single number. Received: {value!r}.") from error
+
+
+def encode_metrics(metrics: Mapping[str, float]) -> dict[str, float | str]:
+    """Metrics as strict JSON values: finite numbers as they are, the rest as "nan", "inf", "-inf"."""
+    return {name: value if math.isfinite(value) else str(float(value)) for name, value in metrics.items()}
+
+
+def decode_metrics(metrics: Any) -> dict[str, float]:
+    """The inverse of `encode_metrics`.
+
+    Raises:
+      ValueError: not a mapping of names to numbers or to the three strings.
+    """
+    if not isinstance(metrics, dict):
+        raise ValueError(f"metrics must be an object. Received: {metrics!r}")
+    decoded = {}
+    for name, value in metrics.items():
+        if isinstance(value, str) and value in _NOT_FINITE:
+            decoded[name] = _NOT_FINITE[value]
+        elif isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise ValueError(f'metric {name!r} must be a number, "nan", "inf" or "-inf". Received: {value!r}')
+        else:
+            decoded[name] = _number(name, value)
+    return decoded
+
+
+def record_to_json(record: Record) -> dict[str, Any]:
+    """The record as a strict JSON object; `at` and `time` only where they say something."""
+    line: dict[str, Any] = {"step": record.step, "epoch": record.epoch, "metrics": encode_metrics(record.metrics)}
+    if record.at != "epoch":
+        line["at"] = record.at
+    if record.time is not None:
+        line["time"] = record.time
+    return line
+
+
+def record_from_json(line: Mapping[str, Any]) -> Record:
+    """The record in a ledger or history line; other keys are left alone.
+
+    Raises:
+      ValueError: a key is missing or has the wrong type.
+    """
+    try:
+        time = line.get("time")
+        if time is not None and (isinstance(time, bool) or not isinstance(time, (int, float))):
+            raise ValueError(f"time must be seconds since 1970. Received: {time!r}")
+        return Record(
+            step=line["step"],
+            epoch=line["epoch"],
+            metrics=decode_metrics(line["metrics"]),
+            at=line.get("at", "epoch"),
+            time=time,
+        )
+    except KeyError as error:
+        raise ValueError(f"a record needs the key {error.args[0]!r}. Received: {sorted(line)}") from error
+
+
+def dump_json(value: Any, *, indent: int | None = None) -> str:
+    """Strict JSON: sorted keys, no NaN; the same value always gives the same text."""
+    return json.dumps(value, sort_keys=True, allow_nan=False, ensure_ascii=False, indent=indent)
+
+
+def load_json(text: str | bytes) -> Any:
+    """Reads strict JSON.
+
+    Raises:
+      ValueError: malformed, a duplicate key, NaN or an infinity, a number too long, or nested too deeply.
+    """
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        keys = [key for key, _ in pairs]
+        if len(set(keys)) != len(keys):
+            raise ValueError(f"duplicate key {next(key for key in keys if keys.count(key) > 1)!r}")
+        return dict(pairs)
+
+    def no_constant(name: str) -> Any:
+        raise ValueError(f"{name} is not strict JSON")
+
+    try:
+        return json.loads(text, object_pairs_hook=unique, parse_constant=no_constant)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+
+
+def read_history(text: str, name: str) -> list[Record]:
+    """Records from JSON lines, in order; blank lines are passed over.
+
+    Raises:
+      StoreError: a line is not a record; names the file and the line.
+    """
+    records = []
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            value = load_json(line)
+            if not isinstance(value, dict):
+                raise ValueError(f"must be an object. Received: {value!r}")
+            if "event" not in value:
+                records.append(record_from_json(value))
+        except ValueError as error:
+            raise StoreError(f"{name} line {number} is not a record: {error}.") from error
+    return records

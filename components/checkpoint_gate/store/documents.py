@@ -1,0 +1,92 @@
+"""The two shapes of small files in the store: one JSON object, and JSON lines that only grow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from checkpoint_gate.errors import StoreError
+from checkpoint_gate.records import dump_json, load_json
+from checkpoint_gate.store.files import LocalFiles
+from checkpoint_gate.store.layout import FORMAT
+
+_OBJECT_BYTES = 64 << 20
+_LINES_BYTES = 1 << 30
+
+
+def read_object(files: LocalFiles, path: str) -> dict[str, Any]:
+    """The JSON object in a file of this format.
+
+    Raises:
+      StoreError: missing, damaged, or of another format; names the file.
+    """
+    place = files.local(path)
+    try:
+        value = load_json(files.read(path, _OBJECT_BYTES))
+    except FileNotFoundError as error:
+        raise StoreError(f"{place} is missing.") from error
+    except ValueError as error:
+        raise StoreError(f"{place} is damaged: {error}.") from error
+    if not isinstance(value, dict) or value.get("format") != FORMAT:
+        found = value.get("format") if isinstance(value, dict) else None
+        raise StoreError(f"{place} has the format {found!r}; this version reads format {FORMAT}.")
+    return value
+
+
+def write_object(files: LocalFiles, path: str, **fields: Any) -> None:
+    """Replaces a file by one JSON object of this format."""
+    files.replace(path, (dump_json({"format": FORMAT, **fields}, indent=1) + "\n").encode())
+
+
+class JsonLines:
+    """A file of JSON objects, one a line. A line torn by a crash is never read, and cut off before the next is added."""
+
+    def __init__(self, files: LocalFiles, path: str) -> None:
+        self._files = files
+        self._path = path
+        self._whole = False  # whether the file is known to end in a whole line
+
+    def text(self) -> str:
+        """The whole lines; "" where there is no file."""
+        whole, end, _ = self._raw().rpartition("\n")
+        return whole + end
+
+    def read(self) -> Iterator[dict[str, Any]]:
+        """The objects in order.
+
+        Raises:
+          StoreError: a whole line is not a JSON object; names it.
+        """
+        return parse_lines(self.text(), str(self._files.local(self._path)))
+
+    def append(self, line: Mapping[str, Any]) -> None:
+        """Adds one object; it survives a power cut once this returns."""
+        if not self._whole:
+            if self._raw() != (whole := self.text()):
+                self._files.replace(self._path, whole.encode())
+            self._whole = True
+        self._files.append(self._path, (dump_json(line) + "\n").encode())
+
+    def _raw(self) -> str:
+        if not self._files.exists(self._path):
+            return ""
+        return self._files.read(self._path, _LINES_BYTES).decode("utf-8", errors="replace")
+
+
+def parse_lines(text: str, name: str) -> Iterator[dict[str, Any]]:
+    """The objects in JSON lines; blank lines are passed over, and so is a last line without its end.
+
+    Raises:
+      StoreError: a whole line is not a JSON object; names it.
+    """
+    whole, _, _ = text.rpartition("\n")
+    for number, line in enumerate(whole.split("\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            value = load_json(line)
+            if not isinstance(value, dict):
+                raise ValueError(f"must be an object. Received: {line[:80]!r}")
+        except ValueError as error:
+            raise StoreError(f"{name} line {number} is damaged: {error}.") from error
+        yield value

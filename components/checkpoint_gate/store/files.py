@@ -1,0 +1,227 @@
+"""The one way to the disk: every operation of the store goes through this class.
+
+Paths are relative to the store's root, with "/" between names. What would leave the root is refused before anything is
+touched, and symbolic links are never followed out of it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shutil
+import stat
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from checkpoint_gate.errors import StoreError
+
+_CHUNK = 1 << 20
+
+
+class LocalFiles:
+    """A folder on a local disk. What a method has written when it returns survives a power cut."""
+
+    def __init__(self, root: str | Path) -> None:
+        self.root = Path(root).absolute()
+
+    def local(self, path: str) -> Path:
+        """The place of `path` on the disk.
+
+        Raises:
+          StoreError: the path is absolute, climbs, or passes through a symbolic link.
+        """
+        parts = path.split("/")
+        if not path or path.startswith("/") or "\\" in path or "\0" in path or any(p in ("", ".", "..") for p in parts):
+            raise StoreError(f"A path in the store must be relative and plain. Received: {path!r}.")
+        place = self.root
+        for part in parts[:-1]:
+            place = place / part
+            if place.is_symlink():
+                raise StoreError(f"{place} is a symbolic link; the store does not follow links.")
+        return place / parts[-1]
+
+    def exists(self, path: str) -> bool:
+        """Whether anything has this name."""
+        return os.path.lexists(self.local(path))
+
+    def is_file(self, path: str) -> bool:
+        """Whether this is a plain file, not a link."""
+        try:
+            return stat.S_ISREG(os.lstat(self.local(path)).st_mode)
+        except FileNotFoundError:
+            return False
+
+    def is_folder(self, path: str) -> bool:
+        """Whether this is a folder, not a link."""
+        try:
+            return stat.S_ISDIR(os.lstat(self.local(path)).st_mode)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+
+    def names(self, path: str | None = None) -> list[str]:
+        """Sorted names in a folder; none where it does not exist."""
+        try:
+            return sorted(os.listdir(self.local(path) if path is not None else self.root))
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+
+    def size(self, path: str) -> int:
+        """Bytes of a file."""
+        return os.lstat(self.local(path)).st_size
+
+    def read(self, path: str, limit: int) -> bytes:
+        """A whole file of at most `limit` bytes.
+
+        Raises:
+          StoreError: it is larger, or not a plain file.
+        """
+        with self._open(path) as file:
+            data = file.read(limit + 1)
+        if len(data) > limit:
+            raise StoreError(f"{self.local(path)} is larger than the {limit} bytes that such a file may have.")
+        return data
+
+    def sha256(self, path: str) -> str:
+        """sha256 of a file's bytes, in hex."""
+        with self._open(path) as file:
+            digest = hashlib.sha256()
+            while chunk := file.read(_CHUNK):
+                digest.update(chunk)
+        return digest.hexdigest()
+
+    def make_folder(self, path: str) -> None:
+        """Makes a folder and its parents; fine when it is there."""
+        place = self.local(path)
+        missing = []
+        while not place.is_dir():
+            missing.append(place)
+            place = place.parent
+        for folder in reversed(missing):
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(folder)
+            self._sync_folder(folder.parent)
+
+    def create(self, path: str, data: bytes) -> None:
+        """Writes a new file with an exclusive create.
+
+        Raises:
+          FileExistsError: somebody else has made it.
+        """
+        place = self.local(path)
+        handle = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)
+        self._write_and_close(handle, data)
+        self._sync_folder(place.parent)
+
+    def replace(self, path: str, data: bytes) -> None:
+        """Puts a whole new content in a file's place at once."""
+        place = self.local(path)
+        temporary = place.with_name(f".{place.name}.{uuid.uuid4().hex[:12]}.tmp")
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+        try:
+            self._write_and_close(handle, data)
+            os.replace(temporary, place)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+            raise
+        self._sync_folder(place.parent)
+
+    def append(self, path: str, data: bytes) -> None:
+        """Adds to the end of a file, which is made when it is not there."""
+        place = self.local(path)
+        new = not place.exists()
+        handle = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o644)
+        self._write_and_close(handle, data)
+        if new:
+            self._sync_folder(place.parent)
+
+    def sync_file(self, path: str) -> None:
+        """Makes a file that somebody else wrote survive a power cut."""
+        handle = os.open(self.local(path), os.O_RDONLY | os.O_NOFOLLOW)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+    def sync_folder(self, path: str) -> None:
+        """Makes a folder's names survive a power cut."""
+        self._sync_folder(self.local(path))
+
+    def rename(self, source: str, target: str) -> None:
+        """Moves a file or folder to a name that is free.
+
+        Raises:
+          FileExistsError: the target is there.
+        """
+        old, new = self.local(source), self.local(target)
+        if os.path.lexists(new):
+            raise FileExistsError(f"{new} is there already")
+        os.rename(old, new)
+        self._sync_folder(new.parent)
+        if old.parent != new.parent:
+            self._sync_folder(old.parent)
+
+    def link(self, source: str, target: str | Path) -> None:
+        """Gives a file a second name (a hard link), or a verified copy where links cannot be made.
+
+        `target` is relative to the store (a string) or a place outside it (a Path).
+        """
+        old = self.local(source)
+        new = target if isinstance(target, Path) else self.local(target)
+        try:
+            os.link(old, new, follow_symlinks=False)
+        except FileExistsError:
+            raise
+        except OSError:  # other device, or a file system without links
+            shutil.copyfile(old, new, follow_symlinks=False)
+            with open(new, "rb") as file:
+                if hashlib.sha256(file.read()).hexdigest() != self.sha256(source):
+                    raise StoreError(f"The copy {new} differs from {old}.") from None
+                os.fsync(file.fileno())
+
+    def remove_file(self, path: str) -> None:
+        """Removes a name; fine when it is gone. A link goes itself, never what it points to."""
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.local(path))
+
+    def remove_folder(self, path: str) -> bool:
+        """Removes a folder if it is empty; tells whether it is gone."""
+        place = self.local(path)
+        try:
+            os.rmdir(place)
+        except FileNotFoundError:
+            return True
+        except OSError:
+            return False
+        self._sync_folder(place.parent)
+        return True
+
+    @contextlib.contextmanager
+    def _open(self, path: str) -> Iterator[BinaryIO]:
+        place = self.local(path)
+        try:
+            handle = os.open(place, os.O_RDONLY | os.O_NOFOLLOW)
+        except OSError as error:
+            if place.is_symlink():
+                raise StoreError(f"{place} is a symbolic link; the store does not follow links.") from error
+            raise
+        with os.fdopen(handle, "rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise StoreError(f"{place} is not a plain file.")
+            yield file
+
+    def _write_and_close(self, handle: int, data: bytes) -> None:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+
+    def _sync_folder(self, place: Path) -> None:
+        handle = os.open(place, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

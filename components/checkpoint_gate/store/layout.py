@@ -1,0 +1,9 @@
+"""Names and versions on the disk. Chosen once."""
+
+from __future__ import annotations
+
+FORMAT = 1
+WRITER = "checkpoint-gate 0.1.0"
+STORE_FILE = "store.json"
+RUN_FILE = "run.json"
+POINTER_FILE = "run_pointer.json"

@@ -1,0 +1,109 @@
+"""The ledger: the append-only history of a training run, one JSON object a line.
+
+    {"event": "started", "epochs": 40, "time": 1790000000.0}
+    {"clauses": ["val_loss at most 0.5"], "epoch": 6, "metrics": {"loss": 0.40, "val_loss": 0.61}, "reason": "…",
+     "save": false, "step": 49, "time": 1790000003.1}
+    {"after_step": 49, "event": "resumed", "time": 1790000090.0}
+    {"epochs": 40, "event": "finished", "time": 1790000100.0}
+
+A `resumed` line supersedes the records after its step. A torn last line, left by a crash, is passed over by readers and
+cut off before the next line is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from checkpoint_gate.errors import StoreError
+from checkpoint_gate.judgement import Decision
+from checkpoint_gate.records import Record, record_from_json, record_to_json
+from checkpoint_gate.store.documents import JsonLines, parse_lines
+from checkpoint_gate.store.files import LocalFiles
+
+NAME = "ledger.jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A record and what the gate decided about it."""
+
+    record: Record
+    decision: Decision
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """A ledger as read: the entries that count, in order, and every event line."""
+
+    entries: tuple[Entry, ...]
+    events: tuple[Mapping[str, Any], ...]
+
+    @property
+    def records(self) -> list[Record]:
+        return [entry.record for entry in self.entries]
+
+    @property
+    def finished_epochs(self) -> int:
+        """How many epochs the last `finished` line says are done; 0 while none does."""
+        done = [event["epochs"] for event in self.events if event["event"] == "finished"]
+        return int(done[-1]) if done else 0
+
+
+class Ledger:
+    """The ledger file of one run."""
+
+    def __init__(self, files: LocalFiles, path: str, clock: Callable[[], float]) -> None:
+        self._lines = JsonLines(files, path)
+        self._place = str(files.local(path))
+        self._clock = clock
+
+    def text(self) -> str:
+        """The whole lines, as they stand."""
+        return self._lines.text()
+
+    def read(self) -> History:
+        """The history so far; empty when there is no file.
+
+        Raises:
+          StoreError: a line other than a torn last one is damaged; names it.
+        """
+        return parse_ledger(self.text(), self._place)
+
+    def append(self, record: Record, decision: Decision) -> None:
+        """Adds a record with its decision."""
+        line = record_to_json(record) | {"save": decision.save, "reason": decision.reason}
+        self._lines.append(line | {"clauses": list(decision.clauses)} if not decision.save else line)
+
+    def append_event(self, event: str, **fields: Any) -> None:
+        """Adds an event line: what happened, and plain JSON values."""
+        self._lines.append({"event": event, "time": self._clock(), **fields})
+
+
+def parse_ledger(text: str, name: str) -> History:
+    """Reads a ledger's text; `name` stands in errors.
+
+    Raises:
+      StoreError: a whole line is not a record or an event; names the line.
+    """
+    entries: list[Entry] = []
+    events: list[Mapping[str, Any]] = []
+    for number, value in enumerate(parse_lines(text, name), 1):
+        try:
+            if "event" not in value:
+                entries.append(_entry(value))
+                continue
+            events.append(value)
+            if value["event"] == "resumed":
+                entries = [e for e in entries if e.record.step <= value["after_step"]]
+        except (ValueError, KeyError, TypeError) as error:
+            raise StoreError(f"{name} entry {number} is damaged: {error}.") from error
+    return History(tuple(entries), tuple(events))
+
+
+def _entry(value: Mapping[str, Any]) -> Entry:
+    save = value["save"]
+    if not isinstance(save, bool):
+        raise ValueError(f"save must be true or false. Received: {save!r}")
+    return Entry(record_from_json(value), Decision(save, str(value["reason"]), tuple(value.get("clauses", ()))))

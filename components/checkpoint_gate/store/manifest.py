@@ -1,0 +1,121 @@
+"""A checkpoint's manifest: strict JSON, schema-checked, size-capped, and with a checksum of its own.
+
+    {"at": "epoch", "bytes": 14210, "decision": "val_loss 0.41 is at most 0.45", "epoch": 6,
+     "files": [{"bytes": 1311, "checksum": "sha256:9f…", "path": "ckpt.index"}, …],
+     "format": 1, "kind": "gated", "metrics": {"loss": 0.40, "val_loss": 0.41}, "rules": "5d…", "run": "a1b2…",
+     "self": "sha256:77…", "step": 49, "time": 1790000000.0, "writer": "checkpoint-gate 0.1.0"}
+
+`self` is the sha256 of the same JSON without `self`, so that a flipped bit anywhere is noticed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from checkpoint_gate.errors import DamagedCheckpoint
+from checkpoint_gate.records import At, Record, decode_metrics, dump_json, encode_metrics, load_json
+
+FORMAT = 1
+NAME = "manifest.json"
+MAX_BYTES = 4 << 20
+
+Checksum = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
+FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,200}$")]
+
+
+class FileEntry(BaseModel):
+    """One file of a checkpoint, in the checkpoint's own folder."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    path: FileName
+    bytes: int = Field(ge=0)
+    checksum: Checksum
+
+
+class Manifest(BaseModel):
+    """What a checkpoint is and which files make it up.
+
+    Attributes:
+      kind: "gated" for one that the gate let through, "resumable" for the state from which training goes on.
+      rules: sha256 of the gate's rules, in hex.
+      decision: the gate's reason.
+      time: seconds since 1970 (UTC) at which it was written.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    format: Literal[1] = 1
+    kind: Literal["gated", "resumable"]
+    run: str
+    step: int = Field(ge=0)
+    epoch: int = Field(ge=0)
+    at: At = "epoch"
+    time: float
+    metrics: dict[str, float | str]
+    decision: str
+    rules: str
+    files: list[FileEntry]
+    writer: str
+
+    @property
+    def size(self) -> int:
+        """Bytes of all its files."""
+        return sum(entry.bytes for entry in self.files)
+
+    @property
+    def record(self) -> Record:
+        """The ledger record that this checkpoint was saved for."""
+        return Record(self.step, self.epoch, decode_metrics(self.metrics), self.at, self.time)
+
+    def to_bytes(self) -> bytes:
+        """The file's content, the checksum of itself included."""
+        value = self.model_dump()
+        return (dump_json(value | {"self": _checksum(value)}, indent=1) + "\n").encode()
+
+    @staticmethod
+    def build(*, record: Record, time: float, **fields: Any) -> Manifest:
+        """A manifest for `record`; the other fields are the attributes by name."""
+        return Manifest(
+            step=record.step,
+            epoch=record.epoch,
+            at=record.at,
+            time=time,
+            metrics=encode_metrics(record.metrics),
+            **fields,
+        )
+
+
+def parse_manifest(data: bytes, place: str) -> Manifest:
+    """Reads a manifest; `place` stands in errors.
+
+    Raises:
+      DamagedCheckpoint: not strict JSON, not of this format, or its own checksum does not hold.
+    """
+    try:
+        value = load_json(data.decode("utf-8"))
+        if not isinstance(value, dict):
+            raise ValueError("it is not an object")
+        if value.get("format") != FORMAT:
+            raise ValueError(f"its format is {value.get('format')!r}; this version reads format {FORMAT}")
+        claimed = value.pop("self", None)
+        if claimed != _checksum(value):
+            raise ValueError("its checksum does not hold")
+        manifest = Manifest.model_validate(value)
+        decode_metrics(manifest.metrics)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise DamagedCheckpoint(f"The manifest {place} is damaged: {where}: {first['msg']}.") from error
+    except ValueError as error:  # includes text that is not UTF-8
+        raise DamagedCheckpoint(f"The manifest {place} is damaged: {error}.") from error
+    if len({entry.path for entry in manifest.files} | {NAME}) != len(manifest.files) + 1:
+        raise DamagedCheckpoint(f"The manifest {place} is damaged: it names a file twice.")
+    return manifest
+
+
+def _checksum(value: dict[str, Any]) -> str:
+    return "sha256:" + hashlib.sha256(dump_json(value).encode()).hexdigest()

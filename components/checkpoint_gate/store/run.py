@@ -1,0 +1,150 @@
+"""One training run in the store.
+
+<run>/run.json            what the run is
+<run>/ledger.jsonl        every record, with its decision
+<run>/checkpoints/        gated checkpoints, one folder a step
+<run>/resume/             the state from which training goes on, kept apart from them
+<run>/trash/              pruned, within their grace; <run>/tombstones.jsonl remembers them for ever
+<run>/quarantine/         damaged; evidence, never deleted
+<run>/superseded/         what a resumed training has overtaken
+<run>/journal/            prunings under way
+<run>/pins.json           checkpoints that are never pruned, and why
+<run>/lease.json          who writes
+<run>/tmp/                half-written; swept at the next start
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from checkpoint_gate.errors import StoreError
+from checkpoint_gate.records import Record
+from checkpoint_gate.retention import Held
+from checkpoint_gate.store.checkpoints import PREFIX, Shelf, Stored, folder_name
+from checkpoint_gate.store.documents import read_object, write_object
+from checkpoint_gate.store.files import LocalFiles
+from checkpoint_gate.store.layout import RUN_FILE, WRITER
+from checkpoint_gate.store.lease import Lease
+from checkpoint_gate.store.ledger import NAME as LEDGER
+from checkpoint_gate.store.ledger import Ledger
+
+
+class Run:
+    """A run's folder. Reading needs nothing; writing is done under `lease()`."""
+
+    def __init__(self, files: LocalFiles, key: str, clock: Callable[[], float]) -> None:
+        self.files = files
+        self.key = key
+        self.clock = clock
+        self.ledger = Ledger(files, f"{key}/{LEDGER}", clock)
+        self.gated = Shelf(files, key, f"{key}/checkpoints", f"{key}/tmp", clock)
+        self.resumable = Shelf(files, key, f"{key}/resume", f"{key}/tmp", clock)
+
+    def create(self, **about: Any) -> None:
+        """Makes the run's folder and says what it is; fine when it is there."""
+        self.files.make_folder(self.key)
+        if not self.files.exists(f"{self.key}/{RUN_FILE}"):
+            fields = {"run": self.key, "created": self.clock(), "writer": WRITER, **about}
+            write_object(self.files, f"{self.key}/{RUN_FILE}", **fields)
+
+    def about(self) -> Mapping[str, Any]:
+        """What `create` was told.
+
+        Raises:
+          StoreError: the file is damaged, or of a newer format.
+        """
+        return read_object(self.files, f"{self.key}/{RUN_FILE}")
+
+    def lease(self, purpose: str) -> Lease:
+        """The right to write in this run; `purpose` stands in another writer's error."""
+        return Lease(self.files, f"{self.key}/lease.json", purpose, self.clock)
+
+    def stage(self) -> tuple[str, Path]:
+        """A new folder to write TensorFlow's files into: its path in the store, and its place on the disk."""
+        return self.gated.stage()
+
+    def publish(self, staged: str, record: Record, decision: str, rules: str) -> str:
+        """Publishes a staged folder as the gated checkpoint of `record`; answers with its path in the store."""
+        return self.gated.publish(staged, self.gated.describe(staged, record, "gated", decision, rules, WRITER))
+
+    def publish_resumable(self, record: Record, rules: str, *, staged: str | None = None) -> None:
+        """Makes the state of `record` the one to resume from, and then removes the older ones.
+
+        Without `staged`, the gated checkpoint of the same step serves: its files are linked, not written again.
+        """
+        if staged is None:
+            gated = self.gated.read(folder_name(record.step))
+            if gated.manifest is None:
+                raise StoreError(gated.damage or f"step {record.step} has no checkpoint")
+            staged = self.resumable.stage_links(gated.folder, gated.manifest)
+        manifest = self.resumable.describe(staged, record, "resumable", "state to resume from", rules, WRITER)
+        self.resumable.publish(staged, manifest)
+        for stored in self.resumable.stored():
+            if stored.manifest is not None and stored.manifest.step < record.step:
+                self.resumable.remove(stored)
+
+    def resume_state(self) -> Stored | None:
+        """The newest readable state to resume from; None where there is none."""
+        readable = [stored for stored in self.resumable.stored() if stored.manifest is not None]
+        return readable[-1] if readable else None
+
+    def resume_after(self, step: int) -> list[str]:
+        """Sets aside what lies after `step`, where training resumes; answers with the folders' new names."""
+        self.ledger.append_event("resumed", after_step=step)
+        moved = []
+        for shelf in (self.gated, self.resumable):
+            for stored in shelf.stored():
+                if int(stored.folder.rpartition("-")[2]) > step:
+                    name = stored.folder.rpartition("/")[2]
+                    moved.append(self._set_aside(stored.folder, f"{self.key}/superseded", name))
+        return moved
+
+    def quarantine(self, stored: Stored, reason: str) -> str:
+        """Moves a damaged checkpoint aside with the reason; its bytes are evidence and stay."""
+        target = self._set_aside(stored.folder, f"{self.key}/quarantine", stored.folder.rpartition("/")[2])
+        self.files.replace(f"{target}.reason", (reason + "\n").encode())
+        return target
+
+    def _set_aside(self, folder: str, where: str, name: str) -> str:
+        self.files.make_folder(where)
+        n = 0
+        while self.files.exists(target := f"{where}/{name}" + (f".{n}" if n else "")):
+            n += 1
+        self.files.rename(folder, target)
+        return target
+
+    def live(self) -> list[Stored]:
+        """The gated checkpoints, by step; the damaged ones come with the damage."""
+        return self.gated.stored()
+
+    def held(self) -> list[Held]:
+        """The readable live checkpoints as retention sees them."""
+        return [
+            Held(m.step, m.epoch, m.record.metrics, m.time, m.size)
+            for stored in self.live()
+            if (m := stored.manifest) is not None
+        ]
+
+    def pins(self) -> dict[int, str]:
+        """Step -> why it is never pruned."""
+        path = f"{self.key}/pins.json"
+        if not self.files.exists(path):
+            return {}
+        return {int(step): str(why) for step, why in read_object(self.files, path)["pins"].items()}
+
+    def pin(self, step: int, why: str) -> None:
+        """Keeps the checkpoint of `step` from every pruning until it is unpinned."""
+        self._write_pins(self.pins() | {step: why})
+
+    def unpin(self, step: int) -> None:
+        """Takes the pin of `step` away; fine when there is none."""
+        self._write_pins({s: why for s, why in self.pins().items() if s != step})
+
+    def _write_pins(self, pins: Mapping[int, str]) -> None:
+        write_object(self.files, f"{self.key}/pins.json", pins={str(s): why for s, why in sorted(pins.items())})
+
+    def prefix(self, stored: Stored) -> str:
+        """The TensorFlow prefix of a checkpoint's files, for `tf.train.Checkpoint.read`."""
+        return str(self.files.local(f"{stored.folder}/{PREFIX}"))

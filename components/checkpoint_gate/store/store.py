@@ -1,0 +1,78 @@
+"""The store: a folder of runs."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from checkpoint_gate.errors import RunMissing, StoreError
+from checkpoint_gate.store.documents import read_object, write_object
+from checkpoint_gate.store.files import LocalFiles
+from checkpoint_gate.store.layout import RUN_FILE, STORE_FILE, WRITER
+from checkpoint_gate.store.run import Run
+
+_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,119}")
+
+
+class Store:
+    """The folder at `root`. `clock` gives seconds since 1970 (UTC)."""
+
+    def __init__(self, root: str | Path, clock: Callable[[], float] = time.time) -> None:
+        self.files = LocalFiles(root)
+        self.clock = clock
+
+    @property
+    def root(self) -> Path:
+        return self.files.root
+
+    @staticmethod
+    def open(root: str | Path, clock: Callable[[], float] = time.time) -> Store:
+        """A store that is there.
+
+        Raises:
+          StoreError: there is none at `root`, or it is of a newer format.
+        """
+        store = Store(root, clock)
+        if not store.files.is_file(STORE_FILE):
+            raise StoreError(f"There is no checkpoint store at {store.root}.")
+        read_object(store.files, STORE_FILE)
+        return store
+
+    def create(self) -> Store:
+        """Makes the folder and its marker; fine when they are there."""
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(
+                f"The store {self.root} cannot be made: {error.strerror}. Choose another folder."
+            ) from error
+        if not self.files.exists(STORE_FILE):
+            write_object(self.files, STORE_FILE, created=self.clock(), writer=WRITER)
+        return self
+
+    def keys(self) -> list[str]:
+        """The runs' keys, sorted."""
+        return [name for name in self.files.names() if self.files.is_file(f"{name}/{RUN_FILE}")]
+
+    def run(self, key: str) -> Run:
+        """A run that is there.
+
+        Raises:
+          RunMissing: there is none of this key.
+        """
+        if not _KEY.fullmatch(key) or not self.files.is_file(f"{key}/{RUN_FILE}"):
+            raise RunMissing(f"The store {self.root} has no run {key!r}. It has: {', '.join(self.keys()) or 'none'}.")
+        return Run(self.files, key, self.clock)
+
+    def start(self, key: str, **about: object) -> Run:
+        """The run of this key, made when it is not there; `about` is plain JSON that `run.json` keeps."""
+        if not _KEY.fullmatch(key):
+            raise StoreError(
+                f"A run's name has letters, digits, '.', '_' and '-', at most 120, the first a letter or digit. "
+                f"Received: {key!r}."
+            )
+        run = Run(self.create().files, key, self.clock)
+        run.create(**about)
+        return run

@@ -1,0 +1,116 @@
+"""A gated training run: decide, save, record. Knows the store and the rules, but no Keras and no TensorFlow."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+from checkpoint_gate.errors import RuleError
+from checkpoint_gate.gate import MetricWatch
+from checkpoint_gate.judgement import Decision
+from checkpoint_gate.records import Record
+from checkpoint_gate.rule_text import RuleSet, write_rules
+from checkpoint_gate.store import Run, Store
+from checkpoint_gate.store.checkpoints import PREFIX, Stored
+from checkpoint_gate.store.pruning import execute_prune, make_plan, recover
+
+_LOG = logging.getLogger(__name__)
+
+
+class GatedTraining:
+    """One training run in a store, from `begin` to `finish`; the only writer of the run in between.
+
+    Args:
+      store: where the run lives; made when it is not there.
+      rules: `save` is needed, `keep` is optional; the other sections are not looked at.
+      run: the run's name in the store. A run of that name that is not finished goes on.
+      about: plain JSON that says what determined the run; kept in its `run.json`.
+    """
+
+    def __init__(self, store: Store, rules: RuleSet, run: str, about: dict[str, object] | None = None) -> None:
+        if rules.save is None:
+            raise RuleError("Gating needs the section `save`: without it nothing would ever be saved.")
+        self._rules = rules.cut("save", "keep")
+        self._gate = rules.save
+        self._digest = rules.cut("save").digest()
+        self.run: Run = store.start(run, gate=write_rules(rules.cut("save")), **(about or {}))
+        self._lease = self.run.lease("training")
+        self._running = self._gate.start()
+        self._watch = MetricWatch(self._gate.rule)
+
+    def begin(self, epochs: int | None) -> Stored | None:
+        """Takes the lease, and answers with the state to resume from; None for a run that starts afresh.
+
+        What an interrupted training left after that state is set aside: its last, incomplete epoch runs again.
+        """
+        self._lease.acquire()
+        run = self.run
+        run.gated.clear_staged()
+        recover(run, self._lease)
+        state = run.resume_state()
+        history = run.ledger.read()
+        step = state.manifest.step if state is not None and state.manifest is not None else -1
+        beyond = any(record.step > step for record in history.records) or any(
+            stored.manifest is None or stored.manifest.step > step for stored in run.live()
+        )
+        if beyond:
+            run.resume_after(step)
+            history = run.ledger.read()
+        run.ledger.append_event("started", epochs=epochs, step=max(step, 0))
+        self._running = self._gate.start((entry.record, entry.decision.save) for entry in history.entries)
+        for record in history.records:
+            self._watch.see(record)
+        return state
+
+    def observe(self, record: Record) -> Decision:
+        """Decides about the next record.
+
+        Raises:
+          UnknownMetricError: the rules name a metric that should have been logged by now.
+        """
+        self._watch.see(record)
+        return self._running.decide(record)
+
+    def commit(self, record: Record, decision: Decision, write: Callable[[str], None]) -> None:
+        """Writes the state of `record` by `write(prefix)`, publishes it if the gate said so, and records the decision.
+
+        The state becomes the one to resume from in any case.
+        """
+        self._lease.renew()
+        staged, place = self.run.stage()
+        write(str(place / PREFIX))
+        if decision.save:
+            self.run.publish(staged, record, decision.reason, self._digest)
+        self.run.ledger.append(record, decision)
+        self.run.publish_resumable(record, self._digest, staged=None if decision.save else staged)
+        if decision.save:
+            self.retain()
+
+    def retain(self) -> None:
+        """Applies `keep`: what no part of it protects goes, pinned checkpoints excepted."""
+        if self._rules.keep is None:
+            return
+        run = self.run
+        surplus = self._rules.keep.surplus(run.held(), run.clock())
+        pinned = {step: f"pinned: {why}" for step, why in run.pins().items()}
+        rules = self._rules.cut("keep").digest()
+        execute_prune(run, make_plan(run, surplus, pinned, 0.0, rules, "retention"), self._lease)
+
+    def finish(self, epochs: int | None) -> None:
+        """Records that training came to its end, and gives the lease back.
+
+        Raises:
+          UnknownMetricError: the rules name a metric that was never logged.
+        """
+        self._watch.end()
+        self.run.ledger.append_event("finished", epochs=epochs)
+        self._lease.release()
+
+    def abandon(self) -> None:
+        """Gives the lease back without an end: the run can be resumed."""
+        self._lease.release()
+
+    def copy_ledger(self, folder: Path) -> None:
+        """Writes the ledger's whole lines to `folder`/ledger.jsonl, outside the store."""
+        (folder / "ledger.jsonl").write_text(self.run.ledger.text(), encoding="utf-8")

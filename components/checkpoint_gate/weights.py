@@ -1,0 +1,53 @@
+"""Whether two SavedModels hold the same weights."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+
+import numpy as np
+import tensorflow as tf
+
+from checkpoint_gate.errors import ModelError
+
+_OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
+_OF_THE_MODEL = "model/"  # our exports keep the Keras model in the attribute `model`, beside the transform
+_NOT_WEIGHTS = ("optimizer/", "model/optimizer/", "save_counter/")
+
+
+def weights_digest(saved_model_dir: str) -> str:
+    """Digest of the names, dtypes, shapes and bytes of a SavedModel's weights, and of nothing else.
+
+    Two exports of one checkpoint are equal, whatever graph, signatures, assets and optimizer state they carry.
+    Of a SavedModel with an attribute `model`, only what is below it counts; of any other, every numeric variable.
+
+    Args:
+        saved_model_dir: folder of a SavedModel, local or remote.
+
+    Raises:
+        ModelError: the variables are missing or cannot be read.
+    """
+    digest = hashlib.sha256()
+    try:
+        reader = tf.train.load_checkpoint(os.path.join(saved_model_dir, "variables", "variables"))
+        dtypes, shapes = reader.get_variable_to_dtype_map(), reader.get_variable_to_shape_map()
+        for name in _weight_names(dtypes):
+            digest.update(f"{name} {dtypes[name].name} {shapes[name]}\n".encode())
+            digest.update(np.asarray(reader.get_tensor(name)).tobytes())
+    except (tf.errors.OpError, ValueError, RuntimeError) as error:
+        raise ModelError(
+            f"The weights of the SavedModel in {saved_model_dir} cannot be read ({_first_line(error)}): the folder is "
+            "damaged or holds no SavedModel; move it away and run again."
+        ) from error
+    return digest.hexdigest()
+
+
+def _weight_names(dtypes: dict[str, tf.DType]) -> list[str]:
+    """The names that count, in the order in which they are digested."""
+    numeric = {name for name, dtype in dtypes.items() if dtype != tf.string and name != _OBJECT_GRAPH}
+    of_the_model = {name for name in numeric if name.startswith(_OF_THE_MODEL)}
+    return sorted(name for name in of_the_model or numeric if not name.startswith(_NOT_WEIGHTS))
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)

@@ -1,0 +1,115 @@
+"""What is wrong with a pipeline.yaml, in words."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from checkpoint_gate.located_yaml import KeyPath, Located
+from pydantic import BaseModel
+
+from gated_pipelines.tfma_names import KNOWN, snake_case, value_names
+
+if TYPE_CHECKING:
+    from gated_pipelines.config import PipelineConfig
+
+_MUST = {
+    "dict_type": "must be a mapping",
+    "finite_number": "must be a finite number",
+    "float_type": "must be a number",
+    "int_type": "must be a whole number",
+    "literal_error": "must be {expected}",
+    "model_type": "must be a mapping",
+    "string_pattern_mismatch": "must begin with a small letter and hold at most 40 of a-z, 0-9 and -",
+    "string_too_short": "must not be empty",
+    "string_type": "must be text",
+    "too_long": "must hold at most {max_length} items",
+    "too_short": "must hold at least {min_length} item",
+    "tuple_type": "must be a list",
+}
+"""What must hold, by pydantic's name of the error; for the others its own words do."""
+
+
+def contradictions(config: PipelineConfig) -> Iterable[tuple[KeyPath, str]]:
+    """What pydantic cannot see: keys that do not fit each other."""
+    if config.positive is not None and config.task != "binary":
+        yield ("positive",), f"positive is only for task: binary, and the task is {config.task}"
+    for kind in ("numeric", "categorical"):
+        if config.features is not None and config.label in getattr(config.features, kind):
+            yield ("features", kind), f"features.{kind} must not hold the label {config.label!r}"
+    for columns in config.evaluate.slices:
+        if config.label in columns and config.task == "regression":
+            yield ("evaluate", "slices"), f"evaluate.slices must not slice by {config.label!r}, a regression's label"
+    known = KNOWN[config.task]
+    for index, metric in enumerate(config.evaluate.metrics):
+        at = ("evaluate", "metrics", index)
+        if metric not in known:
+            yield at, f"evaluate.metrics has {metric!r}, which {config.task} does not offer{_close(metric, known)}"
+        elif metric in config.evaluate.metrics[:index]:
+            yield at, f"evaluate.metrics has {metric!r} twice"
+    names = value_names(config.evaluate.metrics)
+    wanted: list[tuple[KeyPath, str]] = [(("select",), config.evaluate.select.metric)]
+    wanted += [(("thresholds", index), one.metric) for index, one in enumerate(config.evaluate.thresholds)]
+    if config.evaluate.champion.metric != config.evaluate.select.metric:
+        wanted.append((("champion",), config.evaluate.champion.metric))
+    for part, metric in wanted:
+        if metric not in names:
+            listed = f"is not the value of a listed metric{_close(snake_case(metric), names)}"
+            yield ("evaluate", *part, "metric"), f"{_dotted(('evaluate', *part, 'metric'))} {metric!r} {listed}"
+
+
+def problem(error: Mapping[str, Any], located: Located, model: type[BaseModel]) -> str:
+    """One of pydantic's errors as words."""
+    loc, kind, received = tuple(error["loc"]), error["type"], error["input"]
+    key = _dotted(loc)
+    if kind == "missing":
+        inside = f" of {_dotted(loc[:-1])}" if len(loc) > 1 else ""
+        return f"{located.where(loc[:-1])}: the key {loc[-1]}{inside} is missing"
+    if kind == "extra_forbidden":
+        return f"{located.where(loc)}: unknown key {key}{_close(str(loc[-1]), _keys_at(model, loc[:-1]))}"
+    if kind == "value_error":
+        return f"{located.where(loc)}: {key} {error['ctx']['error']}"
+    if kind == "string_type" and isinstance(received, (bool, int, float)):
+        return f"{located.where(loc)}: {key} must be text, in quotes, received {shown(received)}"
+    must = _MUST.get(kind) or error["msg"].replace("Input should", "must")
+    must = must.format(**error.get("ctx", {})).replace("'", "")
+    return f"{located.where(loc)}: {key} {must}, received {shown(received)}"
+
+
+def _keys_at(model: Any, loc: KeyPath) -> tuple[str, ...]:
+    """The keys that the section at `loc` of `model` knows."""
+    for part in loc:
+        if isinstance(part, str):
+            model = _models_in(model.model_fields[part].annotation)[0]
+    return tuple(model.model_fields)
+
+
+def _models_in(annotation: Any) -> list[Any]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for inner in getattr(annotation, "__args__", ()) for model in _models_in(inner)]
+
+
+def _close(name: str, known: Iterable[str]) -> str:
+    """Words that suggest the known name nearest to `name`, and list all."""
+    known = tuple(known)
+    close = difflib.get_close_matches(name, known, n=1)
+    hint = f" (did you mean {close[0]}?)" if close else ""
+    return f"{hint}, known are {', '.join(known)}"
+
+
+def _dotted(loc: KeyPath) -> str:
+    text = ""
+    for part in loc:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+    return text
+
+
+def shown(value: object) -> str:
+    if isinstance(value, (dict, list, tuple)):
+        return "a mapping" if isinstance(value, dict) else "a list"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    text = "nothing" if value is None else repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
