@@ -37,7 +37,6 @@ feature { name: "y" type: INT presence { min_fraction: 1 } shape { dim { size: 1
 feature { name: "group" type: BYTES presence { min_fraction: 1 } shape { dim { size: 1 } } }
 """
 
-AT_LEAST_060 = "threshold { value_threshold { lower_bound { value: 0.6 } } }"
 NO_WORSE = "threshold { change_threshold { direction: HIGHER_IS_BETTER absolute { value: -0.01 } } }"
 BOTH = """threshold {
   value_threshold { lower_bound { value: 0.6 } }
@@ -185,7 +184,8 @@ def check(blessing: types.Artifact, verdict: BlessingVerdict, candidate: types.A
         ),
         pytest.param(
             *("poor", "no champion", BOTH, "not_blessed", True),
-            "binary_accuracy is 0.5 on all examples, required is at least 0.6 (fails also on slice group:a, slice group:b)",
+            "binary_accuracy is 0.5 on all examples, required is at least 0.6 "
+            "(fails also on slice group:a, slice group:b)",
             id="a first run is not a free pass",
         ),
         pytest.param(
@@ -341,7 +341,8 @@ def worth(value: object) -> str:
         pytest.param(
             result(failure("loss", worth(0.1), AT_MOST_5_PERCENT, is_diff="true")),
             LOSSES,
-            "loss is 0.5 against the champion's 0.4 on all examples, a change of +0.1 (+25 %), required is at most +5 %",
+            "loss is 0.5 against the champion's 0.4 on all examples, a change of +0.1 (+25 %), "
+            "required is at most +5 %",
             id="a relative bound is shown as a percentage",
         ),
         pytest.param(
@@ -377,6 +378,18 @@ def worth(value: object) -> str:
             LOSSES,
             "no example falls into slice island:Dream, for which there is a threshold",
             id="a slice without examples",
+        ),
+        pytest.param(
+            result(
+                more=" ".join(
+                    f"metric_validations_per_slice {{ {failure('auc', worth(m / 10), AT_LEAST_1)} "
+                    f'slice_key {{ single_slice_keys {{ column: "m" int64_value: {m} }} }} }}'
+                    for m in range(1, 7)
+                )
+            ),
+            LOSSES,
+            "auc is 0.1 on slice m:1, required is at least 1 (fails also on slice m:2, slice m:3, slice m:4, 2 more)",
+            id="a threshold that fails on many slices is told once",
         ),
         pytest.param(
             result(*(failure(name, worth(0), AT_LEAST_1) for name in "abcde")),

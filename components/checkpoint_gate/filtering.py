@@ -74,8 +74,8 @@ class Saved:
 class Filter:
     """Keeps the checkpoints for which `rule` holds; of these, with `top`, the best n over all runs.
 
-    At least one of the two is given. `top` ranks by the raw metric of verified checkpoints, so that the next one takes a
-    damaged one's place.
+    At least one of the two is given. `top` ranks the verified by the raw metric: the next one takes a damaged one's
+    place.
     """
 
     rule: Rule | None = None

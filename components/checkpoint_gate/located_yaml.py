@@ -141,11 +141,8 @@ def _build(events: Iterator[Any], lines: dict[KeyPath, int], name: str) -> objec
             if parent is not None and isinstance(parent.value, dict) and parent.key is None:
                 _take_key(event, parent, line, lines, name)
                 continue
-            value: Any
-            if kind == "ScalarEvent":
-                value = _scalar(event, line, name)
-            else:
-                value = {} if kind == "MappingStartEvent" else []
+            empty: Any = {} if kind == "MappingStartEvent" else []
+            value: Any = _scalar(event, line, name) if kind == "ScalarEvent" else empty
             path = _put(value, parent, root)
             lines.setdefault(path, line)
             if kind != "ScalarEvent":

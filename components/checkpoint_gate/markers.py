@@ -7,14 +7,15 @@ into the artifact's folder; custom properties would not survive every orchestrat
 from __future__ import annotations
 
 import os
-
-from tfx.dsl.io import fileio
+from pathlib import Path
 
 MARKER = "EMPTY"
 
 
 def mark_empty(uri: str, reason: str) -> None:
     """Marks the artifact folder `uri` as holding nothing, for `reason` (one sentence)."""
+    from tfx.dsl.io import fileio  # imports TFX, which readers of local folders do without
+
     fileio.makedirs(uri)
     with fileio.open(os.path.join(uri, MARKER), "w") as file:
         file.write(reason + "\n")
@@ -23,6 +24,10 @@ def mark_empty(uri: str, reason: str) -> None:
 def empty_reason(uri: str) -> str | None:
     """The reason why the artifact folder `uri` is empty, or None when it is not marked."""
     path = os.path.join(uri, MARKER)
+    if "://" not in uri:
+        return Path(path).read_text(encoding="utf-8").strip() if os.path.exists(path) else None
+    from tfx.dsl.io import fileio
+
     if not fileio.exists(path):
         return None
     with fileio.open(path, "r") as file:

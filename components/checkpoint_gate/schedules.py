@@ -60,7 +60,7 @@ class Schedule:
             return self.start
         way = done / self.over
         if self.shape == "exponential":
-            return self.start * (self.end / self.start) ** way
+            return float(self.start * (self.end / self.start) ** way)
         if self.shape == "cosine":
             way = (1.0 - math.cos(math.pi * way)) / 2.0
         elif self.shape == "steps":

@@ -22,11 +22,18 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """The chosen candidate, why, and why each of the others is out of the ranking (name -> reason)."""
+    """The chosen candidate and why.
+
+    Attributes:
+      winner: the chosen one.
+      reason: one phrase with the numbers.
+      candidates: all that were considered, in their order.
+      excluded: name -> why it is out of the ranking.
+    """
 
     winner: Candidate
     reason: str
-    ranked: tuple[Candidate, ...]
+    candidates: tuple[Candidate, ...]
     excluded: Mapping[str, str]
 
 
@@ -62,7 +69,7 @@ class Selector:
         if not ranked:
             reasons = "; ".join(f"{name}: {reason}" for name, reason in excluded.items()) or "there is none"
             raise NoCandidate(f"No survivor can be chosen by {self.metric}: {reasons}.")
-        return Selection(ranked[0], self._reason(ranked), tuple(ranked), excluded)
+        return Selection(ranked[0], self._reason(ranked), tuple(candidates), excluded)
 
     def _excluded(self, candidate: Candidate) -> str | None:
         value = candidate.metrics.get(self.metric)

@@ -31,10 +31,13 @@ def weights_digest(saved_model_dir: str) -> str:
     try:
         reader = tf.train.load_checkpoint(os.path.join(saved_model_dir, "variables", "variables"))
         dtypes, shapes = reader.get_variable_to_dtype_map(), reader.get_variable_to_shape_map()
-        for name in _weight_names(dtypes):
+        names = _weight_names(dtypes)
+        if not names:  # else all models without weights would be the same model
+            raise ValueError("it has no weights")
+        for name in names:
             digest.update(f"{name} {dtypes[name].name} {shapes[name]}\n".encode())
             digest.update(np.asarray(reader.get_tensor(name)).tobytes())
-    except (tf.errors.OpError, ValueError, RuntimeError) as error:
+    except (tf.errors.OpError, ValueError, RuntimeError, IndexError) as error:  # IndexError: a file is too short
         raise ModelError(
             f"The weights of the SavedModel in {saved_model_dir} cannot be read ({_first_line(error)}): the folder is "
             "damaged or holds no SavedModel; move it away and run again."

@@ -6,9 +6,9 @@ import difflib
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from checkpoint_gate.located_yaml import KeyPath, Located
 from pydantic import BaseModel
 
+from checkpoint_gate.located_yaml import KeyPath, Located
 from gated_pipelines.tfma_names import KNOWN, snake_case, value_names
 
 if TYPE_CHECKING:

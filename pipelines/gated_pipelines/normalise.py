@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from checkpoint_gate.errors import ConfigError
 
+from checkpoint_gate.errors import ConfigError
 from gated_pipelines.config import PipelineConfig
 from gated_pipelines.table import LOGGER, MOST_TEXTS, FeatureSet, infer_features, kind_of, numbers, unfit_name
 
@@ -72,7 +72,7 @@ def _check_columns(config: PipelineConfig, frame: pd.DataFrame) -> None:
         if name not in frame.columns:
             raise ConfigError(
                 f"{config.where(*path)}: {'.'.join(path)} names {name!r}, which is no column of {config.csv}"
-                f"{_close(name, frame.columns)}."
+                f"{close_columns(name, frame.columns)}."
             )
         if reason := unfit_name(name):
             raise ConfigError(f"{config.csv}: {name!r} cannot be used because {reason}; rename the column.")
@@ -226,7 +226,8 @@ def _reads_otherwise(text: str) -> bool:
     return not (re.fullmatch(r"0|-?[1-9][0-9]*", text) and _reads_as_number(text))
 
 
-def _close(name: str, known: Iterable[str]) -> str:
+def close_columns(name: str, known: Iterable[str]) -> str:
+    """Words that suggest the column nearest to `name`, and list them."""
     known = [str(one) for one in known]
     close = difflib.get_close_matches(name, known, n=1)
     hint = f" (did you mean {close[0]!r}?)" if close else ""

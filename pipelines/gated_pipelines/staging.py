@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from checkpoint_gate.errors import ConfigError
-
 from gated_pipelines.config import PipelineConfig
 from gated_pipelines.normalise import normalise
 from gated_pipelines.table import FeatureSet, read_table

@@ -14,6 +14,7 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
+
 from checkpoint_gate.errors import ConfigError
 
 LOGGER = logging.getLogger("gated_pipelines")
@@ -21,8 +22,8 @@ LOGGER = logging.getLogger("gated_pipelines")
 Kind = Literal["empty", "number", "boolean", "text"]
 
 MISSING = frozenset(
-    ["", "?", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A"]
-    + ["NA", "NULL", "NaN", "None", "n/a", "nan", "null"]
+    {"", "?", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN"}
+    | {"<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null"}
 )
 """What stands for a missing value: the markers of pandas 2, and `?`."""
 

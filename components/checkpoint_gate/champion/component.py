@@ -10,15 +10,15 @@ from tfx.types import component_spec, standard_artifacts
 from checkpoint_gate.champion import executor
 
 
-class ChampionSpec(types.ComponentSpec):  # type: ignore[no-untyped-call]
+class ChampionSpec(types.ComponentSpec):
     """No inputs; the state of the push folder is a parameter, because it is what a cached result depends on."""
 
-    PARAMETERS = {  # noqa: RUF012 - what TFX reads
-        "push_destination": component_spec.ExecutionParameter(type=str),  # type: ignore[no-untyped-call]
-        "push_state": component_spec.ExecutionParameter(type=str),  # type: ignore[no-untyped-call]
+    PARAMETERS = {
+        "push_destination": component_spec.ExecutionParameter(type=str),
+        "push_state": component_spec.ExecutionParameter(type=str),
     }
-    INPUTS: dict[str, component_spec.ChannelParameter] = {}  # noqa: RUF012
-    OUTPUTS = {"model": component_spec.ChannelParameter(type=standard_artifacts.Model)}  # noqa: RUF012
+    INPUTS: dict[str, component_spec.ChannelParameter] = {}
+    OUTPUTS = {"model": component_spec.ChannelParameter(type=standard_artifacts.Model)}
 
 
 class Champion(base_component.BaseComponent):
@@ -42,7 +42,7 @@ class Champion(base_component.BaseComponent):
         push_state: str | data_types.RuntimeParameter,
     ) -> None:
         super().__init__(
-            spec=ChampionSpec(  # type: ignore[no-untyped-call]
+            spec=ChampionSpec(
                 push_destination=push_destination,
                 push_state=push_state,
                 model=types.Channel(type=standard_artifacts.Model),

@@ -11,10 +11,10 @@ from tfx import types
 from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils
 
-from checkpoint_gate.checkpoint_filter.judging import Judged, judge_runs, why_none
-from checkpoint_gate.checkpoint_filter.publishing import publish_set
+from checkpoint_gate.checkpoint_set import publish_survivors, write_about
 from checkpoint_gate.errors import LeaseHeld, NoSurvivors, PruneRefused, RuleError
 from checkpoint_gate.filtering import PrunePolicy
+from checkpoint_gate.judging import Judged, judge_runs, why_none
 from checkpoint_gate.markers import mark_empty
 from checkpoint_gate.pointer import read_pointer
 from checkpoint_gate.rule_text import RuleSet, parse_rules
@@ -46,17 +46,19 @@ class Executor(base_executor.BaseExecutor):
         runs = [pointer.open(exec_properties.get("store")) for pointer in pointers]
         judged = judge_runs(runs, rules.filter)
         _tell(judged)
-        if not judged.survivors:
-            reason = why_none(runs, judged)
-            if exec_properties["on_no_survivors"] == "fail":
-                raise NoSurvivors(reason)
+        reason = None if judged.survivors else why_none(runs, judged)
+        if reason is not None and exec_properties["on_no_survivors"] == "fail":
+            raise NoSurvivors(reason)
+        folder = Path(output.uri)
+        publish_survivors(folder, runs, judged)
+        pruned: dict[str, Pruned | str] = {}
+        if reason is not None:
             _LOG.warning("%s The champion stays.", reason)
-            publish_set(Path(output.uri), runs, judged, _counts(judged, rules, {}))
             mark_empty(output.uri, reason)
-            return
-        publish_set(Path(output.uri), runs, judged, _counts(judged, rules, {}))
-        pruned = {run.key: _prune(run, judged, rules) for run in runs}
-        about = _counts(judged, rules, pruned)
+        else:
+            pruned = {run.key: _prune(run, judged, rules) for run in runs}
+        about = _about(judged, rules, pruned)
+        write_about(folder, runs, judged, about)
         for name, value in about.items():
             output.set_json_value_custom_property(name, value)
 
@@ -99,7 +101,7 @@ def _execute(run: Run, judged: Judged, policy: PrunePolicy, digest: str, lease: 
     return execute_prune(run, plan, lease)
 
 
-def _counts(judged: Judged, rules: RuleSet, pruned: Mapping[str, Pruned | str]) -> dict[str, Any]:
+def _about(judged: Judged, rules: RuleSet, pruned: Mapping[str, Pruned | str]) -> dict[str, Any]:
     done = [p for p in pruned.values() if isinstance(p, Pruned)]
     refused: Sequence[str] = [p for p in pruned.values() if isinstance(p, str)]
     outcomes = [v.outcome for v in judged.verdicts]

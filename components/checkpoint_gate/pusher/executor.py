@@ -68,7 +68,7 @@ class Executor(tfx_executor.Executor):
 
 def _base_directory(exec_properties: dict[str, Any]) -> str:
     """The push folder that the component's `push_destination` names."""
-    destination = pusher_pb2.PushDestination()  # type: ignore[attr-defined]
+    destination = pusher_pb2.PushDestination()
     text = exec_properties.get(standard_component_specs.PUSH_DESTINATION_KEY)
     if text:
         proto_utils.json_to_proto(text, destination)

@@ -12,6 +12,8 @@ from checkpoint_gate.errors import ModelError
 EXAMPLES_FILE = os.path.join("assets.extra", "examples.tfrecord")
 SIGNATURE = "serving_default"
 
+_WHERE = ("Graph execution error", "Detected at node", "<stack traces", "[[")
+
 
 def require_servable(saved_model_dir: str) -> None:
     """Loads the model and lets `serving_default` predict the examples that it carries.
@@ -64,5 +66,7 @@ def _require_finite(outputs: dict[str, tf.Tensor]) -> None:
 
 
 def _brief(error: Exception) -> str:
-    line = next((line for line in str(error).splitlines() if line.strip()), "")
-    return f"{type(error).__name__}: {line.strip()[:200]}"
+    """The line of a TensorFlow error that says what is wrong, without the lines that say where in the graph."""
+    lines = (line.strip() for line in str(error).splitlines())
+    line = next((line for line in lines if line and not line.startswith(_WHERE)), "")
+    return f"{type(error).__name__}: {line[:200]}"

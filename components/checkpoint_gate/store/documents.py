@@ -39,7 +39,7 @@ def write_object(files: LocalFiles, path: str, **fields: Any) -> None:
 
 
 class JsonLines:
-    """A file of JSON objects, one a line. A line torn by a crash is never read, and cut off before the next is added."""
+    """A file of JSON objects, one a line. A line torn by a crash is not read, and cut off before the next is added."""
 
     def __init__(self, files: LocalFiles, path: str) -> None:
         self._files = files

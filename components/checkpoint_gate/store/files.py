@@ -51,7 +51,7 @@ class LocalFiles:
         """Whether this is a plain file, not a link."""
         try:
             return stat.S_ISREG(os.lstat(self.local(path)).st_mode)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return False
 
     def is_folder(self, path: str) -> bool:

@@ -115,7 +115,7 @@ def make_plan(
 
 
 def execute_prune(run: Run, plan: PrunePlan, lease: Lease) -> Pruned:
-    """Carries a plan out: everything in it is in the trash, with a tombstone, when this returns; grace 0 sweeps at once."""
+    """Carries a plan out: all of it is in the trash, with tombstones, when this returns; grace 0 sweeps at once."""
     if not plan.going:
         return Pruned()
     lease.renew()

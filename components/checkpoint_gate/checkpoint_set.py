@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from checkpoint_gate.checkpoint_filter.judging import Judged
 from checkpoint_gate.errors import DamagedCheckpoint, StoreError
 from checkpoint_gate.filtering import Verdict
+from checkpoint_gate.judging import Judged
 from checkpoint_gate.records import dump_json, encode_metrics, load_json
 from checkpoint_gate.store import Run
 from checkpoint_gate.store import manifest as manifests
@@ -32,8 +32,8 @@ class Survivor:
     manifest: Manifest
 
 
-def publish_set(folder: Path, runs: Sequence[Run], judged: Judged, about: Mapping[str, Any]) -> None:
-    """Fills `folder` with the survivors (links, or verified copies), the verdicts and set.json, in this order."""
+def publish_survivors(folder: Path, runs: Sequence[Run], judged: Judged) -> None:
+    """Fills `folder` with the survivors (links, or verified copies) and the verdicts."""
     by_key = {run.key: run for run in runs}
     for verdict in judged.survivors:
         run, stored = by_key[verdict.run], judged.stored[verdict.run, verdict.step]
@@ -42,7 +42,16 @@ def publish_set(folder: Path, runs: Sequence[Run], judged: Judged, about: Mappin
     folder.mkdir(parents=True, exist_ok=True)
     lines = "".join(dump_json(_verdict_line(v)) + "\n" for v in judged.verdicts)
     (folder / VERDICTS_FILE).write_text(lines, encoding="utf-8")
-    value = {"format": FORMAT, "runs": sorted(by_key), "pruned_earlier": list(judged.missed), **about}
+
+
+def write_about(folder: Path, runs: Sequence[Run], judged: Judged, about: Mapping[str, Any]) -> None:
+    """Writes set.json: `about`, the runs, and what earlier runs had pruned. A set is whole once it has this file."""
+    value = {
+        "format": FORMAT,
+        "runs": sorted(run.key for run in runs),
+        "pruned_earlier": list(judged.missed),
+        **about,
+    }
     (folder / SET_FILE).write_text(dump_json(value, indent=1) + "\n", encoding="utf-8")
 
 

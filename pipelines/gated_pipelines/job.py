@@ -1,0 +1,75 @@
+"""A pipeline.yaml made ready to run. Needs no TensorFlow, so that bad input is told at once."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+
+from checkpoint_gate.errors import ConfigError
+from checkpoint_gate.push_folder import listing_digest
+from checkpoint_gate.rule_text import RuleSet, read_rules
+from gated_pipelines.config import PipelineConfig, load_config
+from gated_pipelines.places import Places
+from gated_pipelines.spec import TabularSpec
+from gated_pipelines.staging import StagedTable, stage_table
+from gated_pipelines.state import State, read_state
+
+
+@dataclass(frozen=True)
+class Job:
+    """A pipeline.yaml with its table staged and its rules read: all that a runner needs."""
+
+    config: PipelineConfig
+    rules: RuleSet
+    table: StagedTable
+    places: Places
+    state: State
+
+    @property
+    def push_folder(self) -> str:
+        return self.config.push.under(self.places.root)
+
+    @property
+    def push_state(self) -> str:
+        """Changes with the live versions and with each push: a folder emptied by hand is not as it was at first."""
+        return f"{listing_digest(self.push_folder)}/{self.state.last_push or 'never'}"
+
+    @property
+    def spec(self) -> TabularSpec:
+        table = self.table
+        features = table.features
+        return TabularSpec(self.config.label, self.config.task, features.numeric, features.categorical, table.classes)
+
+
+def prepare(pipeline_file: Path, root: Path) -> Job:
+    """Checks all that can be checked before any work, and stages the table.
+
+    Raises:
+      ConfigError: the file, its table, or a folder is wrong.
+      RuleError: its rules are wrong.
+    """
+    config = load_config(pipeline_file)
+    rules = read_rules(config.located, ("rules",))
+    places = Places(root.expanduser().absolute())
+    check_writable(places.root, "The root folder", "Choose another one with --root")
+    push = config.push.under(places.root)
+    if "://" not in push:
+        check_writable(Path(push), "The push folder", f"Change push.folder ({config.where('push', 'folder')})")
+    return Job(config, rules, stage_table(config, places.data), places, read_state(places))
+
+
+def check_writable(folder: Path, what: str, way_out: str) -> None:
+    """Makes the folder if need be, and writes and removes a file in it.
+
+    Raises:
+      ConfigError: that does not work; the sentence begins with `what` and ends with `way_out`.
+    """
+    probe = folder / f".probe-{uuid.uuid4().hex[:8]}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.write_bytes(b"")
+        os.unlink(probe)
+    except OSError as error:
+        raise ConfigError(f"{what} {folder} cannot be written: {error.strerror}. {way_out}.") from error

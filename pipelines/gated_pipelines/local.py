@@ -1,0 +1,81 @@
+"""One run of a pipeline by TFX's LocalDagRunner."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from datetime import datetime, timezone
+from pathlib import Path
+
+from checkpoint_gate.errors import CheckpointGateError, LeaseHeld, NoSurvivors
+from checkpoint_gate.push_folder import champion_path
+from checkpoint_gate.store import Store
+from checkpoint_gate.store.pruning import sweep
+from gated_pipelines.console import quiet
+from gated_pipelines.job import Job, prepare
+from gated_pipelines.state import write_state
+from gated_pipelines.summary import Summary, collect
+
+_LOG = logging.getLogger(__name__)
+
+
+def run_local(pipeline_file: Path, root: Path, *, retrain: bool = False) -> Summary:
+    """Runs a pipeline.yaml from its table to the push folder; everything it makes lies below `root`.
+
+    What is wrong ends in a summary whose outcome is "failed" or "no_survivors", with one sentence as the reason.
+    Errors that nobody foresaw are raised.
+    """
+    try:
+        job = prepare(pipeline_file, root)
+    except CheckpointGateError as error:
+        return Summary(reason=str(error))
+    if retrain:
+        job = replace(job, state=replace(job.state, generation=job.state.generation + 1))
+        write_state(job.places, job.state)
+    stamp = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%SZ")
+    log_file = job.places.logs / f"{stamp}.log"
+    with quiet(log_file):
+        _LOG.info("%s: %d rows; the full log is %s", job.config.name, job.table.rows, log_file)
+        return _run(job)
+
+
+def _run(job: Job) -> Summary:
+    before = champion_path(job.push_folder)
+    swept = _sweep(job)
+    _LOG.info("loading TensorFlow Extended …")
+    from tfx.orchestration.local.local_dag_runner import LocalDagRunner
+
+    from gated_pipelines.lineage import last_run
+    from gated_pipelines.pipeline import create_pipeline
+
+    error: CheckpointGateError | None = None
+    try:
+        LocalDagRunner().run(create_pipeline(job))
+    except CheckpointGateError as raised:
+        error = raised
+    swept += _sweep(job)
+    summary, history = collect(job, last_run(job.places.metadata), before, swept)
+    if error is not None:
+        summary.outcome = "no_survivors" if isinstance(error, NoSurvivors) else "failed"
+        summary.reason, summary.green, summary.blessed, summary.pushed = str(error), False, False, None
+    if summary.pushed is not None:
+        write_state(job.places, replace(job.state, last_push=Path(summary.pushed).name))
+    return summary
+
+
+def _sweep(job: Job) -> int:
+    """Frees what lies in the trash beyond its grace: a filter that is taken from the cache does not do it."""
+    if not job.places.store.is_dir():
+        return 0
+    store, freed = Store.open(job.places.store), 0
+    for run in map(store.run, store.keys()):
+        try:
+            with run.lease("sweeping") as lease:
+                done = sweep(run, lease)
+        except LeaseHeld as busy:
+            _LOG.warning("%s", busy)
+            continue
+        freed += done.swept
+        for left in done.left:
+            _LOG.warning("%s; it was left alone", left)
+    return freed

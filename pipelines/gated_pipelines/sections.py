@@ -1,0 +1,164 @@
+"""The sections of a pipeline.yaml."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict, model_validator
+
+
+class Section(BaseModel):
+    """Frozen; unknown keys, other types and numbers that are not finite are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,39}$")]
+Text = Annotated[str, Field(min_length=1)]
+Mode = Literal["min", "max"]
+Columns = Annotated[tuple[Text, ...], Strict(False)]
+
+
+class Splits(Section):
+    """Hash buckets of each split: `{train: 3, eval: 1, test: 1}` gives three fifths to training."""
+
+    train: int = Field(ge=1, le=1000)
+    eval: int = Field(ge=1, le=1000)
+    test: int = Field(ge=1, le=1000)
+
+
+class Data(Section):
+    """The table, and how its rows are divided."""
+
+    csv: Text
+    splits: Splits = Splits(train=3, eval=1, test=1)
+
+
+class Features(Section):
+    """Columns by kind; a column in neither is ignored."""
+
+    numeric: Columns = ()
+    categorical: Columns = ()
+
+    @model_validator(mode="after")
+    def _once_each(self) -> Features:
+        names = (*self.numeric, *self.categorical)
+        if not names:
+            raise ValueError("must name at least one column, or be the word infer")
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"must name each column once, received {', '.join(map(repr, twice))} more than once")
+        return self
+
+
+class Model(Section):
+    """A multilayer perceptron.
+
+    Attributes:
+        hidden: units of each hidden layer, 1 to 4096 each, at most 8 layers; none gives a linear model.
+        dropout: the share of units dropped after each hidden layer while training, in [0, 1).
+        learning_rate: Adam's, in (0, 1].
+    """
+
+    hidden: Annotated[tuple[Annotated[int, Field(ge=1, le=4096)], ...], Strict(False), Field(max_length=8)] = (32, 16)
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    learning_rate: float = Field(default=0.005, gt=0, le=1)
+
+
+class Train(Section):
+    """Attributes:
+    epochs: passes over the training split, 1 to 100,000.
+    batch_size: rows, 1 to 65,536.
+    seed: of initial weights and shuffling, 0 to 2**31 - 1.
+    """
+
+    epochs: int = Field(default=40, ge=1, le=100_000)
+    batch_size: int = Field(default=32, ge=1, le=65_536)
+    seed: int = Field(default=7, ge=0, le=2**31 - 1)
+
+
+class Rules(Section):
+    """The rule texts as plain data; the rule parser checks what they say.
+
+    Attributes:
+        save: the gate.
+        keep: retention while training; None keeps all that was saved.
+        filter: what the filter publishes.
+        prune: how the rejected are removed; None takes the defaults.
+    """
+
+    save: dict[str, Any]
+    keep: dict[str, Any] | None = None
+    filter: dict[str, Any]
+    prune: dict[str, Any] | None = None
+
+
+class Select(Section):
+    """Which candidate wins: the one whose `metric` is smallest (`min`) or largest (`max`) on the eval split."""
+
+    metric: Text
+    mode: Mode
+
+
+class Threshold(Section):
+    """A bound that the candidate's `metric` on the test split must keep; exactly one of the two is not None."""
+
+    metric: Text
+    at_least: float | None = None
+    at_most: float | None = None
+
+    @model_validator(mode="after")
+    def _one_bound(self) -> Threshold:
+        if (self.at_least is None) == (self.at_most is None):
+            raise ValueError("must have exactly one of at_least and at_most")
+        return self
+
+
+class ChampionThreshold(Section):
+    """How much worse than the champion the candidate's `metric` may be, in the metric's own units, 0 or more."""
+
+    metric: Text
+    mode: Mode
+    worse_by_at_most: float = Field(default=0.0, ge=0)
+
+
+Slice = Annotated[
+    Columns, BeforeValidator(lambda value: [value] if isinstance(value, str) else value), Field(min_length=1)
+]
+
+
+class Evaluate(Section):
+    """How candidates are measured, chosen and blessed; what the file leaves out is filled in by task.
+
+    Attributes:
+        metrics: TFMA or Keras class names.
+        slices: each a tuple of columns; the whole split is always measured too.
+    """
+
+    metrics: Annotated[tuple[Text, ...], Strict(False), Field(min_length=1)]
+    select: Select
+    slices: Annotated[tuple[Slice, ...], Strict(False)] = ()
+    thresholds: Annotated[tuple[Threshold, ...], Strict(False)] = ()
+    champion: ChampionThreshold
+
+
+class Push(Section):
+    """Where the blessed model goes: a folder below the run's root, or absolute, or `~`, or a URL."""
+
+    folder: Text = "serving"
+
+    def under(self, root: str | os.PathLike[str]) -> str:
+        """The push folder of a run whose root is `root`."""
+        if "://" in self.folder:
+            return self.folder
+        return str(Path(root) / Path(self.folder).expanduser())
+
+
+def infer_is_none(value: object) -> object:
+    if value == "infer":
+        return None
+    if not isinstance(value, (Mapping, Features)):
+        raise ValueError("must be the word infer, or a mapping with numeric and categorical")
+    return value

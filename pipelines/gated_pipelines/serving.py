@@ -1,0 +1,43 @@
+"""The signatures of the exported model, over serialized tf.Examples of raw columns."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+import tensorflow_transform as tft
+
+from checkpoint_gate.exporting import ServedModel
+from gated_pipelines.spec import TabularSpec
+
+# What serving_default answers with, by task.
+OUTPUTS = {"multiclass": "probabilities", "binary": "probability", "regression": "prediction"}
+_EXAMPLES = tf.TensorSpec([None], tf.string, name="examples")
+
+
+def export(model: keras.Model, transform: tft.TFTransformOutput, spec: TabularSpec, folder: str) -> None:
+    """Writes a SavedModel.
+
+    Signatures, each over a vector of serialized tf.Examples:
+      serving_default: features in, predictions out, without the label; see OUTPUTS for the name.
+      transform_features: features and label in, transformed features and label out; TFMA takes the label from it.
+    """
+    layer = transform.transform_features_layer()
+    root = ServedModel(model, transform=layer)
+    raw = transform.raw_feature_spec()
+    unlabelled = {column: kind for column, kind in raw.items() if column != spec.label}
+    wanted = [*spec.numeric_keys().values(), *spec.categorical_keys().values()]
+
+    @tf.function(input_signature=[_EXAMPLES])  # type: ignore[untyped-decorator]
+    def serve(examples: Any) -> dict[str, Any]:
+        features = layer(tf.io.parse_example(examples, unlabelled))
+        return {OUTPUTS[spec.task]: root.model({key: features[key] for key in wanted}, training=False)}
+
+    @tf.function(input_signature=[_EXAMPLES])  # type: ignore[untyped-decorator]
+    def transform_features(examples: Any) -> dict[str, Any]:
+        transformed: dict[str, Any] = layer(tf.io.parse_example(examples, raw))
+        return transformed
+
+    signatures = {"serving_default": serve, "transform_features": transform_features}
+    tf.saved_model.save(root, folder, signatures=signatures)

@@ -1,0 +1,162 @@
+"""The outcome of a run: one JSON object for programs, a page of words for people."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from checkpoint_gate.checkpoint_set import SET_FILE, read_about
+from checkpoint_gate.errors import CheckpointGateError
+from checkpoint_gate.evaluator.verdict import read_verdict
+from checkpoint_gate.markers import empty_reason
+from checkpoint_gate.pointer import read_pointer
+from checkpoint_gate.push_folder import champion_path
+from checkpoint_gate.selection_file import read_selection
+from checkpoint_gate.store.ledger import History, parse_ledger
+from checkpoint_gate.store.pruning import trashed
+from gated_pipelines.job import Job
+from gated_pipelines.step import Step
+
+Outcome = Literal["pushed", "not_blessed", "no_survivors", "skipped", "failed"]
+
+
+@dataclass
+class Summary:
+    """What `gated-pipeline run --json` prints; see `to_json` for the keys' meaning.
+
+    Attributes:
+      green: whether the run counts as a success; without survivors only if the pipeline.yaml says keep_champion.
+      epochs, saved, refused: of the training run, over its whole ledger.
+      refusals: clause -> how many epochs it refused, commonest first.
+      survivors: `{name, run, step, metrics}`, metrics by TFMA on the eval split.
+      winner: `{run, step, reason}` or None.
+      blessed: whether Evaluator blessed the winner in this run.
+      pushed: folder of the version that this run pushed, or None.
+      champion: folder of the newest live version after the run, or None.
+      pruned_bytes: freed by this run; trashed_bytes: in the trash after it, free once their grace is over.
+      seconds: component -> seconds; 0 for one taken from the cache.
+      executed: the components that were not taken from the cache.
+    """
+
+    outcome: Outcome = "failed"
+    green: bool = False
+    reason: str = ""
+    epochs: int = 0
+    saved: int = 0
+    refused: int = 0
+    refusals: dict[str, int] = field(default_factory=dict)
+    survivors: list[dict[str, Any]] = field(default_factory=list)
+    winner: dict[str, Any] | None = None
+    blessed: bool = False
+    pushed: str | None = None
+    champion: str | None = None
+    store: str = ""
+    run: str | None = None
+    pruned_bytes: int = 0
+    trashed_bytes: int = 0
+    prune_refused: str = ""
+    pruned_earlier: list[dict[str, Any]] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
+    executed: list[str] = field(default_factory=list)
+    report: str | None = None
+
+    def to_json(self) -> str:
+        """One line of strict JSON."""
+        return json.dumps(self.__dict__, sort_keys=True, allow_nan=False)
+
+
+def collect(job: Job, steps: Mapping[str, Step], before: str | None, swept: int) -> tuple[Summary, History]:
+    """Reads what a run of a job did.
+
+    Args:
+      job: what was run.
+      steps: what its components did.
+      before: folder of the champion before the run, or None.
+      swept: bytes that the runner itself freed around the run.
+    """
+    summary = Summary(store=str(job.places.store), champion=champion_path(job.push_folder), pruned_bytes=swept)
+    summary.seconds = {name: step.seconds for name, step in steps.items()}
+    summary.executed = [name for name, step in steps.items() if step.executed]
+    history = _training(summary, steps)
+    _filtering(summary, steps)
+    _selecting(summary, steps)
+    _outcome(summary, steps, before)
+    return summary, history
+
+
+def _output(steps: Mapping[str, Step], component: str, key: str) -> Path | None:
+    step = steps.get(component)
+    return Path(step.outputs[key]) if step is not None and key in step.outputs else None
+
+
+def _training(summary: Summary, steps: Mapping[str, Step]) -> History:
+    model_run = _output(steps, "Trainer", "model_run")
+    if model_run is None or not (model_run / "run_pointer.json").is_file():
+        return History((), ())
+    pointer = read_pointer(model_run)
+    summary.run = pointer.run
+    try:
+        run = pointer.open()
+    except CheckpointGateError:  # everything was cached, and the store is gone: the copy of the ledger serves
+        ledger = model_run / "ledger.jsonl"
+        history = parse_ledger(ledger.read_text(encoding="utf-8"), str(ledger))
+    else:
+        history = run.ledger.read()
+        summary.trashed_bytes = sum(s.manifest.size for s in trashed(run) if s.manifest is not None)
+    decisions = [entry.decision for entry in history.entries]
+    summary.epochs = len(decisions)
+    summary.saved = sum(d.save for d in decisions)
+    summary.refused = summary.epochs - summary.saved
+    summary.refusals = dict(Counter(c for d in decisions if not d.save for c in d.clauses).most_common())
+    return history
+
+
+def _filtering(summary: Summary, steps: Mapping[str, Step]) -> None:
+    folder = _output(steps, "CheckpointFilter", "survivors")
+    if folder is None or not (folder / SET_FILE).is_file():
+        return
+    about = read_about(folder)
+    if steps["CheckpointFilter"].executed:
+        summary.pruned_bytes += about["pruned_bytes"]
+        summary.prune_refused = about["prune_refused"]
+    summary.pruned_earlier = [
+        {key: mark[key] for key in ("run", "step", "epoch", "reason")} for mark in about["pruned_earlier"]
+    ]
+
+
+def _selecting(summary: Summary, steps: Mapping[str, Step]) -> None:
+    folder = _output(steps, "CheckpointEvaluator", "evaluation")
+    selection = read_selection(folder) if folder is not None else None
+    if selection is None:
+        return
+    summary.survivors = selection["candidates"]
+    winner = next(c for c in summary.survivors if c["name"] == selection["winner"])
+    summary.winner = {"run": winner["run"], "step": winner["step"], "reason": selection["reason"]}
+
+
+def _outcome(summary: Summary, steps: Mapping[str, Step], before: str | None) -> None:
+    blessing = _output(steps, "Evaluator", "blessing")
+    verdict = read_verdict(str(blessing)) if blessing is not None else None
+    survivors = _output(steps, "CheckpointFilter", "survivors")
+    none = empty_reason(str(survivors)) if survivors is not None else None
+    pushed = summary.champion if summary.champion != before else None
+    if none is not None:
+        summary.outcome, summary.reason, summary.green = "no_survivors", none, True
+    elif verdict is None:
+        summary.reason = "the run ended before the Evaluator"
+    elif pushed is not None and "Pusher" in summary.executed:
+        summary.outcome, summary.reason, summary.pushed, summary.blessed = "pushed", verdict.reason, pushed, True
+    elif verdict.outcome == "already_champion" or verdict.blessed:
+        summary.outcome, summary.reason = "skipped", "already champion"
+    else:
+        summary.outcome, summary.reason = "not_blessed", verdict.reason
+    summary.green |= summary.outcome in ("pushed", "skipped", "not_blessed")
+
+
+def commonest(refusals: Mapping[str, int], count: int = 3) -> Sequence[str]:
+    """The commonest reasons for a refusal, in words."""
+    return [f"{clause} ({times} times)" for clause, times in list(refusals.items())[:count]]

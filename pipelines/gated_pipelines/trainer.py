@@ -1,0 +1,119 @@
+"""Trainer's run_fn: trains the tabular model behind a gate, resumes what was interrupted, exports."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import tensorflow_transform as tft
+from tfx.components.trainer.fn_args_utils import FnArgs
+
+from checkpoint_gate.callback import GatedCheckpoint
+from checkpoint_gate.pointer import RunPointer
+from checkpoint_gate.rule_text import parse_rules, write_rules
+from checkpoint_gate.store import Store
+from gated_pipelines.datasets import Split, read_split, training_batches, validation_batches
+from gated_pipelines.model import LabelScale, build_model
+from gated_pipelines.run_key import files_below, run_key
+from gated_pipelines.serving import export
+from gated_pipelines.spec import TabularSpec
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class TrainSettings:
+    """Trainer's custom_config.
+
+    Attributes:
+      table: JSON of a TabularSpec.
+      rules: JSON of the sections `save` and `keep`.
+      store: folder of the checkpoint store.
+      hidden, dropout, learning_rate, epochs, batch_size, seed: as in pipeline.yaml.
+      code: digest of the training code, so that TFX's cache notices an edit.
+      generation: how often `--retrain` was asked for.
+    """
+
+    table: str
+    rules: str
+    store: str
+    hidden: list[int]
+    dropout: float
+    learning_rate: float
+    epochs: int
+    batch_size: int
+    seed: int
+    code: str
+    generation: int
+
+    def determines(self) -> dict[str, Any]:
+        """What the run's key is made of: not `keep`, not the number of epochs, not the store's place."""
+        left_out = ("rules", "store", "epochs", "generation")
+        gate = write_rules(parse_rules(self.rules).cut("save"))
+        return {"gate": gate} | {key: value for key, value in asdict(self).items() if key not in left_out}
+
+
+def run_fn(fn_args: FnArgs) -> None:
+    """Trains or resumes one run, and exports its last state."""
+    settings = TrainSettings(**fn_args.custom_config)
+    spec = TabularSpec.from_json(settings.table)
+    transform = tft.TFTransformOutput(fn_args.transform_graph_path)
+    feature_spec = transform.transformed_feature_spec()
+    contents = {
+        kind: _files(patterns) for kind, patterns in (("train", fn_args.train_files), ("eval", fn_args.eval_files))
+    }
+    train = read_split([str(f) for f in contents["train"]], feature_spec, "train")
+    validation = read_split([str(f) for f in contents["eval"]], feature_spec, "eval")
+    graph = files_below(Path(fn_args.transform_graph_path))
+    key = run_key({**contents, "graph": graph}, settings.determines(), settings.generation)
+
+    keras.utils.set_random_seed(settings.seed)
+    vocabularies = {name: transform.vocabulary_size_by_name(name) for name in spec.categorical_keys().values()}
+    model = build_model(spec, vocabularies, asdict(settings), _scale(train, spec))
+    gate = GatedCheckpoint(
+        settings.store, parse_rules(settings.rules), run=key, about={"determined_by": settings.determines()}
+    )
+    try:
+        _fit(model, gate, train, validation, settings, fn_args.model_run_dir)
+    finally:
+        gate.close()
+    export(model, transform, spec, fn_args.serving_model_dir)
+    folder = Path(fn_args.model_run_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    gate.training.copy_ledger(folder)
+    # Last: whoever finds the pointer finds the rest.
+    RunPointer(str(Store(settings.store).root), key).write(folder)
+
+
+def _fit(
+    model: keras.Model, gate: GatedCheckpoint, train: Split, validation: Split, settings: TrainSettings, logs: str
+) -> None:
+    first = gate.resume(model, settings.epochs)
+    if first >= settings.epochs:
+        _LOG.info("all %d epochs were trained before: nothing to train", first)
+        gate.training.retain()
+        return
+    batches, steps = training_batches(train, settings.batch_size, settings.seed, first)
+    model.fit(
+        batches,
+        validation_data=validation_batches(validation),
+        initial_epoch=first,
+        epochs=settings.epochs,
+        steps_per_epoch=steps,
+        callbacks=[keras.callbacks.TensorBoard(log_dir=logs, write_graph=False), gate],
+        verbose=0,
+    )
+
+
+def _files(patterns: list[str]) -> list[Path]:
+    return [path for pattern in patterns for path in sorted(Path(pattern).parent.glob(Path(pattern).name))]
+
+
+def _scale(train: Split, spec: TabularSpec) -> LabelScale:
+    if spec.task != "regression":
+        return LabelScale()
+    labels = train.labels.numpy().astype("float64")
+    return LabelScale(float(labels.mean()), float(labels.std()) or 1.0)

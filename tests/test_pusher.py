@@ -1,0 +1,334 @@
+"""Pusher makes a version visible whole, checked and once; or leaves the push folder as it was."""
+
+from __future__ import annotations
+
+import logging
+import os
+import pathlib
+import shutil
+import time
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from tfx import types
+from tfx.orchestration import pipeline
+from tfx.proto import pusher_pb2
+from tfx.types import channel, standard_artifacts
+from tfx.utils import path_utils, proto_utils
+
+from checkpoint_gate.errors import ConfigError, ModelError
+from checkpoint_gate.markers import mark_empty
+from checkpoint_gate.push_folder import live_versions
+from checkpoint_gate.pusher import Pusher
+from checkpoint_gate.pusher.executor import Executor
+from checkpoint_gate.weights import weights_digest
+
+NOW = 1_760_000_000
+
+
+def example(x: float) -> bytes:
+    feature = {"x": tf.train.Feature(float_list=tf.train.FloatList(value=[x]))}
+    return tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString()
+
+
+def export(folder: str, weight: float, signature: str = "serving_default", examples: int = 3, fails: bool = False):
+    """Exports a Keras 3 model x -> weight * x, with real examples where the exporter puts them."""
+    inputs = keras.Input((1,), name="x")
+    model = keras.Model(inputs, keras.layers.Dense(1, use_bias=False)(inputs))
+    model.set_weights([np.array([[weight]])])
+    module = tf.Module()
+    module.model = model
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")])
+    def serve(examples):
+        if fails:
+            tf.debugging.assert_equal(tf.size(examples), -1, message="the vocabulary is missing")
+        parsed = tf.io.parse_example(examples, {"x": tf.io.FixedLenFeature([1], tf.float32)})
+        return {"y": module.model(parsed["x"]), "name": tf.fill(tf.shape(examples), "linear")}
+
+    tf.saved_model.save(module, folder, signatures={signature: serve})
+    if examples:
+        os.makedirs(os.path.join(folder, "assets.extra"))
+        with tf.io.TFRecordWriter(os.path.join(folder, "assets.extra", "examples.tfrecord")) as writer:
+            for x in range(examples):
+                writer.write(example(x))
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory):
+    """Model artifacts by name."""
+    folder = tmp_path_factory.mktemp("models")
+    exports = {
+        "first": {"weight": 1.0},
+        "second": {"weight": 2.0},
+        "nan": {"weight": float("nan")},
+        "nan without examples": {"weight": float("nan"), "examples": 0},
+        "raises": {"weight": 3.0, "fails": True},
+        "no signature": {"weight": 3.0, "signature": "other"},
+    }
+    artifacts = {name: standard_artifacts.Model() for name in [*exports, "damaged", "empty"]}
+    for name, model in artifacts.items():
+        model.uri = str(folder / name)
+    for name, arguments in exports.items():
+        export(path_utils.serving_model_dir(artifacts[name].uri), **arguments)
+    shutil.copytree(artifacts["first"].uri, artifacts["damaged"].uri)
+    with open(os.path.join(path_utils.serving_model_dir(artifacts["damaged"].uri), "saved_model.pb"), "r+b") as file:
+        file.truncate(100)
+    mark_empty(artifacts["empty"].uri, "every checkpoint was rejected")
+    return artifacts
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tmp_path / "push" / "penguins"
+
+
+@pytest.fixture
+def push(models, folder, tmp_path, monkeypatch):
+    """Runs the executor at a given time; returns the artifact `pushed_model`."""
+
+    def run(name: str, now: int = NOW, blessed: bool | None = True, to: str | None = None) -> types.Artifact:
+        monkeypatch.setattr(time, "time", lambda: now + 0.5)
+        pushed = standard_artifacts.PushedModel()
+        pushed.uri = str(tmp_path / "out" / str(len(os.listdir(tmp_path))))
+        inputs = {"model": [models[name]]}
+        if blessed is not None:
+            blessing = standard_artifacts.ModelBlessing()
+            blessing.set_int_custom_property("blessed", int(blessed))
+            inputs["model_blessing"] = [blessing]
+        destination = pusher_pb2.PushDestination()
+        destination.filesystem.base_directory = str(folder) if to is None else to
+        properties = {"push_destination": proto_utils.proto_to_json(destination)}
+        Executor().Do(inputs, {"pushed_model": [pushed]}, properties)
+        return pushed
+
+    return run
+
+
+def tree(folder: pathlib.Path) -> dict[str, bytes]:
+    """Every file below a folder with its content."""
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def names(folder: pathlib.Path) -> list[str]:
+    return sorted(os.listdir(folder))
+
+
+def is_pushed(pushed: types.Artifact) -> bool:
+    assert pushed.has_custom_property("pushed")
+    return bool(pushed.get_int_custom_property("pushed"))
+
+
+@pytest.mark.parametrize("scheme", ["", "file://"], ids=["by rename", "where there is no rename"])
+def test_a_blessed_model_becomes_a_version_that_plain_tensorflow_serves(push, folder, models, scheme):
+    pushed = push("first", to=f"{scheme}{folder}")
+    assert names(folder) == [str(NOW)]
+    serve = tf.saved_model.load(str(folder / str(NOW))).signatures["serving_default"]
+    np.testing.assert_array_equal(serve(examples=tf.constant([example(4.0)]))["y"], [[4.0]])
+    exported = pathlib.Path(path_utils.serving_model_dir(models["first"].uri))
+    assert tree(folder / str(NOW)) == tree(exported) == tree(pathlib.Path(pushed.uri))
+    assert is_pushed(pushed)
+    assert pushed.get_string_custom_property("pushed_destination") == f"{scheme}{folder}/{NOW}"
+    assert pushed.get_string_custom_property("pushed_version") == str(NOW)
+
+
+@pytest.mark.parametrize(
+    ("name", "blessed", "reason"),
+    [
+        pytest.param("first", False, "the model is not blessed", id="not blessed"),
+        pytest.param("empty", True, "every checkpoint was rejected", id="empty though blessed"),
+        pytest.param("empty", None, "every checkpoint was rejected", id="empty without any blessing"),
+    ],
+)
+def test_not_pushed(push, folder, name, blessed, reason, caplog):
+    caplog.set_level(logging.INFO, logger="checkpoint_gate")
+    assert not is_pushed(push(name, blessed=blessed))
+    assert not folder.exists()
+    assert f"Not pushed: {reason}." in caplog.messages
+
+
+def test_without_a_blessing_channel_the_model_is_pushed_as_stock_does(push, folder):
+    assert is_pushed(push("first", blessed=None))
+    assert live_versions(str(folder)) == (NOW,)
+
+
+def test_the_same_weights_are_not_pushed_twice(push, folder, caplog):
+    caplog.set_level(logging.INFO, logger="checkpoint_gate")
+    push("first")
+    assert not is_pushed(push("first", now=NOW + 60))
+    assert names(folder) == [str(NOW)]
+    assert f"Not pushed: {folder}/{NOW} has the same weights." in caplog.messages
+
+
+def test_weights_of_an_older_version_can_be_pushed_again(push, folder):
+    for seconds, name in enumerate(["first", "second", "first"]):
+        assert is_pushed(push(name, now=NOW + seconds))
+    assert live_versions(str(folder)) == (NOW, NOW + 1, NOW + 2)
+
+
+@pytest.mark.parametrize(
+    ("now", "version"),
+    [
+        pytest.param(NOW + 5, NOW + 5, id="the clock names the version"),
+        pytest.param(NOW, NOW + 1, id="a push in the same second takes the next integer"),
+        pytest.param(NOW - 3600, NOW + 1, id="a clock that is behind never hides a push"),
+    ],
+)
+def test_version(push, folder, now, version):
+    push("first")
+    push("second", now=now)
+    assert live_versions(str(folder)) == (NOW, version)
+
+
+@pytest.mark.parametrize("scheme", ["", "file://"], ids=["by rename", "where there is no rename"])
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        pytest.param("nan", r"output y of serving_default is not finite on real examples", id="NaN"),
+        pytest.param("raises", r"serving_default fails on real examples.*the vocabulary is missing", id="raises"),
+        pytest.param("no signature", r"has no signature serving_default", id="no signature"),
+        pytest.param("damaged", r"The model does not load, so it is not pushed", id="damaged graph"),
+    ],
+)
+def test_a_model_that_cannot_serve_leaves_the_push_folder_as_it_was(push, folder, name, message, scheme):
+    push("second")
+    before = tree(folder)
+    with pytest.raises(ModelError, match=message) as raised:
+        push(name, now=NOW + 1, to=f"{scheme}{folder}")
+    assert "\n" not in str(raised.value)
+    assert tree(folder) == before
+    assert names(folder) == [str(NOW)]
+
+
+def test_without_examples_the_model_only_has_to_load(push, folder):
+    assert is_pushed(push("nan without examples"))
+
+
+@pytest.mark.parametrize("below", ["", "models"])
+def test_a_push_folder_that_cannot_be_written_is_a_sentence(push, tmp_path, below):
+    (tmp_path / "file").write_text("precious")
+    target = os.path.join(tmp_path, "file", below)
+    with pytest.raises(ConfigError, match=r"Nothing was pushed: the push folder .*file.* cannot be made or written"):
+        push("first", to=target)
+    assert (tmp_path / "file").read_text() == "precious"
+
+
+def test_a_destination_that_names_no_folder_is_a_sentence(models):
+    pushed = standard_artifacts.PushedModel()
+    with pytest.raises(ConfigError, match=r"must name a filesystem\.base_directory\. Received: nothing"):
+        Executor().Do({"model": [models["first"]]}, {"pushed_model": [pushed]}, {"push_destination": None})
+
+
+@pytest.mark.parametrize("broken", ["rename", "fsync"])
+def test_a_failure_in_the_middle_leaves_nothing(push, folder, monkeypatch, broken):
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, broken, fail)
+        with pytest.raises(ConfigError, match=r"\(No space left on device\)"):
+            push("first")
+    assert names(folder) == []
+    assert is_pushed(push("first"))
+
+
+def test_a_push_that_was_killed_is_invisible_and_the_next_one_cleans_up(push, folder, monkeypatch):
+    def killed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "rename", killed)
+        patch.setattr(shutil, "rmtree", lambda *_, **__: None)  # a killed process tidies nothing
+        with pytest.raises(KeyboardInterrupt):
+            push("first")
+    assert names(folder) == [f".tmp-{NOW}-{os.getpid()}"]
+    assert live_versions(str(folder)) == ()
+    for name in (".tmp-99-1", ".tmp-mine", "tmp-99-1", "README"):
+        (folder / name).mkdir()
+    push("first")
+    assert names(folder) == sorted([str(NOW), ".tmp-mine", "tmp-99-1", "README"])
+
+
+def test_where_there_is_no_rename_a_killed_push_is_not_live_and_its_number_is_not_used_again(push, folder, monkeypatch):
+    copy = tf.io.gfile.copy
+
+    def killed_at_the_graph(source: str, target: str, overwrite: bool = False) -> None:
+        if target.startswith("file://") and target.endswith("saved_model.pb"):
+            raise KeyboardInterrupt
+        copy(source, target, overwrite=overwrite)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tf.io.gfile, "copy", killed_at_the_graph)
+        with pytest.raises(KeyboardInterrupt):
+            push("first", to=f"file://{folder}")
+    assert (folder / str(NOW) / "variables" / "variables.index").exists()
+    assert live_versions(str(folder)) == ()
+    push("first", to=f"file://{folder}")
+    assert live_versions(str(folder)) == (NOW + 1,)
+
+
+def test_every_file_and_folder_is_on_disk_before_the_version_is_visible(push, folder, monkeypatch):
+    synced: list[str] = []
+    fsync, rename = os.fsync, os.rename
+
+    def record_fsync(handle: int) -> None:
+        synced.append(os.path.realpath(f"/proc/self/fd/{handle}"))
+        fsync(handle)
+
+    def record_rename(source: str, target: str) -> None:
+        expected = {os.path.join(parent, name) for parent, _, files in os.walk(source) for name in ["", *files]}
+        assert {os.path.normpath(path) for path in expected} <= set(synced)
+        synced.clear()
+        rename(source, target)
+
+    monkeypatch.setattr(os, "fsync", record_fsync)
+    monkeypatch.setattr(os, "rename", record_rename)
+    push("first")
+    assert synced == [str(folder)]
+
+
+def test_pushes_of_one_machine_wait_for_each_other(folder):
+    from checkpoint_gate.pusher.publish import exclusive
+
+    with exclusive(str(folder)):
+        started = os.fork()
+        if started == 0:  # the child reports in its exit code whether it got in
+            import fcntl
+
+            handle = os.open(folder, os.O_RDONLY)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os._exit(7)
+            os._exit(0)
+        assert os.waitstatus_to_exitcode(os.waitpid(started, 0)[1]) == 7
+
+
+def test_what_is_pushed_has_the_winners_weights(push, folder, models):
+    push("second")
+    winner = path_utils.serving_model_dir(models["second"].uri)
+    assert weights_digest(str(folder / str(NOW))) == weights_digest(winner)
+
+
+def test_weights_that_cannot_be_read_are_a_sentence(models, tmp_path):
+    model = tmp_path / "model"
+    shutil.copytree(path_utils.serving_model_dir(models["first"].uri), model)
+    data = next((model / "variables").glob("variables.data*"))
+    data.write_bytes(data.read_bytes()[:1])
+    for broken in (model, tmp_path / "none"):
+        with pytest.raises(ModelError, match=rf"The weights of the SavedModel in {broken} cannot be read"):
+            weights_digest(str(broken))
+
+
+def test_the_component_keeps_its_id(folder):
+    component = Pusher(
+        model=channel.Channel(type=standard_artifacts.Model),
+        push_destination=pusher_pb2.PushDestination(
+            filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=str(folder))
+        ),
+    )
+    assert component.id == "Pusher"
+    assert component.executor_spec.executor_class is Executor
+    pipeline.Pipeline("p", "/nowhere", components=[component])
