@@ -48,6 +48,8 @@ def contradictions(config: PipelineConfig) -> Iterable[tuple[KeyPath, str]]:
             yield at, f"evaluate.metrics has {metric!r}, which {config.task} does not offer{_close(metric, known)}"
         elif metric in config.evaluate.metrics[:index]:
             yield at, f"evaluate.metrics has {metric!r} twice"
+    if not set(config.evaluate.metrics) <= set(known):
+        return
     names = value_names(config.evaluate.metrics)
     wanted: list[tuple[KeyPath, str]] = [(("select",), config.evaluate.select.metric)]
     wanted += [(("thresholds", index), one.metric) for index, one in enumerate(config.evaluate.thresholds)]

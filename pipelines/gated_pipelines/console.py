@@ -39,7 +39,7 @@ def quiet(log_file: Path) -> Iterator[None]:
     absl.setLevel(logging.INFO)
     absl.addFilter(steps)
     # tf.saved_model.save raises absl's level and does not lower it again; the steps' words would end there.
-    absl.setLevel = lambda level: None  # type: ignore[method-assign,assignment]
+    absl.setLevel = lambda level: None  # type: ignore[method-assign]
     logging.captureWarnings(True)
     warnings.simplefilter("default")
     try:

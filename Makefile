@@ -1,0 +1,41 @@
+# make demo    set up, run the penguins pipeline end to end, say where the report and the pushed model are
+# make test    set up, run every test
+# make check   lint, format and types
+# make bench   benchmarks, one JSON object a line on standard output
+
+.PHONY: setup demo test check format bench constraints test-install clean
+
+export TF_CPP_MIN_LOG_LEVEL ?= 3
+unexport PYTHONDONTWRITEBYTECODE
+
+setup:
+	@.ci/setup
+
+demo: setup
+	@.venv/bin/gated-pipeline run data/penguins/pipeline.yaml --root runs/penguins
+
+test: setup
+	@.venv/bin/python -m pytest
+
+check: setup
+	@.venv/bin/ruff check
+	@.venv/bin/ruff format --check
+	@.venv/bin/mypy
+
+format: setup
+	@.venv/bin/ruff check --fix
+	@.venv/bin/ruff format
+
+bench: setup
+	@.venv/bin/python tests/benchmarks/run.py
+
+# For pip: the versions that the tests ran with.
+constraints: setup
+	@.venv/bin/uv export --quiet --locked --no-hashes --no-dev --no-emit-project --output-file dist/constraints.txt
+	@echo dist/constraints.txt
+
+test-install: setup
+	@.ci/test-install
+
+clean:
+	rm -rf .venv dist runs

@@ -1,0 +1,396 @@
+"""What load_config reads from a pipeline.yaml, and what it says when it cannot."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from checkpoint_gate.errors import ConfigError
+from checkpoint_gate.rule_text import read_rules
+from gated_pipelines.config import load_config
+from gated_pipelines.tfma_names import KNOWN, snake_case
+
+PENGUINS = Path(__file__).parent.parent / "data" / "penguins" / "pipeline.yaml"
+
+LEAST = """\
+name: a
+data: {csv: a.csv}
+label: y
+task: multiclass
+rules: {save: {metric: loss, at_most: 1}, filter: {metric: loss, at_most: 1}}
+"""
+
+
+@pytest.fixture
+def load(tmp_path):
+    """Loads a text as the file `pipeline.yaml` of an empty folder."""
+
+    def load(text):
+        path = tmp_path / "pipeline.yaml"
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return load_config(path)
+
+    return load
+
+
+@pytest.fixture
+def refusal(load, tmp_path):
+    """The sentence that refuses a text, with the folder's name taken out."""
+
+    def refusal(text):
+        with pytest.raises(ConfigError) as caught:
+            load(text)
+        return str(caught.value).replace(f"{tmp_path}/", "")
+
+    return refusal
+
+
+def test_the_least_takes_the_defaults(load):
+    config = load(LEAST)
+    assert config.data.splits.model_dump() == {"train": 3, "eval": 1, "test": 1}
+    assert config.features is None
+    assert config.positive is None
+    assert config.model.model_dump() == {"hidden": (32, 16), "dropout": 0.0, "learning_rate": 0.005}
+    assert config.train.model_dump() == {"epochs": 40, "batch_size": 32, "seed": 7}
+    assert config.rules.keep is None
+    assert config.rules.prune is None
+    assert config.push.folder == "serving"
+    assert config.on_no_survivors == "fail"
+
+
+@pytest.mark.parametrize(
+    ("task", "metrics", "metric"),
+    [
+        pytest.param(
+            "multiclass",
+            ("ExampleCount", "SparseCategoricalAccuracy", "SparseCategoricalCrossentropy"),
+            "sparse_categorical_crossentropy",
+            id="multiclass",
+        ),
+        pytest.param(
+            "binary",
+            ("ExampleCount", "BinaryAccuracy", "BinaryCrossentropy", "AUC"),
+            "binary_crossentropy",
+            id="binary",
+        ),
+        pytest.param(
+            "regression",
+            ("ExampleCount", "MeanSquaredError", "MeanAbsoluteError"),
+            "mean_squared_error",
+            id="regression",
+        ),
+    ],
+)
+def test_evaluation_defaults_by_task(load, task, metrics, metric):
+    evaluate = load(LEAST.replace("multiclass", task)).evaluate
+    assert evaluate.metrics == metrics
+    assert evaluate.select.model_dump() == {"metric": metric, "mode": "min"}
+    assert evaluate.champion.model_dump() == {"metric": metric, "mode": "min", "worse_by_at_most": 0.0}
+    assert evaluate.slices == ()
+    assert evaluate.thresholds == ()
+
+
+def test_the_champion_is_compared_by_what_selects(load):
+    evaluate = load(LEAST + "evaluate: {select: {metric: sparse_categorical_accuracy, mode: max}}").evaluate
+    assert (evaluate.champion.metric, evaluate.champion.mode) == ("sparse_categorical_accuracy", "max")
+
+
+def test_a_slice_is_a_column_or_several(load):
+    config = load(LEAST + "evaluate: {slices: [island, [island, sex]]}")
+    assert config.evaluate.slices == (("island",), ("island", "sex"))
+    assert config.slice_columns == ("island", "sex")
+
+
+@pytest.mark.parametrize(
+    ("written", "text"),
+    [
+        pytest.param("1", "1", id="a number"),
+        pytest.param("1.0", "1", id="a whole decimal"),
+        pytest.param("true", "True", id="a boolean, as tables write it"),
+        pytest.param("yes", "yes", id="a word"),
+        pytest.param("-1", "-1", id="a negative number"),
+    ],
+)
+def test_the_positive_class_is_the_text_of_its_value(load, written, text):
+    assert load(LEAST.replace("multiclass", f"binary\npositive: {written}")).positive == text
+
+
+def test_infer_is_the_same_as_leaving_features_out(load):
+    assert load(LEAST + "features: infer").features is None
+
+
+@pytest.mark.parametrize(
+    ("csv", "expected"),
+    [
+        pytest.param("t/a.csv", "{folder}/t/a.csv", id="relative to the file"),
+        pytest.param("/x/a.csv", "/x/a.csv", id="absolute"),
+        pytest.param("~/a.csv", "{home}/a.csv", id="at home"),
+        pytest.param("../a.csv", "{parent}/a.csv", id="the folder above"),
+    ],
+)
+def test_the_csv_is_found_from_the_file(load, tmp_path, csv, expected):
+    expected = expected.format(folder=tmp_path, home=Path.home(), parent=tmp_path.parent)
+    assert str(load(LEAST.replace("a.csv", csv)).csv) == expected
+
+
+@pytest.mark.parametrize(
+    ("folder", "expected"),
+    [
+        pytest.param("serving", "/root/serving", id="below the root"),
+        pytest.param("/srv/models", "/srv/models", id="absolute"),
+        pytest.param("~/models", f"{Path.home()}/models", id="at home"),
+        pytest.param("gs://bucket/models", "gs://bucket/models", id="a URL stays as it is"),
+    ],
+)
+def test_the_push_folder(load, folder, expected):
+    assert load(LEAST + f"push: {{folder: {folder!r}}}").push.under("/root") == expected
+
+
+def test_a_config_is_frozen(load):
+    with pytest.raises(Exception, match="frozen"):
+        load(LEAST).label = "z"
+
+
+def test_where_names_the_line_of_a_key(load, tmp_path):
+    assert load(LEAST).where("rules", "save", "metric") == f"{tmp_path}/pipeline.yaml line 5"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        pytest.param(
+            LEAST + "trian: {epochs: 3}",
+            "pipeline.yaml line 6: unknown key trian (did you mean train?), known are name, data, label, task, "
+            "positive, features, model, train, rules, evaluate, push, on_no_survivors.",
+            id="unknown key",
+        ),
+        pytest.param(
+            LEAST + "train: {epoch: 3}",
+            "pipeline.yaml line 6: unknown key train.epoch (did you mean epochs?), known are epochs, batch_size, seed.",
+            id="unknown key in a section",
+        ),
+        pytest.param(
+            LEAST + "evaluate: {thresholds: [{metric: example_count, atleast: 1}]}",
+            "unknown key evaluate.thresholds[0].atleast (did you mean at_least?), known are metric, at_least, at_most",
+            id="unknown key in a list",
+        ),
+        pytest.param(
+            LEAST + "features: {numerical: [x]}",
+            "unknown key features.numerical (did you mean numeric?), known are numeric, categorical",
+            id="unknown key behind a choice",
+        ),
+        pytest.param(
+            LEAST.replace("{csv: a.csv}", "\n  csv: a.csv\n  splits: {train: 3, eval: 1}"),
+            "pipeline.yaml line 4: the key test of data.splits is missing.",
+            id="missing key in a section",
+        ),
+        pytest.param(LEAST.replace("label: y\n", ""), "pipeline.yaml line 1: the key label is missing.", id="no label"),
+        pytest.param(
+            "name: a\ndata: {csv: a.csv}\nlabel: y\ntask: binary\n",
+            "pipeline.yaml line 1: the key rules is missing.",
+            id="no rules",
+        ),
+        pytest.param(
+            LEAST.replace("save", "keep"), "pipeline.yaml line 5: the key save of rules is missing.", id="no gate"
+        ),
+        pytest.param(
+            LEAST.replace("name: a", "name: My Table"),
+            "pipeline.yaml line 1: name must begin with a small letter and hold at most 40 of a-z, 0-9 and -, "
+            "received 'My Table'.",
+            id="name",
+        ),
+        pytest.param(
+            LEAST.replace("multiclass", "classification"),
+            "pipeline.yaml line 4: task must be regression, binary or multiclass, received 'classification'.",
+            id="task",
+        ),
+        pytest.param(
+            LEAST.replace("multiclass", "[binary]"),
+            "pipeline.yaml line 4: task must be regression, binary or multiclass, received a list.",
+            id="task as a list",
+        ),
+        pytest.param(
+            LEAST.replace("label: y", "label: 2019"),
+            "pipeline.yaml line 3: label must be text, in quotes, received 2019.",
+            id="a number as a label",
+        ),
+        pytest.param(
+            LEAST + "train: {epochs: true}",
+            "pipeline.yaml line 6: train.epochs must be a whole number, received true.",
+            id="a boolean is no number",
+        ),
+        pytest.param(
+            LEAST + "train: {epochs: 4.0}",
+            "train.epochs must be a whole number, received 4.0.",
+            id="a float is not whole",
+        ),
+        pytest.param(
+            LEAST + "train:\n  seed: 1\n  epochs: 0",
+            "pipeline.yaml line 8: train.epochs must be greater than or equal to 1, received 0.",
+            id="no epochs",
+        ),
+        pytest.param(
+            LEAST + 'model: {learning_rate: "0.1"}',
+            "model.learning_rate must be a number, received '0.1'.",
+            id="text is no number",
+        ),
+        pytest.param(
+            LEAST + "model: {dropout: .nan}", "model.dropout must be a finite number, received nan.", id="not finite"
+        ),
+        pytest.param(LEAST + "model: {dropout: 1}", "model.dropout must be less than 1, received 1.", id="all dropped"),
+        pytest.param(
+            LEAST + "model: {hidden: [8, 0]}",
+            "model.hidden[1] must be greater than or equal to 1, received 0.",
+            id="an empty layer",
+        ),
+        pytest.param(LEAST + "model: {hidden: 8}", "model.hidden must be a list, received 8.", id="one layer, no list"),
+        pytest.param(
+            LEAST + "model: {hidden: [1, 1, 1, 1, 1, 1, 1, 1, 1]}",
+            "model.hidden must hold at most 8 items, received a list.",
+            id="too many layers",
+        ),
+        pytest.param(LEAST + "model:", "model must be a mapping, received nothing.", id="an empty section"),
+        pytest.param(LEAST + "evaluate: x", "evaluate must be a mapping, received 'x'.", id="evaluate as a word"),
+        pytest.param(
+            LEAST + "features: guess",
+            "pipeline.yaml line 6: features must be the word infer, or a mapping with numeric and categorical.",
+            id="features",
+        ),
+        pytest.param(
+            LEAST + "features: {}", "features must name at least one column, or be the word infer.", id="no features"
+        ),
+        pytest.param(
+            LEAST + "features: {numeric: [x], categorical: [x]}",
+            "features must name each column once, received 'x' more than once.",
+            id="a column of both kinds",
+        ),
+        pytest.param(
+            LEAST + "features: {numeric: [x, y]}",
+            "pipeline.yaml line 6: features.numeric must not hold the label 'y'.",
+            id="the label as a feature",
+        ),
+        pytest.param(
+            LEAST + "positive: a",
+            "pipeline.yaml line 6: positive is only for task: binary, and the task is multiclass.",
+            id="positive",
+        ),
+        pytest.param(
+            LEAST + "evaluate: {metrics: [SparseCategoricalAcuracy]}",
+            "evaluate.metrics has 'SparseCategoricalAcuracy', which multiclass does not offer (did you mean "
+            "SparseCategoricalAccuracy?), known are ExampleCount, ",
+            id="a metric that is misspelt",
+        ),
+        pytest.param(
+            LEAST.replace("multiclass", "regression") + "evaluate: {metrics: [MeanSquaredError, AUC]}",
+            "evaluate.metrics has 'AUC', which regression does not offer",
+            id="a metric of another task",
+        ),
+        pytest.param(
+            LEAST + "evaluate: {select: {metric: SparseCategoricalCrossentropy, mode: min}}",
+            "evaluate.select.metric 'SparseCategoricalCrossentropy' is not the value of a listed metric (did you mean "
+            "sparse_categorical_crossentropy?), known are example_count, sparse_categorical_accuracy, "
+            "sparse_categorical_crossentropy.",
+            id="a class name where a value's name belongs",
+        ),
+        pytest.param(
+            LEAST + "evaluate:\n  thresholds:\n    - {metric: auc, at_least: 0.9}",
+            "pipeline.yaml line 8: evaluate.thresholds[0].metric 'auc' is not the value of a listed metric, known are",
+            id="a threshold on what is not measured",
+        ),
+        pytest.param(
+            LEAST.replace("multiclass", "binary") + "evaluate: {metrics: [BinaryCrossentropy, CalibrationPlot], "
+            "champion: {metric: calibration_plot, mode: min}}",
+            "evaluate.champion.metric 'calibration_plot' is not the value of a listed metric",
+            id="a plot has no value",
+        ),
+        pytest.param(
+            LEAST + "evaluate: {select: {metric: sparse_categorical_accuracy}}",
+            "pipeline.yaml line 6: the key mode of evaluate.select is missing.",
+            id="the direction is never guessed",
+        ),
+        pytest.param(
+            LEAST + "evaluate: {thresholds: [{metric: example_count, at_least: 1, at_most: 2}]}",
+            "evaluate.thresholds[0] must have exactly one of at_least and at_most.",
+            id="two bounds",
+        ),
+        pytest.param(
+            LEAST + "evaluate: {thresholds: [{metric: example_count}]}",
+            "evaluate.thresholds[0] must have exactly one of at_least and at_most.",
+            id="no bound",
+        ),
+        pytest.param(
+            LEAST + "on_no_survivors: ignore",
+            "on_no_survivors must be fail or keep_champion, received 'ignore'.",
+            id="on_no_survivors",
+        ),
+        pytest.param(
+            LEAST + "name: b", "pipeline.yaml line 6: the key 'name' is there twice, first in line 1.", id="a key twice"
+        ),
+        pytest.param(LEAST + "model: {hidden: [1", "pipeline.yaml line 6 is not valid YAML: ", id="malformed"),
+        pytest.param("", "pipeline.yaml is empty; it must be a mapping that begins with name,", id="empty"),
+        pytest.param("- a\n", "pipeline.yaml holds a list; it must be a mapping", id="a list"),
+        pytest.param(b"name: \xff\n", "pipeline.yaml is not UTF-8 text: byte 6 is 0xff.", id="not UTF-8"),
+    ],
+)
+def test_what_is_wrong_is_said_with_its_line(refusal, text, message):
+    said = refusal(text)
+    assert message in said
+    assert "\n" not in said
+    assert len(re.findall("pipeline.yaml", said)) == 1, "one problem, said once"
+
+
+def test_all_problems_are_told_at_once(refusal):
+    said = refusal(LEAST + "model: {dropout: 2}\ntrain: {epochs: 0}")
+    assert said == (
+        "pipeline.yaml line 6: model.dropout must be less than 1, received 2; "
+        "pipeline.yaml line 7: train.epochs must be greater than or equal to 1, received 0."
+    )
+
+
+def test_of_many_problems_five_are_told(refusal):
+    said = refusal(LEAST + "".join(f"k{number}: 1\n" for number in range(7)))
+    assert said.count("unknown key") == 5
+    assert said.endswith("; and 2 more.")
+
+
+def test_a_file_that_is_missing(tmp_path):
+    with pytest.raises(ConfigError, match="There is no file .*/gone.yaml; `gated-pipeline new` writes one for a CSV."):
+        load_config(tmp_path / "gone.yaml")
+
+
+def test_a_folder_suggests_the_file_in_it(tmp_path, load):
+    with pytest.raises(ConfigError, match="is a folder; name the pipeline.yaml in it."):
+        load_config(tmp_path)
+    load(LEAST)
+    with pytest.raises(ConfigError, match="is a folder; did you mean .*/pipeline.yaml?"):
+        load_config(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("class_name", "name"),
+    [
+        ("AUC", "auc"),
+        ("AUCPrecisionRecall", "auc_precision_recall"),
+        ("F1Score", "f1_score"),
+        ("MeanSquaredError", "mean_squared_error"),
+        ("ExampleCount", "example_count"),
+        ("SparseTopKCategoricalAccuracy", "sparse_top_k_categorical_accuracy"),
+    ],
+)
+def test_names_of_values_are_those_of_tfma(class_name, name):
+    assert snake_case(class_name) == name
+
+
+def test_no_two_metrics_of_a_task_share_a_name():
+    for names in KNOWN.values():
+        assert len({snake_case(name) for name in names}) == len(names)
+
+
+def test_the_penguins_describe_themselves():
+    config = load_config(PENGUINS)
+    assert (config.name, config.label, config.task, config.train.epochs) == ("penguins", "species", "multiclass", 40)
+    assert "year" not in (*config.features.numeric, *config.features.categorical)
+    assert config.csv.is_file()
+    rules = read_rules(config.located, ("rules",))
+    assert rules.save is not None
+    assert rules.filter is not None
