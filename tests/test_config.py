@@ -222,7 +222,7 @@ def test_where_names_the_line_of_a_key(load, tmp_path):
         pytest.param(
             LEAST + "train: {epochs: 4.0}",
             "train.epochs must be a whole number, received 4.0.",
-            id="a float is not whole",
+            id="a decimal",
         ),
         pytest.param(
             LEAST + "train:\n  seed: 1\n  epochs: 0",
@@ -354,15 +354,15 @@ def test_of_many_problems_five_are_told(refusal):
 
 
 def test_a_file_that_is_missing(tmp_path):
-    with pytest.raises(ConfigError, match="There is no file .*/gone.yaml; `gated-pipeline new` writes one for a CSV."):
+    with pytest.raises(ConfigError, match=r"There is no file .*/gone.yaml; `gated-pipeline new` writes one for a CSV."):
         load_config(tmp_path / "gone.yaml")
 
 
 def test_a_folder_suggests_the_file_in_it(tmp_path, load):
-    with pytest.raises(ConfigError, match="is a folder; name the pipeline.yaml in it."):
+    with pytest.raises(ConfigError, match=r"is a folder; name the pipeline.yaml in it."):
         load_config(tmp_path)
     load(LEAST)
-    with pytest.raises(ConfigError, match="is a folder; did you mean .*/pipeline.yaml?"):
+    with pytest.raises(ConfigError, match=r"is a folder; did you mean .*/pipeline.yaml?"):
         load_config(tmp_path)
 
 

@@ -113,7 +113,9 @@ def test_what_is_not_read_says_the_line(text, message):
 
 
 def test_an_alias_bomb_costs_nothing():
-    bomb = "a: &a [x]\n" + "".join(f"{two}: &{two} [*{one},*{one}]\n" for one, two in zip("abcdefgh", "bcdefghi"))
+    bomb = "a: &a [x]\n" + "".join(
+        f"{two}: &{two} [*{one},*{one}]\n" for one, two in zip("abcdefgh", "bcdefghi", strict=True)
+    )
     with pytest.raises(YamlError, match="the alias \\*a is not supported"):
         read_located(bomb, "p")
 

@@ -85,8 +85,9 @@ def test_california_sized_tables_get_a_larger_model(table, tmp_path):
         pytest.param([True, False], "binary", id="booleans"),
         pytest.param([0, 1], "binary", id="two whole numbers"),
         pytest.param([0.0, 1.0, None], "binary", id="two whole numbers and a missing one"),
-        pytest.param(list(range(20)), "multiclass", id="20 whole numbers"),
-        pytest.param(list(range(21)), "regression", id="21 whole numbers"),
+        pytest.param(list(range(20)) * 5, "multiclass", id="20 whole numbers"),
+        pytest.param(list(range(21)) * 5, "regression", id="21 whole numbers"),
+        pytest.param([1, 2, 3] * 4, "regression", id="whole numbers of few rows each"),
         pytest.param([0.5, 1.5], "regression", id="decimals"),
     ],
 )
@@ -221,7 +222,7 @@ def test_the_pipeline_is_named_after_the_folder(table, tmp_path, folder, name):
 def test_nothing_is_overwritten(table, tmp_path):
     path = write_pipeline(table(small()), "y", tmp_path)
     before = path.read_bytes()
-    with pytest.raises(ConfigError, match="pipeline.yaml is there already and stays as it is; remove it, or choose"):
+    with pytest.raises(ConfigError, match=r"pipeline.yaml is there already and stays as it is; remove it, or choose"):
         write_pipeline(tmp_path / "t.csv", "y", tmp_path)
     assert path.read_bytes() == before
 
@@ -241,14 +242,14 @@ def test_nothing_is_overwritten(table, tmp_path):
             small(),
             "y",
             "classify",
-            "The task 'classify' is not known; it must be one of multiclass,",
+            "The task 'classify' is not known; it must be one of",
             id="unknown task",
         ),
         pytest.param(
             small(),
             "y",
             "regression",
-            "the label 'y' must be a number for task: regression; row 1 has 'a'.",
+            "the label 'y' must be a number for task: regression; row 1 has",
             id="no number",
         ),
         pytest.param("x,y\n1,a\n2,b\n", "y", None, "has 2 rows with a y; at least 20 are needed", id="too few rows"),
@@ -265,5 +266,5 @@ def test_what_cannot_be_used_is_refused_and_nothing_is_written(table, tmp_path, 
 
 def test_a_folder_that_cannot_be_made(table, tmp_path):
     (tmp_path / "new").write_text("a file")
-    with pytest.raises(ConfigError, match="new/pipeline.yaml cannot be written: "):
+    with pytest.raises(ConfigError, match=r"new/pipeline.yaml cannot be written: "):
         write_pipeline(table(small()), "y", tmp_path / "new")

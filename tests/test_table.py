@@ -113,9 +113,7 @@ class TestRead:
                 id="too many fields",
             ),
             pytest.param("a,b\n1,2\n1\n", "t.csv line 3 has 1 fields where the header has 2;", id="too few fields"),
-            pytest.param(
-                'a,b\n1,"2" x\n', "t.csv line 2 is not CSV: ',' expected after '\"'.", id="text after a quote"
-            ),
+            pytest.param('a,b\n1,"2" x\n', "t.csv line 2 is not CSV: ',' expected after '\"'.", id="after a quote"),
             pytest.param('a,b\n1,"2\n3,4\n', "t.csv line 3 is not CSV: unexpected end of data.", id="open quote"),
             pytest.param(
                 "a;b\n1;2\n",
@@ -139,11 +137,11 @@ class TestRead:
         assert "\n" not in str(caught.value)
 
     def test_a_missing_file(self, tmp_path):
-        with pytest.raises(ConfigError, match="There is no file .*gone.csv; name a CSV that exists."):
+        with pytest.raises(ConfigError, match=r"There is no file .*gone.csv; name a CSV that exists."):
             read_table(tmp_path / "gone.csv")
 
     def test_a_folder(self, tmp_path):
-        with pytest.raises(ConfigError, match="is a folder; name the CSV in it."):
+        with pytest.raises(ConfigError, match=r"is a folder; name the CSV in it."):
             read_table(tmp_path)
 
     def test_a_column_without_values_is_told(self, write, caplog):
@@ -444,7 +442,7 @@ class TestStage:
     def test_a_folder_that_cannot_be_written(self, write, configure, tmp_path):
         write(rows("x,y", "{i}.5,{i}"))
         (tmp_path / "staged").write_text("a file")
-        with pytest.raises(ConfigError, match="The table cannot be written to .*/staged/.*: Not a directory."):
+        with pytest.raises(ConfigError, match=r"The table cannot be written to .*/staged/.*: Not a directory."):
             stage_table(configure(), tmp_path / "staged")
 
     def test_real_tables(self, stage):

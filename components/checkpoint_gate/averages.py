@@ -112,7 +112,8 @@ class _MovingMeter:
 class ExponentialAverage:
     """The exponential average of span n: alpha = 2 / (n + 1), seeded with the mean of the first n values.
 
-    It restarts after a value that is not finite. The definition of alpha is that of pandas' `ewm(span=n)`.
+    It restarts after a value, or a seed, that is not finite. The definition is that of pandas' `ewm(span=n, adjust=False)`
+    but for the seed.
     """
 
     span: int
@@ -139,14 +140,20 @@ class _ExponentialMeter:
         if not math.isfinite(value):
             self._seed, self._value = [], None
             return Reading(None, f"is {value}, its exponential average starts again")
-        if self._value is not None:
-            self._value += 2.0 / (self._span + 1) * (value - self._value)
-            return _finite(self._value, self._words)
+        if self._value is None:
+            return self._read_seed(value)
+        if value != self._value:  # as pandas does, so that equal values stay exactly what they are
+            alpha = 2.0 / (self._span + 1)
+            self._value = alpha * value + (1.0 - alpha) * self._value
+        return Reading(self._value, self._words)
+
+    def _read_seed(self, value: float) -> Reading:
         self._seed.append(value)
         if len(self._seed) < self._span:
             return Reading(None, f"has {len(self._seed)} of the {self._span} values its exponential average needs")
-        self._value = mean(self._seed)
-        return _finite(self._value, self._words)
+        reading = _finite(mean(self._seed), self._words)
+        self._seed, self._value = [], reading.value
+        return reading
 
 
 @dataclass(frozen=True, slots=True)

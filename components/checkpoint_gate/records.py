@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -41,6 +41,8 @@ class Record:
         for name, value in (("step", self.step), ("epoch", self.epoch)):
             if isinstance(value, bool) or not isinstance(value, int) or value < 0:
                 raise ValueError(f"{name} must be a whole number of at least 0. Received: {name}={value!r}")
+        if self.time is not None and not math.isfinite(self.time):
+            raise ValueError(f"time must be finite seconds since 1970. Received: time={self.time!r}")
         if self.at not in ("epoch", "step"):
             raise ValueError(f"at must be 'epoch' or 'step'. Received: at={self.at!r}")
         object.__setattr__(self, "metrics", MappingProxyType(dict(self.metrics)))
@@ -159,22 +161,81 @@ def load_json(text: str | bytes) -> Any:
         raise ValueError("nested too deeply") from error
 
 
-def read_history(text: str, name: str) -> list[Record]:
-    """Records from JSON lines, in order; blank lines are passed over.
+@dataclass(frozen=True, slots=True)
+class HistoryLine:
+    """A record as it stands in a history.
+
+    Attributes:
+      number: the line, from 1.
+      record: the record.
+      value: the whole line, with the decision where there is one.
+      superseded: the `resumed` event that overtook the record, None while the record counts.
+    """
+
+    number: int
+    record: Record
+    value: Mapping[str, Any]
+    superseded: Mapping[str, Any] | None = None
+
+
+def numbered_objects(text: str, name: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The objects in JSON lines, each with its line's number from 1; blank lines are passed over.
 
     Raises:
-      StoreError: a line is not a record; names the file and the line.
+      StoreError: a line is not a JSON object; names the file and the line.
     """
-    records = []
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):  # splitlines() would also split at U+2028 within a string
         if not line.strip():
             continue
         try:
             value = load_json(line)
             if not isinstance(value, dict):
-                raise ValueError(f"must be an object. Received: {value!r}")
+                raise ValueError(f"must be an object. Received: {line[:80]!r}")
+        except ValueError as error:
+            raise StoreError(f"{name} line {number} is damaged: {error}.") from error
+        yield number, value
+
+
+def read_lines(
+    values: Iterable[tuple[int, Mapping[str, Any]]], name: str
+) -> tuple[list[HistoryLine], list[Mapping[str, Any]]]:
+    """The records and the event lines of a history, each in order; a `resumed` event supersedes the records after it.
+
+    Raises:
+      StoreError: a line is neither a record nor an event; names the file and the line.
+    """
+    lines: list[HistoryLine] = []
+    events: list[Mapping[str, Any]] = []
+    counting: list[int] = []
+    for number, value in values:
+        try:
             if "event" not in value:
-                records.append(record_from_json(value))
+                counting.append(len(lines))
+                lines.append(HistoryLine(number, record_from_json(value), value))
+                continue
+            events.append(value)
+            if value["event"] == "resumed":
+                after = _after_step(value)
+                for place in (place for place in counting if lines[place].record.step > after):
+                    lines[place] = replace(lines[place], superseded=value)
+                counting = [place for place in counting if lines[place].superseded is None]
         except ValueError as error:
             raise StoreError(f"{name} line {number} is not a record: {error}.") from error
-    return records
+    return lines, events
+
+
+def _after_step(event: Mapping[str, Any]) -> int:
+    step = event.get("after_step")
+    if isinstance(step, bool) or not isinstance(step, int):
+        raise ValueError(f"a resumed line needs a whole number after_step. Received: {step!r}")
+    return step
+
+
+def read_history(text: str, name: str) -> list[Record]:
+    """The records that count in JSON lines, in order.
+
+    Raises:
+      StoreError: a line is neither a record nor an event; names the file and the line.
+    """
+    lines, _ = read_lines(numbered_objects(text, name), name)
+    return [line.record for line in lines if line.superseded is None]

@@ -28,7 +28,7 @@ from checkpoint_gate.errors import RuleError
 from checkpoint_gate.filtering import Filter, PrunePolicy
 from checkpoint_gate.gate import Gate
 from checkpoint_gate.located_yaml import Located, YamlError, read_located
-from checkpoint_gate.quantities import format_duration, parse_duration, parse_size
+from checkpoint_gate.quantities import exact_size, format_duration, parse_duration, parse_size
 from checkpoint_gate.records import dump_json
 from checkpoint_gate.retention import Best, Keep
 from checkpoint_gate.rules import All, Any, Every, Improves, Not, Rule, Threshold
@@ -40,6 +40,7 @@ _AVERAGES: dict[str, type[MovingAverage] | type[ExponentialAverage] | type[Centr
     "centred_average": CentredAverage,
 }
 _KINDS = ("all", "any", "not", "metric", "every")
+_MOST = 10**15  # of epochs, steps or checkpoints; exact as a double
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,13 +144,21 @@ class _Node:
         return [_Node(item, (*self.path, index), self.located) for index, item in enumerate(self.value)]
 
     def number(self) -> float:
-        if isinstance(self.value, bool) or not isinstance(self.value, (int, float)) or not math.isfinite(self.value):
+        if isinstance(self.value, bool) or not isinstance(self.value, (int, float)):
             raise self.error("must be a finite number")
-        return float(self.value)
+        try:
+            value = float(self.value)
+        except OverflowError:  # a whole number beyond the largest double
+            value = math.inf
+        if not math.isfinite(value):
+            raise self.error("must be a finite number")
+        return value
 
     def whole(self, least: int = 1) -> int:
         if isinstance(self.value, bool) or not isinstance(self.value, int) or self.value < least:
             raise self.error(f"must be a whole number of at least {least}")
+        if self.value > _MOST:
+            raise self.error(f"must be at most {_MOST}")
         return self.value
 
     def text(self) -> str:
@@ -186,16 +195,12 @@ def _short(value: Anything) -> str:
 def _read_gate(node: _Node) -> Gate:
     rest, extra = _split(node, {"after"})
     rule = _read_rule(rest)
-    if any(isinstance(t.average, CentredAverage) for t in _thresholds(rule)):
-        raise node.error("must not hold centred_average, which needs hindsight: move it to filter")
     return cast(Gate, node.build(Gate, rule, extra["after"].whole(0) if "after" in extra else 0))
 
 
 def _read_filter(node: _Node) -> Filter:
     rest, extra = _split(node, {"top"})
     rule = _read_rule(rest) if rest.value or "top" not in extra else None
-    if rule is not None and _has_improves(rule):
-        raise node.error("must not hold improves, which compares with what was saved: use top")
     return cast(Filter, node.build(Filter, rule, _read_best(extra["top"]) if "top" in extra else None))
 
 
@@ -240,6 +245,10 @@ def _read_metric(node: _Node) -> Rule:
     if len(tests) != 1:
         raise node.error("must have exactly one of at_most, at_least, improves")
     averages = [key for key in _AVERAGES if key in parts]
+    if "improves" in parts and "filter" in node.path:
+        raise parts["improves"].error("must not stand in filter, since it compares with what was saved: use top")
+    if "centred_average" in parts and "save" in node.path:
+        raise parts["centred_average"].error("must not stand in save, since it needs hindsight: move it to filter")
     metric = parts["metric"].text()
     if tests[0] == "improves":
         if averages:
@@ -306,18 +315,6 @@ def _read_prune(node: _Node) -> PrunePolicy:
     return cast(PrunePolicy, node.build(PrunePolicy, **values))
 
 
-def _thresholds(rule: Rule) -> list[Threshold]:
-    if isinstance(rule, Threshold):
-        return [rule]
-    parts = rule.rules if isinstance(rule, (All, Any)) else (rule.rule,) if isinstance(rule, Not) else ()
-    return [threshold for part in parts for threshold in _thresholds(part)]
-
-
-def _has_improves(rule: Rule) -> bool:
-    parts = rule.rules if isinstance(rule, (All, Any)) else (rule.rule,) if isinstance(rule, Not) else ()
-    return isinstance(rule, Improves) or any(map(_has_improves, parts))
-
-
 def write_rules(rules: RuleSet) -> dict[str, Anything]:
     """Plain data that `read_rules` reads back to equal rules.
 
@@ -334,7 +331,7 @@ def write_rules(rules: RuleSet) -> dict[str, Anything]:
         text["filter"] |= {"top": _write_best(rules.filter.top)} if rules.filter.top else {}
     if rules.prune is not None:
         grace = format_duration(rules.prune.grace)
-        text["prune"] = {"grace": grace, "keep_last": rules.prune.keep_last, "max_fraction": rules.prune.max_fraction}
+        text["prune"] = {"grace": grace, "keep_last": rules.prune.keep_last, "max_fraction": float(rules.prune.max_fraction)}
     return text
 
 
@@ -350,7 +347,7 @@ def _write_rule(rule: Rule) -> dict[str, Anything]:
             return {"every": {"time": format_duration(rule.period)}}
         return {"every": rule.period if rule.unit == "epochs" else {rule.unit: rule.period}}
     if isinstance(rule, Improves):
-        delta = {"min_delta": rule.min_delta} if rule.min_delta else {}
+        delta = {"min_delta": float(rule.min_delta)} if rule.min_delta else {}
         return {"metric": rule.metric, "improves": rule.mode} | delta
     if isinstance(rule, Threshold):
         key = "at_most" if rule.at_most is not None else "at_least"
@@ -367,8 +364,8 @@ def _write_average(average: Average | None) -> dict[str, Anything]:
 
 def _write_limit(limit: Limit) -> Anything:
     if not isinstance(limit, Schedule):
-        return limit
-    text = {"from": limit.start, "to": limit.end, limit.unit: limit.over, "shape": limit.shape}
+        return float(limit) + 0.0  # equal limits give equal text: 1 and 1.0, -0.0 and 0.0
+    text = {"from": float(limit.start) + 0.0, "to": float(limit.end) + 0.0, limit.unit: limit.over, "shape": limit.shape}
     return text | ({"stairs": limit.stairs} if limit.stairs is not None else {})
 
 
@@ -381,4 +378,4 @@ def _write_keep(keep: Keep) -> dict[str, Anything]:
     text |= {name: value for name in ("last", "milestone") if (value := getattr(keep, name)) is not None}
     if keep.within is not None:
         text["within"] = format_duration(keep.within)
-    return text | ({"budget": f"{keep.budget}B"} if keep.budget is not None else {})
+    return text | ({"budget": exact_size(keep.budget)} if keep.budget is not None else {})

@@ -19,7 +19,7 @@ class Schedule:
 
     Attributes:
       start: the limit at epoch (or step) 0; finite.
-      end: the limit at `over` and after; finite.
+      end: the limit at `over` and after; finite, and so is its distance from `start`.
       over: the number of epochs (or steps) the change takes, >= 1.
       unit: what is counted: Keras' zero-based epoch, or optimizer steps.
       shape: linear; cosine (half a period, flat at both ends); exponential (a constant ratio, both ends of one sign
@@ -37,13 +37,15 @@ class Schedule:
     def __post_init__(self) -> None:
         if not (math.isfinite(self.start) and math.isfinite(self.end)):
             raise RuleError(f"A schedule goes from and to finite numbers. Received: from={self.start}, to={self.end}.")
+        if not math.isfinite(self.end - self.start):
+            raise RuleError(f"A schedule's ends are too far apart. Received: from={self.start}, to={self.end}.")
         if self.over < 1:
             raise RuleError(f"A schedule takes at least 1 of its {self.unit}. Received: {self.unit}={self.over}.")
         if self.shape not in SHAPES:
             raise RuleError(f"shape must be one of {', '.join(SHAPES)}. Received: shape={self.shape!r}.")
-        if self.shape == "exponential" and not self.start * self.end > 0:
+        if self.shape == "exponential" and not (self.start and 0 < self.end / self.start < math.inf):
             raise RuleError(
-                f"An exponential schedule needs both ends above zero, or both below. "
+                f"An exponential schedule needs both ends above zero, or both below, and a ratio that is a number. "
                 f"Received: from={self.start}, to={self.end}."
             )
         if (self.shape == "steps") != (self.stairs is not None):
@@ -65,7 +67,7 @@ class Schedule:
             way = (1.0 - math.cos(math.pi * way)) / 2.0
         elif self.shape == "steps":
             assert self.stairs is not None
-            way = math.floor(done * self.stairs / self.over) / self.stairs
+            way = (done * self.stairs // self.over) / self.stairs
         return self.start + (self.end - self.start) * way
 
     def __str__(self) -> str:

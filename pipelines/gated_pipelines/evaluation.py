@@ -23,9 +23,9 @@ def blessing_config(config: PipelineConfig) -> tfma.EvalConfig:
     return _config(config, _thresholds(config.evaluate))
 
 
-def _config(config: PipelineConfig, thresholds: dict[str, Any]) -> tfma.EvalConfig:
+def _config(config: PipelineConfig, thresholds: dict[str, list[Any]]) -> tfma.EvalConfig:
     metrics = [
-        config_pb2.MetricConfig(class_name=name, threshold=thresholds.get(snake_case(name)))
+        config_pb2.MetricConfig(class_name=name, per_slice_thresholds=thresholds.get(snake_case(name)))
         for name in config.evaluate.metrics
     ]
     slices = [config_pb2.SlicingSpec(), *(config_pb2.SlicingSpec(feature_keys=keys) for keys in config.evaluate.slices)]
@@ -39,7 +39,8 @@ def _config(config: PipelineConfig, thresholds: dict[str, Any]) -> tfma.EvalConf
     )
 
 
-def _thresholds(evaluate: Evaluate) -> dict[str, Any]:
+def _thresholds(evaluate: Evaluate) -> dict[str, list[Any]]:
+    """Metric -> its thresholds, for the whole split only: a plain threshold of TFMA would bind every slice as well."""
     thresholds: dict[str, Any] = {}
     for bound in evaluate.thresholds:
         value = thresholds.setdefault(bound.metric, config_pb2.MetricThreshold()).value_threshold
@@ -49,11 +50,14 @@ def _thresholds(evaluate: Evaluate) -> dict[str, Any]:
             value.upper_bound.value = bound.at_most
     champion = evaluate.champion
     change = thresholds.setdefault(champion.metric, config_pb2.MetricThreshold()).change_threshold
-    worse = champion.worse_by_at_most
     if champion.mode == "min":
         change.direction = config_pb2.MetricDirection.LOWER_IS_BETTER
-        change.absolute.value = worse
+        change.absolute.value = champion.worse_by_at_most
     else:
         change.direction = config_pb2.MetricDirection.HIGHER_IS_BETTER
-        change.absolute.value = -worse
-    return thresholds
+        change.absolute.value = -champion.worse_by_at_most
+    whole = [config_pb2.SlicingSpec()]
+    return {
+        metric: [config_pb2.PerSliceMetricThreshold(slicing_specs=whole, threshold=threshold)]
+        for metric, threshold in thresholds.items()
+    }

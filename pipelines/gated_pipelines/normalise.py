@@ -97,12 +97,11 @@ def _label(config: PipelineConfig, column: pd.Series) -> tuple[list[str], tuple[
         values = _numeric(config, config.label, column)
         _refuse_infinite(config, values)
         if values.nunique() == 1:
-            raise ConfigError(f"{config.csv}: the label {config.label!r} is {values.iloc[0]!r} in every row.")
+            raise ConfigError(f"{config.csv}: the label {config.label!r} is {values.tolist()[0]!r} in every row.")
         return [repr(value) for value in values.tolist()], ()
     if kind_of(column) == "number":
         _refuse_infinite(config, column)
-        texts = dict(zip(sorted(column.unique()), _texts(pd.Series(sorted(column.unique()))), strict=True))
-        classes = tuple(texts.values())
+        classes = tuple(_texts(pd.Series(sorted(column.unique()))))
     else:
         classes = tuple(sorted(set(_texts(column))))
     cells = _texts(column)
@@ -155,12 +154,12 @@ def _numeric(config: PipelineConfig, name: str, column: pd.Series) -> pd.Series:
     try:
         return numbers(column)
     except ValueError as error:
-        row = error.args[1] + 1
+        _, index, value = error.args
         if name == config.label:
             rule, hint = f"the label {name!r} must be a number for task: regression", ""
         else:
             rule, hint = f"the numeric feature {name!r} must hold numbers", " (or list it under categorical)"
-        raise ConfigError(f"{config.csv}: {rule}{hint}; row {row} has {column[error.args[1]]!r}.") from None
+        raise ConfigError(f"{config.csv}: {rule}{hint}; row {index + 1} has {value!r}.") from None
 
 
 def _refuse_infinite(config: PipelineConfig, column: pd.Series) -> None:

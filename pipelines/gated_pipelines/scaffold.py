@@ -29,6 +29,7 @@ from gated_pipelines.tfma_names import DEFAULT, LOSS, Task
 FILE = "pipeline.yaml"
 
 _MOST_CLASSES = 20
+_ROWS_PER_CLASS = 5
 _WIDEST = 100
 _PLAIN = re.compile(r"([A-Za-z_]|\.{0,2}/)[A-Za-z0-9_ ()/.%+-]*(?<! )")
 
@@ -58,8 +59,7 @@ def write_pipeline(csv: Path, label: str, directory: Path, task: str | None = No
         csv: the table.
         label: the column to predict.
         directory: made if it is not there.
-        task: regression, binary or multiclass; None for what the label suggests: text, booleans and whole numbers of
-            at most 20 different values are classes.
+        task: regression, binary or multiclass; None for what `infer_task` says of the label.
 
     Raises:
         ConfigError: there is a pipeline.yaml already, or the table cannot be used as it is.
@@ -83,12 +83,12 @@ def write_pipeline(csv: Path, label: str, directory: Path, task: str | None = No
 
 
 def infer_task(label: pd.Series) -> Task:
-    """Text, booleans and whole numbers of at most 20 different values are classes; other numbers a regression."""
+    """Regression for decimals, and for whole numbers of more than 20 values or of fewer than 5 rows a value."""
     present = label.dropna()
     distinct = present.nunique()
     if kind_of(label) == "number":
         whole = np.isfinite(present).all() and (present == present.round()).all()
-        if not whole or distinct > _MOST_CLASSES:
+        if not whole or distinct > _MOST_CLASSES or distinct > max(2, len(present) / _ROWS_PER_CLASS):
             return "regression"
     return "binary" if distinct == 2 else "multiclass"
 

@@ -98,7 +98,7 @@ def numbers(column: pd.Series) -> pd.Series:
     """The column as float64.
 
     Raises:
-        ValueError: a value is no number; its second argument is the value's index.
+        ValueError: a value is no number; its arguments are a sentence, the value's index and the value.
     """
     if pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column):
         return column.astype("float64")
@@ -107,7 +107,7 @@ def numbers(column: pd.Series) -> pd.Series:
         if isinstance(value, str) and _NUMBER.fullmatch(value):
             values[place] = float(value)
         elif isinstance(value, (str, bool, np.bool_)):
-            raise ValueError(f"{value!r} is no number", index)
+            raise ValueError(f"{value!r} is no number", index, value)
     return pd.Series(values, index=column.index)
 
 

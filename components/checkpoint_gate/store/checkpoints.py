@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from checkpoint_gate.store import manifest as manifests
 from checkpoint_gate.store.files import LocalFiles
 from checkpoint_gate.store.manifest import FileEntry, Manifest, parse_manifest
 
+STEP_FOLDER = re.compile(r"step-(\d{9,})")  # what else lies on a shelf is foreign, and left alone
 PREFIX = "ckpt"  # the prefix of TensorFlow's checkpoint files within a checkpoint's folder
 
 
@@ -112,8 +114,8 @@ class Shelf:
 
     def stored(self) -> list[Stored]:
         """Every checkpoint on the shelf, by step; damaged manifests come with the damage."""
-        names = [name for name in self._files.names(self._folder) if name.startswith("step-")]
-        return [self.read(name) for name in names]
+        names = [name for name in self._files.names(self._folder) if STEP_FOLDER.fullmatch(name)]
+        return [self.read(name) for name in sorted(names, key=lambda name: (len(name), name))]
 
     def read(self, name: str) -> Stored:
         """The checkpoint in the folder `name` of this shelf."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from checkpoint_gate.errors import StoreError
-from checkpoint_gate.records import dump_json, load_json
+from checkpoint_gate.records import dump_json, load_json, numbered_objects
 from checkpoint_gate.store.files import LocalFiles
 from checkpoint_gate.store.layout import FORMAT
 
@@ -44,7 +44,6 @@ class JsonLines:
     def __init__(self, files: LocalFiles, path: str) -> None:
         self._files = files
         self._path = path
-        self._whole = False  # whether the file is known to end in a whole line
 
     def text(self) -> str:
         """The whole lines; "" where there is no file."""
@@ -59,12 +58,15 @@ class JsonLines:
         """
         return parse_lines(self.text(), str(self._files.local(self._path)))
 
+    @property
+    def torn(self) -> bool:
+        """Whether a crash has left a last line without its end."""
+        return not self._files.ends_with(self._path, b"\n")
+
     def append(self, line: Mapping[str, Any]) -> None:
         """Adds one object; it survives a power cut once this returns."""
-        if not self._whole:
-            if self._raw() != (whole := self.text()):
-                self._files.replace(self._path, whole.encode())
-            self._whole = True
+        if self.torn:
+            self._files.replace(self._path, self.text().encode())
         self._files.append(self._path, (dump_json(line) + "\n").encode())
 
     def _raw(self) -> str:
@@ -79,14 +81,4 @@ def parse_lines(text: str, name: str) -> Iterator[dict[str, Any]]:
     Raises:
       StoreError: a whole line is not a JSON object; names it.
     """
-    whole, _, _ = text.rpartition("\n")
-    for number, line in enumerate(whole.split("\n"), 1):
-        if not line.strip():
-            continue
-        try:
-            value = load_json(line)
-            if not isinstance(value, dict):
-                raise ValueError(f"must be an object. Received: {line[:80]!r}")
-        except ValueError as error:
-            raise StoreError(f"{name} line {number} is damaged: {error}.") from error
-        yield value
+    return (value for _, value in numbered_objects(text.rpartition("\n")[0], name))

@@ -84,6 +84,15 @@ class LocalFiles:
             raise StoreError(f"{self.local(path)} is larger than the {limit} bytes that such a file may have.")
         return data
 
+    def ends_with(self, path: str, end: bytes) -> bool:
+        """Whether a file's last bytes are `end`; so it is taken to be where there is no file, or nothing in it."""
+        if not self.exists(path):
+            return True
+        with self._open(path) as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - len(end)))
+            return size == 0 or file.read() == end
+
     def sha256(self, path: str) -> str:
         """sha256 of a file's bytes, in hex."""
         with self._open(path) as file:

@@ -18,8 +18,8 @@ from typing import Any
 
 from checkpoint_gate.errors import StoreError
 from checkpoint_gate.judgement import Decision
-from checkpoint_gate.records import Record, record_from_json, record_to_json
-from checkpoint_gate.store.documents import JsonLines, parse_lines
+from checkpoint_gate.records import HistoryLine, Record, numbered_objects, read_lines, record_to_json
+from checkpoint_gate.store.documents import JsonLines
 from checkpoint_gate.store.files import LocalFiles
 
 NAME = "ledger.jsonl"
@@ -85,25 +85,17 @@ def parse_ledger(text: str, name: str) -> History:
     """Reads a ledger's text; `name` stands in errors.
 
     Raises:
-      StoreError: a whole line is not a record or an event; names the line.
+      StoreError: a whole line is not a record with its decision or an event; names the line.
     """
-    entries: list[Entry] = []
-    events: list[Mapping[str, Any]] = []
-    for number, value in enumerate(parse_lines(text, name), 1):
-        try:
-            if "event" not in value:
-                entries.append(_entry(value))
-                continue
-            events.append(value)
-            if value["event"] == "resumed":
-                entries = [e for e in entries if e.record.step <= value["after_step"]]
-        except (ValueError, KeyError, TypeError) as error:
-            raise StoreError(f"{name} entry {number} is damaged: {error}.") from error
-    return History(tuple(entries), tuple(events))
+    lines, events = read_lines(numbered_objects(text.rpartition("\n")[0], name), name)
+    return History(tuple(_entry(line, name) for line in lines if line.superseded is None), tuple(events))
 
 
-def _entry(value: Mapping[str, Any]) -> Entry:
-    save = value["save"]
-    if not isinstance(save, bool):
-        raise ValueError(f"save must be true or false. Received: {save!r}")
-    return Entry(record_from_json(value), Decision(save, str(value["reason"]), tuple(value.get("clauses", ()))))
+def _entry(line: HistoryLine, name: str) -> Entry:
+    save, reason, clauses = line.value.get("save"), line.value.get("reason"), line.value.get("clauses", ())
+    if not isinstance(save, bool) or not isinstance(reason, str) or not isinstance(clauses, (list, tuple)):
+        raise StoreError(
+            f"{name} line {line.number} has no decision: save must be true or false and reason a text. "
+            f"Received: save={save!r}, reason={reason!r}."
+        )
+    return Entry(line.record, Decision(save, reason, tuple(map(str, clauses))))

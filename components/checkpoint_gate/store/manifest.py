@@ -67,6 +67,11 @@ class Manifest(BaseModel):
         return sum(entry.bytes for entry in self.files)
 
     @property
+    def checksum(self) -> str:
+        """sha256 over all that it says: tells this checkpoint from another one of the same step."""
+        return _checksum(self.model_dump())
+
+    @property
     def record(self) -> Record:
         """The ledger record that this checkpoint was saved for."""
         return Record(self.step, self.epoch, decode_metrics(self.metrics), self.at, self.time)

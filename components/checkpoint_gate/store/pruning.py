@@ -10,29 +10,65 @@ pruning again finishes it. Only files that a manifest of this run lists are remo
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from checkpoint_gate.errors import PruneRefused
+from checkpoint_gate.errors import DamagedCheckpoint, PruneRefused, StoreError
 from checkpoint_gate.filtering import PrunePolicy
-from checkpoint_gate.records import dump_json
+from checkpoint_gate.quantities import format_time
 from checkpoint_gate.store.checkpoints import Stored, folder_name, read_checkpoint, verify_files
-from checkpoint_gate.store.documents import JsonLines, read_object, write_object
 from checkpoint_gate.store.lease import Lease
+from checkpoint_gate.store.revision import by_hand, raise_revision
 from checkpoint_gate.store.run import Run
+from checkpoint_gate.store.trash import (
+    TRASH_FOLDER,
+    Mark,
+    body_digest,
+    bury,
+    journal_path,
+    journals,
+    pruned_before,
+    read_journal,
+    tombstones,
+    trash_path,
+    trash_place,
+    trashed,
+    write_journal,
+)
+
+__all__ = [
+    "Going",
+    "PrunePlan",
+    "Pruned",
+    "execute_prune",
+    "make_plan",
+    "plan_prune",
+    "pruned_before",
+    "recover",
+    "sweep",
+    "tombstones",
+    "trashed",
+    "undelete",
+]
 
 
 @dataclass(frozen=True, slots=True)
 class Going:
-    """A checkpoint that a plan removes."""
+    """A checkpoint that a plan removes.
+
+    Attributes:
+      manifest: checksum of its manifest; the plan is about this checkpoint and no later one of the same step.
+      undeleted: when it was last brought back from the trash; a new plan to remove it is not the old one.
+    """
 
     step: int
     epoch: int
-    metrics: Mapping[str, float | str]
+    metrics: dict[str, float | str]
     bytes: int
     reason: str
+    manifest: str
+    undeleted: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,23 +84,19 @@ class PrunePlan:
 
     @property
     def digest(self) -> str:
-        return hashlib.sha256(dump_json(self._body()).encode()).hexdigest()
+        return body_digest(self._body())
 
     @property
     def bytes(self) -> int:
         return sum(item.bytes for item in self.going)
 
     def _body(self) -> dict[str, Any]:
-        items = [
-            {"step": g.step, "epoch": g.epoch, "metrics": dict(g.metrics), "bytes": g.bytes, "reason": g.reason}
-            for g in self.going
-        ]
+        items = [asdict(item) for item in self.going]
         return {"run": self.run, "rules": self.rules, "grace": self.grace, "by": self.by, "going": items}
 
     def write(self, run: Run) -> None:
         """Writes the journal."""
-        run.files.make_folder(f"{run.key}/journal")
-        write_object(run.files, _journal(run, self.digest), plan=self.digest, created=run.clock(), **self._body())
+        write_journal(run, self.digest, self._body())
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +109,14 @@ class Pruned:
 
 
 def plan_prune(
-    run: Run, rejected: Mapping[int, str], survivors: Iterable[int], policy: PrunePolicy, rules: str
+    run: Run,
+    rejected: Mapping[int, str],
+    survivors: Iterable[int],
+    policy: PrunePolicy,
+    rules: str,
+    by: str = "CheckpointFilter",
 ) -> PrunePlan:
-    """Plans the removal of `rejected` (step -> reason), less what is protected.
+    """Plans the removal of `rejected` (step -> reason), less what is protected; `by` stands in the tombstones.
 
     Raises:
       PruneRefused: no survivor is left, the store is damaged, or more than `policy.max_fraction` would go.
@@ -93,7 +130,7 @@ def plan_prune(
     pins = run.pins()
     last = [s.manifest.step for s in live if s.manifest is not None][-policy.keep_last :]
     staying = dict.fromkeys(last, f"among the last {policy.keep_last}") | {s: f"pinned: {w}" for s, w in pins.items()}
-    plan = make_plan(run, rejected, staying, policy.grace, rules, "CheckpointFilter")
+    plan = make_plan(run, rejected, staying, policy.grace, rules, by)
     if len(plan.going) > policy.max_fraction * len(live):
         raise PruneRefused(
             f"Nothing was pruned from {run.key}: {len(plan.going)} of {len(live)} checkpoints would go, more than "
@@ -106,8 +143,9 @@ def make_plan(
     run: Run, rejected: Mapping[int, str], staying: Mapping[int, str], grace: float, rules: str, by: str
 ) -> PrunePlan:
     """The plan that removes the live ones of `rejected` that are not in `staying`."""
+    back = _brought_back(run) if rejected else {}
     going = tuple(
-        Going(m.step, m.epoch, m.metrics, m.size, rejected[m.step])
+        Going(m.step, m.epoch, m.metrics, m.size, rejected[m.step], m.checksum, back.get(m.step))
         for stored in run.live()
         if (m := stored.manifest) is not None and m.step in rejected and m.step not in staying
     )
@@ -126,17 +164,23 @@ def execute_prune(run: Run, plan: PrunePlan, lease: Lease) -> Pruned:
 
 
 def recover(run: Run, lease: Lease) -> None:
-    """Finishes what an interrupted pruning began to move; call it under the lease, before new work."""
-    for plan in _journals(run):
+    """Finishes what an interrupted pruning or undeletion began to move; call it under the lease, before new work."""
+    for plan in journals(run):
         _move(run, plan, lease)
+    for name in run.files.names(f"{run.key}/trash"):
+        if TRASH_FOLDER.fullmatch(name) and _mark_of(run, name).get("event") == "undeleted":
+            live = run.gated.path(trash_place(name)[0])
+            if not run.files.exists(live):
+                lease.renew()
+                run.files.rename(f"{run.key}/trash/{name}", live)
 
 
 def sweep(run: Run, lease: Lease) -> Pruned:
     """Frees what lies in the trash beyond its grace, and drops the journals that are done."""
     recover(run, lease)  # a journal is dropped below only when nothing of it is still to be moved
     swept, left = 0, []
-    for digest in _journals(run):
-        journal = read_object(run.files, _journal(run, digest))
+    for digest in journals(run):
+        journal = read_journal(run, digest)
         marks = tombstones(run)
         open_items = 0
         for item in journal["going"]:
@@ -147,51 +191,106 @@ def sweep(run: Run, lease: Lease) -> Pruned:
                 open_items += 1
                 continue
             lease.renew()
-            stored = read_checkpoint(run.files, _trash(run, digest, item["step"]), run.key)
+            stored = read_checkpoint(run.files, trash_path(run, digest, item["step"]), run.key)
             if run.files.exists(stored.folder) and not run.resumable.remove(stored):
                 left.append(f"{run.files.local(stored.folder)} holds files that its manifest does not list")
                 open_items += 1
                 continue
-            _bury(run, "pruned", digest, item)
+            bury(run, "pruned", digest, item)
             swept += item["bytes"]
         if not open_items:
-            run.files.remove_file(_journal(run, digest))
+            run.files.remove_file(journal_path(run, digest))
             run.files.sync_folder(f"{run.key}/journal")
     return Pruned(swept=swept, left=tuple(left))
 
 
-def tombstones(run: Run) -> dict[tuple[str, int], dict[str, Any]]:
-    """(plan, step) -> the newest tombstone of it, with all that the first one said."""
-    marks: dict[tuple[str, int], dict[str, Any]] = {}
-    for line in _stones(run).read():
-        key = (line["plan"], line["step"])
-        marks[key] = marks.get(key, {}) | line
-    return marks
+def undelete(run: Run, step: int, lease: Lease) -> str:
+    """Brings the checkpoint of `step` back from the trash, every byte verified; answers with its path in the store.
+
+    Later prunings may take it away again, unless it is pinned. Raises the store's revision.
+
+    Raises:
+      StoreError: the trash does not have it, its place is taken, or training resumed before it since.
+      DamagedCheckpoint: its bytes do not match its manifest.
+    """
+    lease.renew()
+    recover(run, lease)
+    name = _in_trash(run, step)
+    mark, trash, live = _mark_of(run, name), f"{run.key}/trash/{name}", run.gated.path(step)
+    if run.files.exists(live):
+        raise StoreError(f"{run.files.local(live)} is live: move it away before an older one of its step comes back.")
+    _refuse_superseded(run, step, mark)
+    damage = verify_files(run.files, read_checkpoint(run.files, trash, run.key))
+    if damage is not None:
+        raise DamagedCheckpoint(f"Step {step} of {run.key} cannot be brought back: {damage}.")
+    with by_hand(run.files, run.clock, "undeleting"):
+        raise_revision(run.files)
+    # The tombstone first: from here on no sweep takes it, and `recover` finishes the move if this is interrupted.
+    bury(run, "undeleted", str(mark.get("plan", trash_place(name)[1])), {"step": step})
+    run.files.make_folder(f"{run.key}/checkpoints")
+    run.files.rename(trash, live)
+    return live
 
 
-def pruned_before(run: Run) -> list[dict[str, Any]]:
-    """The tombstones of checkpoints that are not live any more, newest tombstone of each step, by step."""
-    live = {stored.folder.rpartition("/")[2] for stored in run.live()}
-    by_step = {mark["step"]: mark for mark in tombstones(run).values()}
-    return [mark for step, mark in sorted(by_step.items()) if folder_name(step) not in live]
+def _in_trash(run: Run, step: int) -> str:
+    """The folder in the trash that holds `step`, the newest where several do."""
+    places = [n for n in run.files.names(f"{run.key}/trash") if TRASH_FOLDER.fullmatch(n)]
+    names = [n for n in places if trash_place(n)[0] == step]
+    if names:
+        return max(names, key=lambda name: _mark_of(run, name).get("time", 0.0))
+    live = run.gated.path(step)
+    if run.files.exists(live):
+        raise StoreError(f"Step {step} of {run.key} is not in the trash: it is live, at {run.files.local(live)}.")
+    held = ", ".join(map(str, sorted({trash_place(n)[0] for n in places}))) or "nothing"
+    gone = [mark for mark in pruned_before(run) if mark["step"] == step]
+    what = f"its bytes were freed at {format_time(gone[0]['time'])}" if gone else "it is not in the trash"
+    raise StoreError(f"Step {step} of {run.key} cannot be brought back: {what}. The trash has: {held}.")
 
 
-def trashed(run: Run) -> list[Stored]:
-    """The checkpoints in the trash."""
-    folder = f"{run.key}/trash"
-    return [read_checkpoint(run.files, f"{folder}/{name}", run.key) for name in run.files.names(folder)]
+def _refuse_superseded(run: Run, step: int, mark: Mark) -> None:
+    for event in run.ledger.read().events:
+        if event["event"] == "resumed" and event["after_step"] < step and event["time"] >= mark.get("time", 0.0):
+            raise StoreError(
+                f"Step {step} of {run.key} cannot be brought back: training resumed after step {event['after_step']} "
+                f"since, so it belongs to a history that does not count any more."
+            )
+
+
+def _mark_of(run: Run, name: str) -> Mark:
+    """The tombstone of a folder in the trash; empty where there is none yet."""
+    step, plan = trash_place(name)
+    return next((m for (p, s), m in tombstones(run).items() if s == step and p.startswith(plan)), {})
+
+
+def _brought_back(run: Run) -> dict[int, float]:
+    """Step -> when it was last undeleted."""
+    back: dict[int, float] = {}
+    for (_, step), mark in tombstones(run).items():
+        if "undeleted" in mark["times"]:
+            back[step] = max(back.get(step, 0.0), mark["times"]["undeleted"])
+    return back
+
+
+def _spared(stored: Stored, item: Mapping[str, Any], pins: Mapping[int, str]) -> str | None:
+    """Why a plan may not remove what it names: things changed between its making and now."""
+    if item["step"] in pins:
+        return "was pinned after the plan was made"
+    if stored.manifest is not None and stored.manifest.checksum != item["manifest"]:
+        return "is not the checkpoint that the plan was made for"
+    return None
 
 
 def _move(run: Run, digest: str, lease: Lease) -> tuple[int, list[str]]:
-    journal = read_object(run.files, _journal(run, digest))
+    journal = read_journal(run, digest)
     marks = tombstones(run)
+    pins = run.pins()
     run.files.make_folder(f"{run.key}/trash")
     moved, left = 0, []
     for item in journal["going"]:
         if (digest, item["step"]) in marks:
             continue
         lease.renew()
-        live, trash = run.gated.path(item["step"]), _trash(run, digest, item["step"])
+        live, trash = run.gated.path(item["step"]), trash_path(run, digest, item["step"])
         if run.files.exists(live) and not run.files.exists(trash):
             stored = run.gated.read(folder_name(item["step"]))
             damage = verify_files(run.files, stored)
@@ -199,29 +298,13 @@ def _move(run: Run, digest: str, lease: Lease) -> tuple[int, list[str]]:
                 run.quarantine(stored, damage)
                 left.append(damage)
                 continue
+            spared = _spared(stored, item, pins)
+            if spared is not None:
+                bury(run, "spared", digest, {"step": item["step"], "why": spared})
+                left.append(f"{run.files.local(live)} {spared}")
+                continue
             run.files.rename(live, trash)
         if run.files.exists(trash):
-            _bury(run, "trashed", digest, item | {"rules": journal["rules"], "by": journal["by"]})
+            bury(run, "trashed", digest, item | {"rules": journal["rules"], "by": journal["by"]})
             moved += item["bytes"]
     return moved, left
-
-
-def _bury(run: Run, event: str, digest: str, item: Mapping[str, Any]) -> None:
-    _stones(run).append({**item, "event": event, "plan": digest, "time": run.clock()})
-
-
-def _stones(run: Run) -> JsonLines:
-    return JsonLines(run.files, f"{run.key}/tombstones.jsonl")
-
-
-def _journals(run: Run) -> list[str]:
-    names = run.files.names(f"{run.key}/journal")
-    return [name.removesuffix(".json") for name in names if name.endswith(".json") and not name.startswith(".")]
-
-
-def _journal(run: Run, digest: str) -> str:
-    return f"{run.key}/journal/{digest}.json"
-
-
-def _trash(run: Run, digest: str, step: int) -> str:
-    return f"{run.key}/trash/{folder_name(step)}--{digest[:12]}"

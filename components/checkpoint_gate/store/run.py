@@ -29,6 +29,7 @@ from checkpoint_gate.store.layout import RUN_FILE, WRITER
 from checkpoint_gate.store.lease import Lease
 from checkpoint_gate.store.ledger import NAME as LEDGER
 from checkpoint_gate.store.ledger import Ledger
+from checkpoint_gate.store.revision import by_hand, raise_revision
 
 
 class Run:
@@ -132,15 +133,34 @@ class Run:
         path = f"{self.key}/pins.json"
         if not self.files.exists(path):
             return {}
-        return {int(step): str(why) for step, why in read_object(self.files, path)["pins"].items()}
+        pins = read_object(self.files, path).get("pins")
+        if not isinstance(pins, dict) or not all(
+            step.isdecimal() and isinstance(why, str) for step, why in pins.items()
+        ):
+            raise StoreError(f"{self.files.local(path)} is damaged: pins must be an object of steps and notes.")
+        return {int(step): why for step, why in pins.items()}
 
     def pin(self, step: int, why: str) -> None:
-        """Keeps the checkpoint of `step` from every pruning until it is unpinned."""
-        self._write_pins(self.pins() | {step: why})
+        """Keeps the checkpoint of `step` from every pruning until it is unpinned. Raises the store's revision.
+
+        Raises:
+          LeaseHeld: another change by hand is under way.
+        """
+        with by_hand(self.files, self.clock, "pinning"):
+            self._write_pins(self.pins() | {step: why})
+            raise_revision(self.files)
 
     def unpin(self, step: int) -> None:
-        """Takes the pin of `step` away; fine when there is none."""
-        self._write_pins({s: why for s, why in self.pins().items() if s != step})
+        """Takes the pin of `step` away and raises the store's revision; does nothing when there is none.
+
+        Raises:
+          LeaseHeld: another change by hand is under way.
+        """
+        with by_hand(self.files, self.clock, "unpinning"):
+            pins = self.pins()
+            if step in pins:
+                self._write_pins({s: why for s, why in pins.items() if s != step})
+                raise_revision(self.files)
 
     def _write_pins(self, pins: Mapping[int, str]) -> None:
         write_object(self.files, f"{self.key}/pins.json", pins={str(s): why for s, why in sorted(pins.items())})

@@ -11,6 +11,7 @@ from checkpoint_gate.errors import RunMissing, StoreError
 from checkpoint_gate.store.documents import read_object, write_object
 from checkpoint_gate.store.files import LocalFiles
 from checkpoint_gate.store.layout import RUN_FILE, STORE_FILE, WRITER
+from checkpoint_gate.store.revision import by_hand, raise_revision, read_revision
 from checkpoint_gate.store.run import Run
 
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,119}")
@@ -52,9 +53,23 @@ class Store:
             write_object(self.files, STORE_FILE, created=self.clock(), writer=WRITER)
         return self
 
+    def revision(self) -> int:
+        """How often somebody changed the store by hand: pin, unpin, undelete."""
+        return read_revision(self.files)
+
+    def raise_revision(self) -> int:
+        """Counts one more change by hand, and answers with the new number.
+
+        Raises:
+          LeaseHeld: another change by hand is under way.
+        """
+        with by_hand(self.files, self.clock, "raising the revision"):
+            return raise_revision(self.files)
+
     def keys(self) -> list[str]:
         """The runs' keys, sorted."""
-        return [name for name in self.files.names() if self.files.is_file(f"{name}/{RUN_FILE}")]
+        names = [name for name in self.files.names() if _KEY.fullmatch(name) and self.files.is_folder(name)]
+        return [name for name in names if self.files.is_file(f"{name}/{RUN_FILE}")]
 
     def run(self, key: str) -> Run:
         """A run that is there.

@@ -1,0 +1,117 @@
+"""What prunings leave behind: the trash, the journals of those under way, and the tombstones.
+
+    {"bytes": 14210, "by": "CheckpointFilter", "epoch": 6, "event": "trashed", "manifest": "sha256:…",
+     "metrics": {"val_loss": 0.61}, "plan": "5d…", "reason": "val_loss 0.61 is not at most 0.5 (by 0.11)",
+     "rules": "77…", "step": 49, "time": 1790000000.0}
+
+Events of a tombstone: "trashed", then "pruned" once its bytes are gone, or "undeleted" when it was brought back; "spared"
+says that a plan left the checkpoint alone although it named it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from checkpoint_gate.errors import StoreError
+from checkpoint_gate.records import dump_json
+from checkpoint_gate.store.checkpoints import Stored, folder_name, read_checkpoint
+from checkpoint_gate.store.documents import JsonLines, read_object, write_object
+from checkpoint_gate.store.run import Run
+
+GONE = ("trashed", "pruned")  # the events after which a checkpoint is not live
+TRASH_FOLDER = re.compile(r"step-(\d{9,})--([0-9a-f]{12})")
+_BODY = ("run", "rules", "grace", "by", "going")
+
+Mark = dict[str, Any]
+
+
+def tombstones(run: Run) -> dict[tuple[str, int], Mark]:
+    """(plan, step) -> the newest tombstone of it, with all that the first one said, and `times` by event.
+
+    Raises:
+      StoreError: a line is no tombstone; names it.
+    """
+    marks: dict[tuple[str, int], Mark] = {}
+    for line in stones(run).read():
+        plan, step, event, time = (line.get(key) for key in ("plan", "step", "event", "time"))
+        if not (isinstance(plan, str) and type(step) is int and isinstance(event, str) and type(time) in (int, float)):
+            place = run.files.local(f"{run.key}/tombstones.jsonl")
+            raise StoreError(f"{place} is damaged: a tombstone needs plan, step, event and time. Received: {line}.")
+        before = marks.get((plan, step), {})
+        marks[plan, step] = before | line | {"times": before.get("times", {}) | {event: time}}
+    return marks
+
+
+def pruned_before(run: Run) -> list[Mark]:
+    """The tombstones of checkpoints that are not live any more, newest tombstone of each step, by step."""
+    live = {stored.folder.rpartition("/")[2] for stored in run.live()}
+    gone = sorted((m for m in tombstones(run).values() if m["event"] in GONE), key=lambda mark: mark["time"])
+    by_step = {mark["step"]: mark for mark in gone}
+    return [mark for step, mark in sorted(by_step.items()) if folder_name(step) not in live]
+
+
+def trashed(run: Run) -> list[Stored]:
+    """The checkpoints in the trash, by step."""
+    folder = f"{run.key}/trash"
+    names = [name for name in run.files.names(folder) if TRASH_FOLDER.fullmatch(name)]
+    return [read_checkpoint(run.files, f"{folder}/{name}", run.key) for name in sorted(names, key=trash_place)]
+
+
+def trash_place(name: str) -> tuple[int, str]:
+    """Step and first digits of the plan's digest, from the name of a folder in the trash."""
+    match = TRASH_FOLDER.fullmatch(name)
+    assert match is not None
+    return int(match[1]), match[2]
+
+
+def trash_path(run: Run, digest: str, step: int) -> str:
+    """Where the plan `digest` puts the checkpoint of `step`."""
+    return f"{run.key}/trash/{folder_name(step)}--{digest[:12]}"
+
+
+def bury(run: Run, event: str, digest: str, item: Mapping[str, Any]) -> None:
+    """Adds a tombstone."""
+    stones(run).append({**item, "event": event, "plan": digest, "time": run.clock()})
+
+
+def stones(run: Run) -> JsonLines:
+    """The file of the tombstones."""
+    return JsonLines(run.files, f"{run.key}/tombstones.jsonl")
+
+
+def body_digest(body: Mapping[str, Any]) -> str:
+    """The name of a plan: sha256 of what it says."""
+    return hashlib.sha256(dump_json(body).encode()).hexdigest()
+
+
+def journals(run: Run) -> list[str]:
+    """The digests of the plans under way."""
+    names = run.files.names(f"{run.key}/journal")
+    return [name.removesuffix(".json") for name in names if name.endswith(".json") and not name.startswith(".")]
+
+
+def journal_path(run: Run, digest: str) -> str:
+    """Where the journal of the plan `digest` is."""
+    return f"{run.key}/journal/{digest}.json"
+
+
+def write_journal(run: Run, digest: str, body: Mapping[str, Any]) -> None:
+    """Marks a plan as under way."""
+    run.files.make_folder(f"{run.key}/journal")
+    write_object(run.files, journal_path(run, digest), plan=digest, created=run.clock(), **body)
+
+
+def read_journal(run: Run, digest: str) -> dict[str, Any]:
+    """The plan under way of this digest.
+
+    Raises:
+      StoreError: damaged: what it says is not what its name says.
+    """
+    path = journal_path(run, digest)
+    value = read_object(run.files, path)
+    if body_digest({key: value.get(key) for key in _BODY}) != digest:
+        raise StoreError(f"{run.files.local(path)} is damaged: it does not hold the plan that its name says.")
+    return value
