@@ -112,8 +112,8 @@ class _MovingMeter:
 class ExponentialAverage:
     """The exponential average of span n: alpha = 2 / (n + 1), seeded with the mean of the first n values.
 
-    It restarts after a value, or a seed, that is not finite. The definition is that of pandas' `ewm(span=n, adjust=False)`
-    but for the seed.
+    It restarts after a value, or a seed, that is not finite. The definition is that of pandas'
+    `ewm(span=n, adjust=False)` but for the seed.
     """
 
     span: int

@@ -13,7 +13,7 @@ from checkpoint_gate.judging import Judged
 from checkpoint_gate.records import dump_json, encode_metrics, load_json
 from checkpoint_gate.store import Run
 from checkpoint_gate.store import manifest as manifests
-from checkpoint_gate.store.checkpoints import PREFIX, Stored, verify_files
+from checkpoint_gate.store.checkpoints import PREFIX, Stored, folder_name, verify_files
 from checkpoint_gate.store.files import LocalFiles
 from checkpoint_gate.store.layout import FORMAT
 from checkpoint_gate.store.manifest import Manifest, parse_manifest
@@ -68,8 +68,12 @@ def read_set(folder: Path) -> list[Survivor]:
     survivors = []
     for name in files.names(SURVIVORS):
         path = f"{SURVIVORS}/{name}"
+        if not files.is_file(f"{path}/{manifests.NAME}"):
+            raise DamagedCheckpoint(f"The survivor {name} is damaged: it has no manifest.")
         data = files.read(f"{path}/{manifests.NAME}", manifests.MAX_BYTES)
         manifest = parse_manifest(data, str(folder / path))
+        if name not in (folder_name(manifest.step), f"{manifest.run}--{folder_name(manifest.step)}"):
+            raise DamagedCheckpoint(f"The survivor {name} is damaged: it has the manifest of step {manifest.step}.")
         damage = verify_files(files, Stored(path, manifest))
         if damage is not None:
             raise DamagedCheckpoint(f"The survivor {name} is damaged: {damage}.")

@@ -99,11 +99,20 @@ class Filter:
             verdicts.append(self._verdict(checkpoint, judgement))
         return self._ranked(verdicts) if self.top else verdicts
 
-    def _judgements(self, history: Sequence[Record]) -> dict[tuple[int, str], Judgement]:
+    def replay(self, history: Sequence[Record], run: str = "history") -> list[Verdict]:
+        """One verdict a record, as if each had a checkpoint."""
+        pairs = zip(history, self._each(history), strict=True)
+        verdicts = [self._verdict(Saved(run, record), judgement) for record, judgement in pairs]
+        return self._ranked(verdicts) if self.top else verdicts
+
+    def _each(self, history: Sequence[Record]) -> list[Judgement]:
         if self.rule is None:
-            return {_place(record): Judgement("holds", "no rules but top") for record in history}
+            return [Judgement("holds", "no rules but top") for _ in history]
         judge = self.rule.start(history)
-        return {_place(record): judge.judge(record) for record in history}
+        return [judge.judge(record) for record in history]
+
+    def _judgements(self, history: Sequence[Record]) -> dict[tuple[int, str], Judgement]:
+        return {_place(record): judgement for record, judgement in zip(history, self._each(history), strict=True)}
 
     def _verdict(self, saved: Saved, judgement: Judgement | None) -> Verdict:
         record = saved.record
@@ -120,11 +129,12 @@ class Filter:
     def _ranked(self, verdicts: list[Verdict]) -> list[Verdict]:
         assert self.top is not None
         top = self.top
-        kept = [v for v in verdicts if v.outcome == "keep"]
-        finite = [v for v in kept if math.isfinite(v.metrics.get(top.metric, math.nan))]
-        order = sorted(finite, key=lambda v: rank_key(v.metrics[top.metric], v.step, top.mode))
-        places = {(v.run, v.step): place for place, v in enumerate(order, 1)}
-        return [self._placed(v, places.get((v.run, v.step)), order) if v.outcome == "keep" else v for v in verdicts]
+        kept = [i for i, v in enumerate(verdicts) if v.outcome == "keep"]
+        finite = [i for i in kept if math.isfinite(verdicts[i].metrics.get(top.metric, math.nan))]
+        ranked = sorted(finite, key=lambda i: rank_key(verdicts[i].metrics[top.metric], verdicts[i].step, top.mode))
+        places = {i: place for place, i in enumerate(ranked, 1)}
+        order = [verdicts[i] for i in ranked]
+        return [self._placed(v, places.get(i), order) if v.outcome == "keep" else v for i, v in enumerate(verdicts)]
 
     def _placed(self, verdict: Verdict, place: int | None, order: Sequence[Verdict]) -> Verdict:
         assert self.top is not None

@@ -80,14 +80,14 @@ class RunningGate:
 
 
 class MetricWatch:
-    """Notices a rule whose metric is never logged, as early as that can be told.
+    """Notices a metric that the rules name and training never logs, as early as that can be told.
 
     Names that begin with `val_` are due at the first epoch that logged any `val_` metric, or at the end (validation may
     run every few epochs only); the others at the end of the first epoch.
     """
 
-    def __init__(self, rule: Rule) -> None:
-        self._missing = set(rule.metrics())
+    def __init__(self, metrics: Iterable[str]) -> None:
+        self._missing = set(metrics)
         self._logged: set[str] = set()
 
     def see(self, record: Record) -> None:

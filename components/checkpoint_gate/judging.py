@@ -82,8 +82,12 @@ def why_none(runs: Sequence[Run], judged: Judged) -> str:
     """One sentence: why there is no survivor, and which came closest."""
     if judged.verdicts:
         misses = [f"{v.run} epoch {v.epoch + 1}: {v.reason}" for v in closest_misses(judged.verdicts)]
+        damaged = [v.reason for v in judged.verdicts if v.outcome == "quarantine"]
+        if not misses:
+            return f"All {len(damaged)} checkpoints are damaged: {damaged[0]}. Run again with --retrain."
         return (
-            f"The filter rejected all {len(judged.verdicts)} checkpoints. "
+            f"The filter rejected all {len(judged.verdicts) - len(damaged)} checkpoints"
+            f"{f', and {len(damaged)} more are damaged' if damaged else ''}. "
             f"{_listed('Closest', misses)}Loosen `filter`, or train on."
         )
     records = [record for run in runs for record in run.ledger.read().records]

@@ -188,6 +188,7 @@ def numbered_objects(text: str, name: str) -> Iterator[tuple[int, dict[str, Any]
         if not line.strip():
             continue
         try:
+            line.encode("utf-8")  # bytes that are not UTF-8 were read as half characters
             value = load_json(line)
             if not isinstance(value, dict):
                 raise ValueError(f"must be an object. Received: {line[:80]!r}")

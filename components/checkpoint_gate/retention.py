@@ -1,4 +1,7 @@
-"""Which gated checkpoints stay in the store while training goes on. Pure: it names them, others delete."""
+"""Which gated checkpoints stay in the store while training goes on. Pure: it names them, others delete.
+
+Whatever the rules protect, the newest checkpoint stays when nothing else would.
+"""
 
 from __future__ import annotations
 
@@ -64,6 +67,8 @@ class Keep:
         parts = (self.best, self.last, self.milestone, self.within, self.budget)
         if all(part is None for part in parts):
             raise RuleError("keep needs at least one of best, last, milestone, within, budget. Received: none.")
+        if self.within is not None and not (math.isfinite(self.within) and self.within > 0):
+            raise RuleError(f"within must be a time above 0s. Received: within={self.within!r}.")
         for value, name in ((self.last, "last"), (self.milestone, "milestone"), (self.budget, "budget")):
             if value is not None:
                 _count(value, name)
@@ -82,6 +87,8 @@ class Keep:
                 reasons.setdefault(h.step, f"a milestone of every {self.milestone} epochs")
             if self.within is not None and now - h.time < self.within:
                 reasons.setdefault(h.step, "younger than the time to keep")
+        if ordered and not reasons:
+            reasons[ordered[-1].step] = "the newest, and nothing else would stay"
         return reasons
 
     def surplus(self, held: Sequence[Held], now: float) -> dict[int, str]:

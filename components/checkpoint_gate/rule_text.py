@@ -331,7 +331,11 @@ def write_rules(rules: RuleSet) -> dict[str, Anything]:
         text["filter"] |= {"top": _write_best(rules.filter.top)} if rules.filter.top else {}
     if rules.prune is not None:
         grace = format_duration(rules.prune.grace)
-        text["prune"] = {"grace": grace, "keep_last": rules.prune.keep_last, "max_fraction": float(rules.prune.max_fraction)}
+        text["prune"] = {
+            "grace": grace,
+            "keep_last": rules.prune.keep_last,
+            "max_fraction": float(rules.prune.max_fraction),
+        }
     return text
 
 
@@ -365,7 +369,12 @@ def _write_average(average: Average | None) -> dict[str, Anything]:
 def _write_limit(limit: Limit) -> Anything:
     if not isinstance(limit, Schedule):
         return float(limit) + 0.0  # equal limits give equal text: 1 and 1.0, -0.0 and 0.0
-    text = {"from": float(limit.start) + 0.0, "to": float(limit.end) + 0.0, limit.unit: limit.over, "shape": limit.shape}
+    text = {
+        "from": float(limit.start) + 0.0,
+        "to": float(limit.end) + 0.0,
+        limit.unit: limit.over,
+        "shape": limit.shape,
+    }
     return text | ({"stairs": limit.stairs} if limit.stairs is not None else {})
 
 

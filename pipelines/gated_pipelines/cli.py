@@ -33,6 +33,8 @@ def run(pipeline: Path, root: Path | None, retrain: bool, as_json: bool) -> None
 
     summary = run_local(pipeline, root or Path("runs") / pipeline.absolute().parent.name, retrain=retrain)
     tell(summary, Console(stderr=as_json, highlight=False))
+    if not summary.green:
+        click.echo(f"Error: {summary.reason}", err=True)
     if as_json:
         click.echo(summary.to_json())
     sys.exit(0 if summary.green else 1)

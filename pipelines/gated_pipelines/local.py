@@ -10,9 +10,11 @@ from pathlib import Path
 from checkpoint_gate.errors import CheckpointGateError, LeaseHeld, NoSurvivors
 from checkpoint_gate.push_folder import champion_path
 from checkpoint_gate.store import Store
+from checkpoint_gate.store.ledger import History
 from checkpoint_gate.store.pruning import sweep
 from gated_pipelines.console import quiet
 from gated_pipelines.job import Job, prepare
+from gated_pipelines.report import write_report
 from gated_pipelines.state import write_state
 from gated_pipelines.summary import Summary, collect
 
@@ -60,7 +62,18 @@ def _run(job: Job) -> Summary:
         summary.reason, summary.green, summary.blessed, summary.pushed = str(error), False, False, None
     if summary.pushed is not None:
         write_state(job.places, replace(job.state, last_push=Path(summary.pushed).name))
+    _report(job, summary, history, before)
     return summary
+
+
+def _report(job: Job, summary: Summary, history: History, before: str | None) -> None:
+    path = job.places.report
+    try:
+        write_report(summary, history, job.config.name, path, rules=job.rules, champion_before=before)
+    except Exception as error:  # the run is over; whatever is wrong with its picture does not change how it ended
+        _LOG.warning("the report %s could not be written: %s: %s", path, type(error).__name__, error)
+    else:
+        summary.report = str(path)
 
 
 def _sweep(job: Job) -> int:

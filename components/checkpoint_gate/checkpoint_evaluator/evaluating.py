@@ -45,11 +45,9 @@ def evaluate_models(
 ) -> None:
     """Adds the evaluation of `models` (name -> SavedModel) on the splits of `examples` to a Beam pipeline."""
     config = named_config(eval_config, list(models))
-    shared = [
-        tfma.default_eval_shared_model(
-            eval_saved_model_path=models[spec.name], model_name=spec.name, eval_config=config
-        )
-        for spec in config.model_specs
+    shared = [  # by order: TFMA drops the name of a lone model
+        tfma.default_eval_shared_model(eval_saved_model_path=path, model_name=spec.name, eval_config=config)
+        for spec, path in zip(config.model_specs, models.values(), strict=True)
     ]
     factory = tfxio_utils.get_tfxio_factory_from_artifact(
         examples=examples,

@@ -26,6 +26,13 @@ class Stored:
     manifest: Manifest | None
     damage: str | None = None
 
+    @property
+    def step(self) -> int:
+        """The step that the folder's name says."""
+        match = STEP_FOLDER.match(self.folder.rpartition("/")[2])
+        assert match is not None
+        return int(match[1])
+
 
 def folder_name(step: int) -> str:
     """The name of a checkpoint's folder."""
@@ -98,9 +105,13 @@ class Shelf:
         return staged
 
     def discard(self, staged: str) -> None:
-        """Removes a staged folder; it holds plain files only."""
+        """Removes a staged folder with all that is in it: TensorFlow, when killed, leaves a folder of its own there."""
         for name in self._files.names(staged):
-            self._files.remove_file(f"{staged}/{name}")
+            path = f"{staged}/{name}"
+            if self._files.is_folder(path):
+                self.discard(path)
+            else:
+                self._files.remove_file(path)
         self._files.remove_folder(staged)
 
     def clear_staged(self) -> None:
@@ -123,14 +134,20 @@ class Shelf:
         return read_checkpoint(self._files, folder, self._run)
 
     def remove(self, stored: Stored) -> bool:
-        """Removes a checkpoint file by file, the manifest last; what it does not list stays. Tells whether all went."""
-        if stored.manifest is None:
+        """Removes a checkpoint file by file, the manifest last, and tells whether it is gone.
+
+        One that holds files which its manifest does not list, or whose manifest is damaged, stays as it is.
+        """
+        names = set(self._files.names(stored.folder))
+        if names and (
+            stored.manifest is None or names - {entry.path for entry in stored.manifest.files} - {manifests.NAME}
+        ):
             return False
-        for entry in stored.manifest.files:
-            self._files.remove_file(f"{stored.folder}/{entry.path}")
-        if set(self._files.names(stored.folder)) - {manifests.NAME}:
-            return False
-        self._files.remove_file(f"{stored.folder}/{manifests.NAME}")
+        for name in sorted(names - {manifests.NAME}):
+            self._files.remove_file(f"{stored.folder}/{name}")
+        if names:
+            self._files.sync_folder(stored.folder)
+            self._files.remove_file(f"{stored.folder}/{manifests.NAME}")
         return self._files.remove_folder(stored.folder)
 
 
@@ -143,7 +160,7 @@ def read_checkpoint(files: LocalFiles, folder: str, run: str) -> Stored:
         manifest = parse_manifest(files.read(path, manifests.MAX_BYTES), str(files.local(path)))
         if manifest.run != run:
             raise DamagedCheckpoint(f"{files.local(folder)} belongs to the run {manifest.run}, not to {run}.")
-        if not folder.rpartition("/")[2].startswith(folder_name(manifest.step)):
+        if re.split("--|[.]", folder.rpartition("/")[2])[0] != folder_name(manifest.step):
             raise DamagedCheckpoint(f"{files.local(folder)} holds the manifest of step {manifest.step}.")
         return Stored(folder, manifest)
     except StoreError as error:

@@ -66,13 +66,13 @@ class JsonLines:
     def append(self, line: Mapping[str, Any]) -> None:
         """Adds one object; it survives a power cut once this returns."""
         if self.torn:
-            self._files.replace(self._path, self.text().encode())
+            self._files.replace(self._path, self.text().encode("utf-8", errors="surrogateescape"))
         self._files.append(self._path, (dump_json(line) + "\n").encode())
 
     def _raw(self) -> str:
         if not self._files.exists(self._path):
             return ""
-        return self._files.read(self._path, _LINES_BYTES).decode("utf-8", errors="replace")
+        return self._files.read(self._path, _LINES_BYTES).decode("utf-8", errors="surrogateescape")
 
 
 def parse_lines(text: str, name: str) -> Iterator[dict[str, Any]]:

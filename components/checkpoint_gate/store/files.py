@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
 import shutil
 import stat
 import uuid
@@ -19,13 +20,14 @@ from typing import BinaryIO
 from checkpoint_gate.errors import StoreError
 
 _CHUNK = 1 << 20
+_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{12}\.tmp")
 
 
 class LocalFiles:
     """A folder on a local disk. What a method has written when it returns survives a power cut."""
 
     def __init__(self, root: str | Path) -> None:
-        self.root = Path(root).absolute()
+        self.root = Path(root).resolve()
 
     def local(self, path: str) -> Path:
         """The place of `path` on the disk.
@@ -36,12 +38,12 @@ class LocalFiles:
         parts = path.split("/")
         if not path or path.startswith("/") or "\\" in path or "\0" in path or any(p in ("", ".", "..") for p in parts):
             raise StoreError(f"A path in the store must be relative and plain. Received: {path!r}.")
-        place = self.root
+        place = str(self.root)  # text, not Path: this is called for every file of every checkpoint
         for part in parts[:-1]:
-            place = place / part
-            if place.is_symlink():
+            place = f"{place}/{part}"
+            if os.path.islink(place):
                 raise StoreError(f"{place} is a symbolic link; the store does not follow links.")
-        return place / parts[-1]
+        return Path(place, parts[-1])
 
     def exists(self, path: str) -> bool:
         """Whether anything has this name."""
@@ -62,9 +64,16 @@ class LocalFiles:
             return False
 
     def names(self, path: str | None = None) -> list[str]:
-        """Sorted names in a folder; none where it does not exist."""
+        """Sorted names in a folder; none where it does not exist.
+
+        Raises:
+          StoreError: it is a symbolic link.
+        """
+        place = self.local(path) if path is not None else self.root
+        if place.is_symlink():
+            raise StoreError(f"{place} is a symbolic link; the store does not follow links.")
         try:
-            return sorted(os.listdir(self.local(path) if path is not None else self.root))
+            return sorted(os.listdir(place))
         except (FileNotFoundError, NotADirectoryError):
             return []
 
@@ -96,10 +105,7 @@ class LocalFiles:
     def sha256(self, path: str) -> str:
         """sha256 of a file's bytes, in hex."""
         with self._open(path) as file:
-            digest = hashlib.sha256()
-            while chunk := file.read(_CHUNK):
-                digest.update(chunk)
-        return digest.hexdigest()
+            return _sha256(file)
 
     def make_folder(self, path: str) -> None:
         """Makes a folder and its parents; fine when it is there."""
@@ -114,29 +120,41 @@ class LocalFiles:
             self._sync_folder(folder.parent)
 
     def create(self, path: str, data: bytes) -> None:
-        """Writes a new file with an exclusive create.
+        """Writes a new file, whole from the moment it is seen, under a name that is free.
 
         Raises:
           FileExistsError: somebody else has made it.
         """
         place = self.local(path)
-        handle = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)
-        self._write_and_close(handle, data)
+        temporary = self._write_temporary(place, data)
+        try:
+            os.link(temporary, place)
+        except FileExistsError:
+            raise
+        except OSError:  # a file system without links
+            handle = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)
+            self._write_and_close(handle, data)
+        finally:
+            os.unlink(temporary)
         self._sync_folder(place.parent)
 
     def replace(self, path: str, data: bytes) -> None:
         """Puts a whole new content in a file's place at once."""
         place = self.local(path)
-        temporary = place.with_name(f".{place.name}.{uuid.uuid4().hex[:12]}.tmp")
-        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+        temporary = self._write_temporary(place, data)
         try:
-            self._write_and_close(handle, data)
             os.replace(temporary, place)
         except BaseException:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
             raise
         self._sync_folder(place.parent)
+
+    def remove_temporary(self, path: str) -> None:
+        """Removes what `create` and `replace` leave in a folder when they are killed."""
+        for name in self.names(path):
+            if _TEMPORARY.fullmatch(name):
+                self.remove_file(f"{path}/{name}")
 
     def append(self, path: str, data: bytes) -> None:
         """Adds to the end of a file, which is made when it is not there."""
@@ -185,11 +203,16 @@ class LocalFiles:
         except FileExistsError:
             raise
         except OSError:  # other device, or a file system without links
-            shutil.copyfile(old, new, follow_symlinks=False)
-            with open(new, "rb") as file:
-                if hashlib.sha256(file.read()).hexdigest() != self.sha256(source):
-                    raise StoreError(f"The copy {new} differs from {old}.") from None
-                os.fsync(file.fileno())
+            with self._open(source) as file, open(new, "xb") as copy:
+                shutil.copyfileobj(file, copy, _CHUNK)
+                copy.flush()
+                os.fsync(copy.fileno())
+            with open(new, "rb") as copied:
+                same = _sha256(copied) == self.sha256(source)
+            if not same:
+                os.unlink(new)
+                raise StoreError(f"The copy {new} differs from {old}.") from None
+        self._sync_folder(new.parent)
 
     def remove_file(self, path: str) -> None:
         """Removes a name; fine when it is gone. A link goes itself, never what it points to."""
@@ -222,6 +245,17 @@ class LocalFiles:
                 raise StoreError(f"{place} is not a plain file.")
             yield file
 
+    def _write_temporary(self, place: Path, data: bytes) -> Path:
+        temporary = place.with_name(f".{place.name}.{uuid.uuid4().hex[:12]}.tmp")
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+        try:
+            self._write_and_close(handle, data)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+            raise
+        return temporary
+
     def _write_and_close(self, handle: int, data: bytes) -> None:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
@@ -234,3 +268,10 @@ class LocalFiles:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+def _sha256(file: BinaryIO) -> str:
+    digest = hashlib.sha256()
+    while chunk := file.read(_CHUNK):
+        digest.update(chunk)
+    return digest.hexdigest()

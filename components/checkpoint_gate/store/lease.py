@@ -15,12 +15,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from checkpoint_gate.errors import LeaseHeld
+from checkpoint_gate.errors import LeaseHeld, StoreError
 from checkpoint_gate.records import dump_json, load_json
 from checkpoint_gate.store.files import LocalFiles
 
 _SECONDS = 600.0
 _MAX_BYTES = 4096
+_STALE = ".stale-"
 
 
 class Lease:
@@ -48,18 +49,14 @@ class Lease:
         Raises:
           LeaseHeld: another writer is at work; names it.
         """
-        held = self._read()
+        held = self._read(self._path)
         if held is not None:
             if not self._is_stale(held):
                 raise LeaseHeld(
                     f"{self._files.local(self._path).parent} is in use by process {held.get('pid')} on "
                     f"{held.get('host')} ({held.get('purpose')}). Wait until it has ended, and try again."
                 )
-            # Whoever renames the stale file first goes on; the other finds it gone and meets the new one below.
-            with contextlib.suppress(FileNotFoundError):
-                aside = f"{self._path}.stale-{uuid.uuid4().hex[:8]}"
-                self._files.rename(self._path, aside)
-                self._files.remove_file(aside)
+            self._set_aside(held)
         claim = {
             "host": socket.gethostname(),
             "pid": os.getpid(),
@@ -67,13 +64,40 @@ class Lease:
             "purpose": self._purpose,
             "token": int(held["token"]) + 1 if held is not None else 1,
             "nonce": uuid.uuid4().hex,
-            "expires": self._clock() + _SECONDS,
+            "expires": float(self._clock() + _SECONDS),
         }
         try:
             self._files.create(self._path, dump_json(claim).encode())
         except FileExistsError:
-            raise LeaseHeld(f"{self._files.local(self._path).parent} was just taken by another writer.") from None
+            raise self._lost_race() from None
+        except OSError as error:
+            folder = self._files.local(self._path).parent
+            raise StoreError(f"{folder} cannot be written to: {error.strerror}.") from error
         self._claim = claim
+
+    def _set_aside(self, held: dict[str, Any]) -> None:
+        """Takes a stale lease away. Whoever renames it first goes on; the other finds it gone, or a living one."""
+        aside = f"{self._path}{_STALE}{uuid.uuid4().hex[:8]}"
+        try:
+            self._files.rename(self._path, aside)
+        except FileNotFoundError:
+            return
+        moved = self._read(aside)
+        if moved is not None and moved.get("nonce") != held.get("nonce"):  # not what we had judged
+            with contextlib.suppress(FileExistsError):
+                self._files.rename(aside, self._path)
+            raise self._lost_race()
+        self._files.remove_file(aside)
+
+    def _lost_race(self) -> LeaseHeld:
+        return LeaseHeld(f"{self._files.local(self._path).parent} was just taken by another writer.")
+
+    def clear_stale(self) -> None:
+        """Removes what takers of the lease who were killed have left; only while the lease is held."""
+        folder, _, name = self._path.rpartition("/")
+        for other in self._files.names(folder or None):
+            if other.startswith(name + _STALE):
+                self._files.remove_file(f"{folder}/{other}" if folder else other)
 
     def renew(self) -> None:
         """Proves that the lease is still ours and puts its end off; call it before each group of writes.
@@ -81,36 +105,36 @@ class Lease:
         Raises:
           LeaseHeld: another writer has taken it over.
         """
-        held = self._read()
+        held = self._read(self._path)
         if self._claim is None or held is None or held.get("nonce") != self._claim["nonce"]:
             raise LeaseHeld(f"The lease of {self._files.local(self._path).parent} was taken over by another writer.")
-        self._claim["expires"] = self._clock() + _SECONDS
+        self._claim["expires"] = float(self._clock() + _SECONDS)
         self._files.replace(self._path, dump_json(self._claim).encode())
 
     def release(self) -> None:
         """Gives the lease back; fine when it is lost."""
-        held = self._read()
+        held = self._read(self._path)
         if self._claim is not None and held is not None and held.get("nonce") == self._claim["nonce"]:
             self._files.remove_file(self._path)
         self._claim = None
 
-    def _read(self) -> dict[str, Any] | None:
+    def _read(self, path: str) -> dict[str, Any] | None:
+        nobody = {"token": 0, "pid": 0, "expires": 0.0}
         try:
-            value = load_json(self._files.read(self._path, _MAX_BYTES))
+            value = load_json(self._files.read(path, _MAX_BYTES))
         except FileNotFoundError:
             return None
-        except ValueError:  # torn by a crash while it was written: nobody's
-            return {"token": 0, "expires": 0.0}
-        return (
-            value if isinstance(value, dict) and isinstance(value.get("token"), int) else {"token": 0, "expires": 0.0}
-        )
+        except ValueError:  # torn, where a file system lets one be seen half-written
+            return nobody
+        whole = isinstance(value, dict) and all(isinstance(value.get(k), type(v)) for k, v in nobody.items())
+        return value if whole else nobody
 
     def _is_stale(self, held: dict[str, Any]) -> bool:
         if held.get("host") == socket.gethostname():
             if held.get("pid") == os.getpid() and held.get("purpose") == self._purpose:
                 return True  # the same work begun again in this process; the old holder's next renewal fails
-            return _born(int(held.get("pid", 0))) != held.get("born") or held.get("born") is None
-        return float(held.get("expires", 0.0)) < self._clock()
+            return held.get("born") is None or _born(held["pid"]) != held["born"]
+        return bool(held["expires"] < self._clock())
 
 
 def _born(pid: int) -> str | None:

@@ -27,18 +27,24 @@ NAME = "ledger.jsonl"
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A record and what the gate decided about it."""
+    """A record and what the gate decided about it; `superseded` is the `resumed` event that overtook it, if any."""
 
     record: Record
     decision: Decision
+    superseded: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """A ledger as read: the entries that count, in order, and every event line."""
+    """A ledger as read: every entry, also those that a resumed training overtook, and every event line, in order."""
 
-    entries: tuple[Entry, ...]
+    every_entry: tuple[Entry, ...]
     events: tuple[Mapping[str, Any], ...]
+
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        """The entries that count."""
+        return tuple(entry for entry in self.every_entry if entry.superseded is None)
 
     @property
     def records(self) -> list[Record]:
@@ -47,8 +53,8 @@ class History:
     @property
     def finished_epochs(self) -> int:
         """How many epochs the last `finished` line says are done; 0 while none does."""
-        done = [event["epochs"] for event in self.events if event["event"] == "finished"]
-        return int(done[-1]) if done else 0
+        done = [event.get("epochs") for event in self.events if event["event"] == "finished"]
+        return done[-1] if done and isinstance(done[-1], int) else 0
 
 
 class Ledger:
@@ -58,6 +64,11 @@ class Ledger:
         self._lines = JsonLines(files, path)
         self._place = str(files.local(path))
         self._clock = clock
+
+    @property
+    def torn(self) -> bool:
+        """Whether a crash has left a last line without its end."""
+        return self._lines.torn
 
     def text(self) -> str:
         """The whole lines, as they stand."""
@@ -88,7 +99,7 @@ def parse_ledger(text: str, name: str) -> History:
       StoreError: a whole line is not a record with its decision or an event; names the line.
     """
     lines, events = read_lines(numbered_objects(text.rpartition("\n")[0], name), name)
-    return History(tuple(_entry(line, name) for line in lines if line.superseded is None), tuple(events))
+    return History(tuple(_entry(line, name) for line in lines), tuple(events))
 
 
 def _entry(line: HistoryLine, name: str) -> Entry:
@@ -98,4 +109,4 @@ def _entry(line: HistoryLine, name: str) -> Entry:
             f"{name} line {line.number} has no decision: save must be true or false and reason a text. "
             f"Received: save={save!r}, reason={reason!r}."
         )
-    return Entry(line.record, Decision(save, reason, tuple(map(str, clauses))))
+    return Entry(line.record, Decision(save, reason, tuple(map(str, clauses))), line.superseded)

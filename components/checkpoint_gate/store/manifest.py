@@ -78,8 +78,7 @@ class Manifest(BaseModel):
 
     def to_bytes(self) -> bytes:
         """The file's content, the checksum of itself included."""
-        value = self.model_dump()
-        return (dump_json(value | {"self": _checksum(value)}, indent=1) + "\n").encode()
+        return _to_bytes(self.model_dump())
 
     @staticmethod
     def build(*, record: Record, time: float, **fields: Any) -> Manifest:
@@ -109,6 +108,10 @@ def parse_manifest(data: bytes, place: str) -> Manifest:
         claimed = value.pop("self", None)
         if claimed != _checksum(value):
             raise ValueError("its checksum does not hold")
+        if data != _to_bytes(
+            value
+        ):  # the same content in other bytes: a space, an E for an e, a digit beyond a double's
+            raise ValueError("it is not as it was written")
         manifest = Manifest.model_validate(value)
         decode_metrics(manifest.metrics)
     except ValidationError as error:
@@ -120,6 +123,10 @@ def parse_manifest(data: bytes, place: str) -> Manifest:
     if len({entry.path for entry in manifest.files} | {NAME}) != len(manifest.files) + 1:
         raise DamagedCheckpoint(f"The manifest {place} is damaged: it names a file twice.")
     return manifest
+
+
+def _to_bytes(value: dict[str, Any]) -> bytes:
+    return (dump_json(value | {"self": _checksum(value)}, indent=1) + "\n").encode()
 
 
 def _checksum(value: dict[str, Any]) -> str:

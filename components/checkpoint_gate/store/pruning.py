@@ -10,7 +10,7 @@ pruning again finishes it. Only files that a manifest of this run lists are remo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -22,12 +22,12 @@ from checkpoint_gate.store.lease import Lease
 from checkpoint_gate.store.revision import by_hand, raise_revision
 from checkpoint_gate.store.run import Run
 from checkpoint_gate.store.trash import (
-    TRASH_FOLDER,
     Mark,
     body_digest,
     bury,
     journal_path,
     journals,
+    marks_in_trash,
     pruned_before,
     read_journal,
     tombstones,
@@ -59,7 +59,7 @@ class Going:
 
     Attributes:
       manifest: checksum of its manifest; the plan is about this checkpoint and no later one of the same step.
-      undeleted: when it was last brought back from the trash; a new plan to remove it is not the old one.
+      returned: how often it was spared or came back from the trash; a plan to remove it again is another plan.
     """
 
     step: int
@@ -68,7 +68,7 @@ class Going:
     bytes: int
     reason: str
     manifest: str
-    undeleted: float | None = None
+    returned: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,18 +119,22 @@ def plan_prune(
     """Plans the removal of `rejected` (step -> reason), less what is protected; `by` stands in the tombstones.
 
     Raises:
-      PruneRefused: no survivor is left, the store is damaged, or more than `policy.max_fraction` would go.
+      PruneRefused: no survivor is left or one does not verify, the store is damaged, or more than
+        `policy.max_fraction` would go.
     """
     live = run.live()
     damaged = [stored.damage for stored in live if stored.manifest is None]
     if damaged:
         raise PruneRefused(f"Nothing was pruned from {run.key}: the store is damaged ({damaged[0]}).")
-    if not set(survivors):
+    kept = set(survivors)
+    if not kept:
         raise PruneRefused(f"Nothing was pruned from {run.key}: no survivor would be left.")
+    _verify_survivors(run, live, kept)
     pins = run.pins()
     last = [s.manifest.step for s in live if s.manifest is not None][-policy.keep_last :]
     staying = dict.fromkeys(last, f"among the last {policy.keep_last}") | {s: f"pinned: {w}" for s, w in pins.items()}
-    plan = make_plan(run, rejected, staying, policy.grace, rules, by)
+    going = {step: reason for step, reason in rejected.items() if step not in kept}
+    plan = _plan(run, live, going, staying, policy.grace, rules, by)
     if len(plan.going) > policy.max_fraction * len(live):
         raise PruneRefused(
             f"Nothing was pruned from {run.key}: {len(plan.going)} of {len(live)} checkpoints would go, more than "
@@ -139,40 +143,76 @@ def plan_prune(
     return plan
 
 
+def _verify_survivors(run: Run, live: Sequence[Stored], kept: Set[int]) -> None:
+    missing = sorted(kept - {stored.step for stored in live})
+    if missing:
+        raise PruneRefused(f"Nothing was pruned from {run.key}: the survivor of step {missing[0]} is not there.")
+    for stored in live:
+        if stored.step in kept and (damage := verify_files(run.files, stored)) is not None:
+            raise PruneRefused(f"Nothing was pruned from {run.key}: a survivor does not verify ({damage}).")
+
+
 def make_plan(
     run: Run, rejected: Mapping[int, str], staying: Mapping[int, str], grace: float, rules: str, by: str
 ) -> PrunePlan:
     """The plan that removes the live ones of `rejected` that are not in `staying`."""
-    back = _brought_back(run) if rejected else {}
+    return _plan(run, run.live(), rejected, staying, grace, rules, by)
+
+
+def _plan(
+    run: Run,
+    live: Iterable[Stored],
+    rejected: Mapping[int, str],
+    staying: Mapping[int, str],
+    grace: float,
+    rules: str,
+    by: str,
+) -> PrunePlan:
+    returns = _returns(run) if rejected else {}
     going = tuple(
-        Going(m.step, m.epoch, m.metrics, m.size, rejected[m.step], m.checksum, back.get(m.step))
-        for stored in run.live()
+        Going(m.step, m.epoch, m.metrics, m.size, rejected[m.step], m.checksum, returns.get(m.step, 0))
+        for stored in live
         if (m := stored.manifest) is not None and m.step in rejected and m.step not in staying
     )
     return PrunePlan(run.key, rules, grace, by, going, dict(staying))
 
 
 def execute_prune(run: Run, plan: PrunePlan, lease: Lease) -> Pruned:
-    """Carries a plan out: all of it is in the trash, with tombstones, when this returns; grace 0 sweeps at once."""
+    """Carries a plan out: all of it is in the trash, with tombstones, when this returns; grace 0 sweeps at once.
+
+    Raises:
+      PruneRefused: the plan cannot be written down, so nothing was begun.
+    """
     if not plan.going:
         return Pruned()
     lease.renew()
-    plan.write(run)
+    try:
+        plan.write(run)
+    except OSError as error:
+        raise PruneRefused(
+            f"Nothing was pruned from {run.key}: its journal cannot be written ({error.strerror}). "
+            f"Free some space outside the store, or make it writable."
+        ) from error
     trashed, left = _move(run, plan.digest, lease)
-    swept = sweep(run, lease) if plan.grace == 0 else Pruned()
-    return Pruned(trashed - swept.swept if plan.grace == 0 else trashed, swept.swept, (*left, *swept.left))
+    if plan.grace > 0:
+        return Pruned(trashed, 0, tuple(left))
+    swept = sweep(run, lease)  # may free what earlier plans trashed, too
+    unswept = sum(g.bytes for g in plan.going if run.files.exists(trash_path(run, plan.digest, g.step)))
+    return Pruned(unswept, swept.swept, (*left, *swept.left))
 
 
 def recover(run: Run, lease: Lease) -> None:
     """Finishes what an interrupted pruning or undeletion began to move; call it under the lease, before new work."""
+    run.clear_leftovers()
+    lease.clear_stale()
     for plan in journals(run):
         _move(run, plan, lease)
-    for name in run.files.names(f"{run.key}/trash"):
-        if TRASH_FOLDER.fullmatch(name) and _mark_of(run, name).get("event") == "undeleted":
-            live = run.gated.path(trash_place(name)[0])
-            if not run.files.exists(live):
-                lease.renew()
-                run.files.rename(f"{run.key}/trash/{name}", live)
+    for name, mark in marks_in_trash(run).items():
+        live = run.gated.path(trash_place(name)[0])
+        if mark.get("event") == "undeleted" and not run.files.exists(live):
+            lease.renew()
+            run.files.make_folder(f"{run.key}/checkpoints")
+            run.files.rename(f"{run.key}/trash/{name}", live)
 
 
 def sweep(run: Run, lease: Lease) -> Pruned:
@@ -185,15 +225,19 @@ def sweep(run: Run, lease: Lease) -> Pruned:
         open_items = 0
         for item in journal["going"]:
             mark = marks.get((digest, item["step"]))
-            if mark is None or mark["event"] != "trashed":
+            if mark is None:  # one that could not be moved stays marked
+                open_items += run.files.exists(run.gated.path(item["step"]))
+                continue
+            if mark["event"] != "trashed":
                 continue
             if run.clock() - mark["time"] < journal["grace"]:
                 open_items += 1
                 continue
             lease.renew()
             stored = read_checkpoint(run.files, trash_path(run, digest, item["step"]), run.key)
-            if run.files.exists(stored.folder) and not run.resumable.remove(stored):
-                left.append(f"{run.files.local(stored.folder)} holds files that its manifest does not list")
+            why = _remove(run, stored)
+            if why is not None:
+                left.append(why)
                 open_items += 1
                 continue
             bury(run, "pruned", digest, item)
@@ -202,6 +246,17 @@ def sweep(run: Run, lease: Lease) -> Pruned:
             run.files.remove_file(journal_path(run, digest))
             run.files.sync_folder(f"{run.key}/journal")
     return Pruned(swept=swept, left=tuple(left))
+
+
+def _remove(run: Run, stored: Stored) -> str | None:
+    """Frees a checkpoint in the trash; what stands in the way, None when it is gone."""
+    place = run.files.local(stored.folder)
+    try:
+        if not run.files.exists(stored.folder) or run.resumable.remove(stored):
+            return None
+    except OSError as error:
+        return f"{place} cannot be removed: {error.strerror}"
+    return stored.damage or f"{place} holds files that its manifest does not list"
 
 
 def undelete(run: Run, step: int, lease: Lease) -> str:
@@ -215,8 +270,8 @@ def undelete(run: Run, step: int, lease: Lease) -> str:
     """
     lease.renew()
     recover(run, lease)
-    name = _in_trash(run, step)
-    mark, trash, live = _mark_of(run, name), f"{run.key}/trash/{name}", run.gated.path(step)
+    name, mark = _in_trash(run, step)
+    trash, live = f"{run.key}/trash/{name}", run.gated.path(step)
     if run.files.exists(live):
         raise StoreError(f"{run.files.local(live)} is live: move it away before an older one of its step comes back.")
     _refuse_superseded(run, step, mark)
@@ -232,16 +287,16 @@ def undelete(run: Run, step: int, lease: Lease) -> str:
     return live
 
 
-def _in_trash(run: Run, step: int) -> str:
-    """The folder in the trash that holds `step`, the newest where several do."""
-    places = [n for n in run.files.names(f"{run.key}/trash") if TRASH_FOLDER.fullmatch(n)]
-    names = [n for n in places if trash_place(n)[0] == step]
-    if names:
-        return max(names, key=lambda name: _mark_of(run, name).get("time", 0.0))
+def _in_trash(run: Run, step: int) -> tuple[str, Mark]:
+    """The folder in the trash that holds `step`, the newest where several do, and its tombstone."""
+    marks = marks_in_trash(run)
+    here = [(name, mark) for name, mark in marks.items() if trash_place(name)[0] == step]
+    if here:
+        return max(here, key=lambda item: item[1].get("time", 0.0))
     live = run.gated.path(step)
     if run.files.exists(live):
         raise StoreError(f"Step {step} of {run.key} is not in the trash: it is live, at {run.files.local(live)}.")
-    held = ", ".join(map(str, sorted({trash_place(n)[0] for n in places}))) or "nothing"
+    held = ", ".join(map(str, sorted({trash_place(name)[0] for name in marks}))) or "nothing"
     gone = [mark for mark in pruned_before(run) if mark["step"] == step]
     what = f"its bytes were freed at {format_time(gone[0]['time'])}" if gone else "it is not in the trash"
     raise StoreError(f"Step {step} of {run.key} cannot be brought back: {what}. The trash has: {held}.")
@@ -249,26 +304,24 @@ def _in_trash(run: Run, step: int) -> str:
 
 def _refuse_superseded(run: Run, step: int, mark: Mark) -> None:
     for event in run.ledger.read().events:
-        if event["event"] == "resumed" and event["after_step"] < step and event["time"] >= mark.get("time", 0.0):
+        if (
+            event["event"] == "resumed"
+            and event["after_step"] < step
+            and event.get("time", 0.0) >= mark.get("time", 0.0)
+        ):
             raise StoreError(
                 f"Step {step} of {run.key} cannot be brought back: training resumed after step {event['after_step']} "
                 f"since, so it belongs to a history that does not count any more."
             )
 
 
-def _mark_of(run: Run, name: str) -> Mark:
-    """The tombstone of a folder in the trash; empty where there is none yet."""
-    step, plan = trash_place(name)
-    return next((m for (p, s), m in tombstones(run).items() if s == step and p.startswith(plan)), {})
-
-
-def _brought_back(run: Run) -> dict[int, float]:
-    """Step -> when it was last undeleted."""
-    back: dict[int, float] = {}
+def _returns(run: Run) -> dict[int, int]:
+    """Step -> how often it was spared or came back, of those that ever were or did."""
+    returns: dict[int, int] = {}
     for (_, step), mark in tombstones(run).items():
-        if "undeleted" in mark["times"]:
-            back[step] = max(back.get(step, 0.0), mark["times"]["undeleted"])
-    return back
+        if mark["returns"]:
+            returns[step] = returns.get(step, 0) + mark["returns"]
+    return returns
 
 
 def _spared(stored: Stored, item: Mapping[str, Any], pins: Mapping[int, str]) -> str | None:
@@ -303,7 +356,11 @@ def _move(run: Run, digest: str, lease: Lease) -> tuple[int, list[str]]:
                 bury(run, "spared", digest, {"step": item["step"], "why": spared})
                 left.append(f"{run.files.local(live)} {spared}")
                 continue
-            run.files.rename(live, trash)
+            try:
+                run.files.rename(live, trash)
+            except OSError as error:  # one that cannot be moved does not keep the others
+                left.append(f"{run.files.local(live)} cannot be moved to the trash: {error.strerror}")
+                continue
         if run.files.exists(trash):
             bury(run, "trashed", digest, item | {"rules": journal["rules"], "by": journal["by"]})
             moved += item["bytes"]

@@ -22,7 +22,7 @@ from typing import Any
 from checkpoint_gate.errors import StoreError
 from checkpoint_gate.records import Record
 from checkpoint_gate.retention import Held
-from checkpoint_gate.store.checkpoints import PREFIX, Shelf, Stored, folder_name
+from checkpoint_gate.store.checkpoints import PREFIX, Shelf, Stored, folder_name, verify_files
 from checkpoint_gate.store.documents import read_object, write_object
 from checkpoint_gate.store.files import LocalFiles
 from checkpoint_gate.store.layout import RUN_FILE, WRITER
@@ -82,14 +82,28 @@ class Run:
             staged = self.resumable.stage_links(gated.folder, gated.manifest)
         manifest = self.resumable.describe(staged, record, "resumable", "state to resume from", rules, WRITER)
         self.resumable.publish(staged, manifest)
+        self.drop_states_before(record.step)
+
+    def drop_states_before(self, step: int) -> None:
+        """Removes the states to resume from that are older than `step`."""
         for stored in self.resumable.stored():
-            if stored.manifest is not None and stored.manifest.step < record.step:
+            if stored.step < step:
                 self.resumable.remove(stored)
 
     def resume_state(self) -> Stored | None:
-        """The newest readable state to resume from; None where there is none."""
-        readable = [stored for stored in self.resumable.stored() if stored.manifest is not None]
-        return readable[-1] if readable else None
+        """The newest state to resume from of which every byte verifies; None where there is none.
+
+        A gated checkpoint that the ledger knows serves as well: it is the same state, kept for another reason.
+        """
+        recorded = {record.step for record in self.ledger.read().records}
+        gated = [stored for stored in self.gated.stored() if stored.step in recorded]
+        states = sorted((*self.resumable.stored(), *gated), key=lambda stored: stored.step, reverse=True)
+        return next((stored for stored in states if verify_files(self.files, stored) is None), None)
+
+    def clear_leftovers(self) -> None:
+        """Removes what killed writers of small files left; only under the lease."""
+        for folder in (self.key, f"{self.key}/journal", f"{self.key}/quarantine"):
+            self.files.remove_temporary(folder)
 
     def resume_after(self, step: int) -> list[str]:
         """Sets aside what lies after `step`, where training resumes; answers with the folders' new names."""
@@ -97,7 +111,7 @@ class Run:
         moved = []
         for shelf in (self.gated, self.resumable):
             for stored in shelf.stored():
-                if int(stored.folder.rpartition("-")[2]) > step:
+                if stored.step > step:
                     name = stored.folder.rpartition("/")[2]
                     moved.append(self._set_aside(stored.folder, f"{self.key}/superseded", name))
         return moved

@@ -4,8 +4,8 @@
      "metrics": {"val_loss": 0.61}, "plan": "5d…", "reason": "val_loss 0.61 is not at most 0.5 (by 0.11)",
      "rules": "77…", "step": 49, "time": 1790000000.0}
 
-Events of a tombstone: "trashed", then "pruned" once its bytes are gone, or "undeleted" when it was brought back; "spared"
-says that a plan left the checkpoint alone although it named it.
+Events of a tombstone: "trashed", then "pruned" once its bytes are gone, or "undeleted" when it was brought back;
+"spared" says that a plan left the checkpoint alone although it named it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,9 @@ Mark = dict[str, Any]
 
 
 def tombstones(run: Run) -> dict[tuple[str, int], Mark]:
-    """(plan, step) -> the newest tombstone of it, with all that the first one said, and `times` by event.
+    """(plan, step) -> the newest tombstone of it, with all that the first one said.
+
+    Two keys are added: `times`, event -> when; `returns`, how often the checkpoint was spared or came back.
 
     Raises:
       StoreError: a line is no tombstone; names it.
@@ -41,13 +43,15 @@ def tombstones(run: Run) -> dict[tuple[str, int], Mark]:
             place = run.files.local(f"{run.key}/tombstones.jsonl")
             raise StoreError(f"{place} is damaged: a tombstone needs plan, step, event and time. Received: {line}.")
         before = marks.get((plan, step), {})
-        marks[plan, step] = before | line | {"times": before.get("times", {}) | {event: time}}
+        times = before.get("times", {}) | {event: time}
+        returns = before.get("returns", 0) + (event in ("undeleted", "spared"))
+        marks[plan, step] = before | line | {"times": times, "returns": returns}
     return marks
 
 
 def pruned_before(run: Run) -> list[Mark]:
     """The tombstones of checkpoints that are not live any more, newest tombstone of each step, by step."""
-    live = {stored.folder.rpartition("/")[2] for stored in run.live()}
+    live = set(run.files.names(f"{run.key}/checkpoints"))
     gone = sorted((m for m in tombstones(run).values() if m["event"] in GONE), key=lambda mark: mark["time"])
     by_step = {mark["step"]: mark for mark in gone}
     return [mark for step, mark in sorted(by_step.items()) if folder_name(step) not in live]
@@ -65,6 +69,13 @@ def trash_place(name: str) -> tuple[int, str]:
     match = TRASH_FOLDER.fullmatch(name)
     assert match is not None
     return int(match[1]), match[2]
+
+
+def marks_in_trash(run: Run) -> dict[str, Mark]:
+    """Folder in the trash -> its tombstone, empty where there is none yet."""
+    names = [name for name in run.files.names(f"{run.key}/trash") if TRASH_FOLDER.fullmatch(name)]
+    marks = {(step, plan[:12]): mark for (plan, step), mark in tombstones(run).items()} if names else {}
+    return {name: marks.get(trash_place(name), {}) for name in names}
 
 
 def trash_path(run: Run, digest: str, step: int) -> str:

@@ -1,0 +1,214 @@
+"""`checkpoint-gate why`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from checkpoint_gate.cli.words import (
+    epoch_words,
+    json_option,
+    metric_words,
+    print_array,
+    print_json,
+    print_table,
+    run_option,
+    some,
+)
+
+if TYPE_CHECKING:
+    from checkpoint_gate.explaining import Explanation
+    from checkpoint_gate.papers import Papers
+    from checkpoint_gate.store import Store
+
+_STATES = {
+    "kept": "kept",
+    "trashed": "in the trash",
+    "pruned": "pruned",
+    "quarantined": "in quarantine",
+    "superseded": "set aside",
+    "missing": "missing",
+    None: "none",
+}
+_TOLD_IN_FULL = 3  # more records than this become a table
+
+
+@click.command(short_help="Say why each record was saved, refused or pruned.")
+@click.argument("store", type=click.Path(path_type=Path), required=False)
+@run_option
+@click.option("--step", type=click.IntRange(min=0), help="Only the record of this optimizer step.")
+@click.option("--epoch", type=click.IntRange(min=0), help="Only this epoch; counts from 0, as in the ledger.")
+@click.option("--model", type=click.Path(path_type=Path), metavar="DIR", help="Explain a pushed model instead.")
+@click.option("--store", "given_store", type=click.Path(path_type=Path), metavar="STORE", help="The same as STORE.")
+@json_option
+def why(
+    store: Path | None,
+    key: str | None,
+    step: int | None,
+    epoch: int | None,
+    model: Path | None,
+    given_store: Path | None,
+    as_json: bool,
+) -> None:
+    """Say why each record of STORE was saved or refused, and what became of its checkpoint.
+
+    For one record with --step or --epoch, which counts from 0 as in the ledger ("epoch 7" in words is --epoch 6);
+    otherwise for all, those too that a resumed training has overtaken.
+
+    With --model DIR (a pushed model, or the push folder, which stands for its newest version): which checkpoint it is,
+    why that one was chosen and, if STORE is given, why the gate saved it.
+
+    --json prints an array with one object a record: run, step, epoch (from 0), at, metrics, save, reason, state
+    (kept, trashed, pruned, quarantined, superseded, missing, or null where there was never a checkpoint), pruned
+    (by, rules, reason, time, swept; or null), superseded (when training resumed before it, or null) and path. With
+    --model, it prints one object: model, run, step, reason, metrics, rules_digest, record (as above, or null).
+    """
+    if store is not None and given_store is not None:
+        raise click.UsageError("Give the store once, as STORE or with --store.")
+    if step is not None and epoch is not None:
+        raise click.UsageError("Give either --step or --epoch.")
+    home = store or given_store
+    if model is not None:
+        if key is not None or step is not None or epoch is not None:
+            raise click.UsageError("--model names the run and the step itself: leave --run, --step and --epoch out.")
+        _why_model(model, home, as_json)
+        return
+    if home is None:
+        raise click.UsageError("Give a STORE, or --model DIR.")
+    _why_records(home, key, step, epoch, as_json)
+
+
+def _why_records(place: Path, key: str | None, step: int | None, epoch: int | None, as_json: bool) -> None:
+    from checkpoint_gate.catalog import chosen_runs
+    from checkpoint_gate.explaining import explain
+    from checkpoint_gate.store import Store
+
+    store = Store.open(place)
+    found: list[Explanation] = []
+    seen: list[Explanation] = []
+    for run in chosen_runs(store, key):
+        explained = explain(run)
+        seen += explained
+        found += [e for e in explained if step in (None, e.step) and epoch in (None, e.epoch)]
+    if not found and (step is not None or epoch is not None):
+        raise _nothing_found(store, key, step, epoch, seen)
+    if as_json:
+        print_array(e.to_json() for e in found)
+    elif len(found) <= _TOLD_IN_FULL:
+        click.echo("\n\n".join("\n".join(told(e)) for e in found))
+    else:
+        _print_all(found)
+
+
+def _nothing_found(
+    store: Store, key: str | None, step: int | None, epoch: int | None, seen: Sequence[Explanation]
+) -> Exception:
+    from checkpoint_gate.errors import RunMissing
+
+    where = f"The run {key}" if key is not None else f"The store {store.root}"
+    if step is not None:
+        return RunMissing(f"{where} has no record of step {step}. It has the steps: {some(e.step for e in seen)}.")
+    epochs = some(e.epoch for e in seen if e.epoch is not None)
+    return RunMissing(f"{where} has no record of --epoch {epoch}. It has, counted from 0: {epochs}.")
+
+
+def told(e: Explanation) -> list[str]:
+    """One record in words, a line each."""
+    from checkpoint_gate.quantities import format_time
+
+    decided = {True: "saved", False: "refused", None: "not in the ledger"}[e.save]
+    state = f", checkpoint {_STATES[e.state]}" if e.state is not None else ""
+    between = ", within the epoch" if e.at == "step" else ""
+    lines = [f"epoch {epoch_words(e.epoch)}, step {e.step} of {e.run}{between}: {decided}{state}"]
+    lines.append(f"  why       {e.reason}")
+    lines.append(f"  metrics   {metric_words(e.metrics) or 'none'}")
+    if e.pruned is not None:
+        rules = f", rules {str(e.pruned['rules'])[:12]}" if e.pruned["rules"] else ""
+        lines.append(f"  pruned    {format_time(e.pruned['time'])} by {e.pruned['by']}{rules}: {e.pruned['reason']}")
+        swept = e.pruned["swept"]
+        what = f"its bytes were freed {format_time(swept)}" if swept else "undelete brings it back until it is swept"
+        lines.append(f"            {what}" if e.state == "trashed" or swept else "            its bytes are gone")
+    if e.superseded is not None:
+        lines.append(f"  overtaken {format_time(e.superseded)}: training resumed before it, so it does not count")
+    if e.state == "missing":
+        lines.append("  missing   the store has neither the checkpoint nor a tombstone: it was not pruned by this tool")
+    if e.path is not None:
+        lines.append(f"  path      {e.path}")
+    return lines
+
+
+def _print_all(found: Sequence[Explanation]) -> None:
+    several = len({e.run for e in found}) > 1
+    decided = {True: "saved", False: "refused", None: "?"}
+    rows = []
+    for e in found:
+        reason = e.reason if e.pruned is None else f"{e.reason}; pruned: {e.pruned['reason']}"
+        if e.superseded is not None:
+            reason = f"(overtaken by a resumed training) {reason}"
+        state = _STATES[e.state] if e.state is not None else ""
+        run = [e.run] if several else []
+        rows.append((*run, epoch_words(e.epoch), str(e.step), decided[e.save], state, reason))
+    titles = (*(["run"] if several else []), "epoch", "step", "gate", "checkpoint", "why")
+    print_table(titles, rows, right=("epoch", "step"))
+
+
+def _why_model(model: Path, place: Path | None, as_json: bool) -> None:
+    model, papers = _papers(model)
+    record = _record(papers, place) if place is not None else None
+    if as_json:
+        print_json(_model_json(model, papers, record))
+        return
+    lines = [
+        f"model {model}",
+        f"  checkpoint  step {papers.step} of the run {papers.run}",
+        f"  chosen      {papers.reason}",
+        f"  evaluated   {metric_words(papers.metrics) or 'no metrics'}",
+        f"  filtered    by the rules {papers.rules_digest[:12]}",
+    ]
+    click.echo("\n".join(lines))
+    if record is not None:
+        click.echo("\n".join(told(record)))
+
+
+def _papers(model: Path) -> tuple[Path, Papers]:
+    from checkpoint_gate.errors import ModelError
+    from checkpoint_gate.papers import read_papers
+    from checkpoint_gate.push_folder import champion_path
+
+    papers = read_papers(model)
+    if papers is None and (newest := champion_path(str(model))) is not None:
+        model = Path(newest)
+        papers = read_papers(model)
+    if papers is None:
+        what = "carries no papers: it was not pushed by this project" if model.exists() else "does not exist"
+        raise ModelError(f"The model {model} {what}.")
+    return model, papers
+
+
+def _record(papers: Papers, place: Path) -> Explanation:
+    from checkpoint_gate.errors import RunMissing
+    from checkpoint_gate.explaining import explain
+    from checkpoint_gate.store import Store
+
+    store = Store.open(place)
+    records = [e for e in explain(store.run(papers.run)) if e.step == papers.step]
+    if not records:
+        raise RunMissing(f"The run {papers.run} of the store {store.root} has no record of step {papers.step}.")
+    return next((e for e in reversed(records) if e.save), records[-1])
+
+
+def _model_json(model: Path, papers: Papers, record: Explanation | None) -> dict[str, Any]:
+    from checkpoint_gate.records import encode_metrics
+
+    return {
+        "model": str(model.absolute()),
+        "run": papers.run,
+        "step": papers.step,
+        "reason": papers.reason,
+        "metrics": encode_metrics(papers.metrics),
+        "rules_digest": papers.rules_digest,
+        "record": record.to_json() if record is not None else None,
+    }

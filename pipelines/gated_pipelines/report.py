@@ -1,0 +1,148 @@
+"""A run as one HTML page that stands alone: its outcome and why, the training behind the gate, who won."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from checkpoint_gate.quantities import format_size
+from checkpoint_gate.rule_text import RuleSet
+from checkpoint_gate.store.ledger import History
+from gated_pipelines.curves import by_steps
+from gated_pipelines.plot import training_svg
+from gated_pipelines.summary import Outcome, Summary
+
+_HEADLINES: dict[Outcome, str] = {
+    "pushed": "A new model was pushed",
+    "not_blessed": "The winner was not blessed, the champion stays",
+    "no_survivors": "No checkpoint survived, the champion stays",
+    "skipped": "There was nothing to push",
+    "failed": "The run failed",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """A row of a bar chart: `share` of the longest bar in percent; `grey` where nothing was done."""
+
+    name: str
+    words: str
+    share: float
+    grey: bool = False
+
+
+def write_report(
+    summary: Summary,
+    history: History,
+    config_name: str,
+    path: Path,
+    *,
+    rules: RuleSet | None = None,
+    champion_before: str | None = None,
+) -> None:
+    """Writes the report of a run; an older one is replaced whole, or stays whole.
+
+    Args:
+      summary: what the run did.
+      history: its training; empty if it ended before.
+      config_name: the pipeline's name.
+      path: the HTML file to write, in a folder that exists.
+      rules: those of the run; their limits are drawn beside what they look at.
+      champion_before: folder of the newest live version before the run.
+
+    Raises:
+      OSError: the file cannot be written.
+    """
+    text = render(summary, history, config_name, rules or RuleSet(), champion_before)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_text(text, encoding="utf-8", errors="replace")
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def render(summary: Summary, history: History, config_name: str, rules: RuleSet, champion_before: str | None) -> str:
+    """The page's text. The same input gives the same text."""
+    import jinja2
+    from markupsafe import Markup
+
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("gated_pipelines"),
+        undefined=jinja2.StrictUndefined,
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["size"] = format_size
+    won = summary.winner
+    here = {survivor["step"] for survivor in summary.survivors if survivor["run"] == summary.run}
+    winner = won["step"] if won and won["run"] == summary.run else None
+    plot = training_svg(history.entries, rules, here, winner)
+    return environment.get_template("report.html.j2").render(
+        name=config_name,
+        summary=summary,
+        sentence=_sentence(summary),
+        records="records" if by_steps(history.entries) else "epochs",
+        plot=Markup(plot) if plot else None,
+        not_finite=_not_finite(history),
+        refusals=list(_refusals(summary)),
+        metrics=sorted({name for survivor in summary.survivors for name in survivor["metrics"]}),
+        survivors=[_survivor(survivor, summary, history) for survivor in summary.survivors],
+        seconds=list(_seconds(summary)),
+        total=f"{sum(summary.seconds.values()):.1f} s",
+        champion_before=champion_before,
+        resumed=sum(event["event"] == "resumed" for event in history.events),
+    )
+
+
+def _sentence(summary: Summary) -> str:
+    reason = summary.reason.strip().rstrip(".")
+    return f"{_HEADLINES[summary.outcome]}: {reason}." if reason else f"{_HEADLINES[summary.outcome]}."
+
+
+def _refusals(summary: Summary) -> Iterator[Bar]:
+    most = max(summary.refusals.values(), default=1)
+    for clause, times in sorted(summary.refusals.items(), key=lambda item: -item[1]):
+        yield Bar(clause, f"{times} time" + "s" * (times != 1), 100 * times / most)
+
+
+def _seconds(summary: Summary) -> Iterator[Bar]:
+    most = max(summary.seconds.values(), default=0.0) or 1.0
+    for name, seconds in summary.seconds.items():
+        cached = name not in summary.executed
+        yield Bar(name, "from the cache" if cached else f"{seconds:.1f} s", 100 * seconds / most, cached)
+
+
+def _survivor(survivor: Mapping[str, Any], summary: Summary, history: History) -> dict[str, Any]:
+    won = summary.winner is not None and all(survivor[key] == summary.winner[key] for key in ("run", "step"))
+    of_this_run = survivor["run"] == summary.run
+    epochs = [e.record.epoch + 1 for e in history.entries if of_this_run and e.record.step == survivor["step"]]
+    values = {name: _value(value) for name, value in survivor["metrics"].items()}
+    return {"step": survivor["step"], "run": survivor["run"], "epoch": epochs[:1], "values": values, "won": won}
+
+
+def _value(value: float | str) -> str:
+    return value if isinstance(value, str) else f"{value:.6g}"
+
+
+def _not_finite(history: History) -> Sequence[str]:
+    """Words for the metrics that were not finite at some time: "val_loss was nan or inf at epochs 3, 4"."""
+    epochs: dict[str, list[int]] = {}
+    values: dict[str, set[str]] = {}
+    for entry in history.entries:
+        for name, value in entry.record.metrics.items():
+            if entry.record.finite(name) is None:
+                epochs.setdefault(name, []).append(entry.record.epoch + 1)
+                values.setdefault(name, set()).add(str(value))
+    return [f"{name} was {' or '.join(sorted(values[name]))} at {_listed(found)}" for name, found in epochs.items()]
+
+
+def _listed(epochs: Sequence[int], most: int = 10) -> str:
+    unique = list(dict.fromkeys(epochs))
+    more = f" and {len(unique) - most} more" if len(unique) > most else ""
+    return f"epoch{'s' * (len(unique) > 1)} {', '.join(map(str, unique[:most]))}{more}"

@@ -1,0 +1,116 @@
+"""What is wrong is told at once: one sentence that names the thing and the way out, exit code 1, nothing half-done."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from gated_pipelines.cli import cli
+
+DATA = Path(__file__).parents[1] / "data" / "penguins"
+
+
+@pytest.fixture
+def project(tmp_path):
+    shutil.copytree(DATA, tmp_path / "project")
+    return tmp_path / "project"
+
+
+def change(file: Path, old: str, new: str) -> None:
+    text = file.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new, 1))
+
+
+def one_class(project: Path) -> None:
+    lines = (project / "penguins.csv").read_text().splitlines()
+    (project / "penguins.csv").write_text("\n".join([lines[0], *(line for line in lines if "Adelie" in line)]))
+
+
+def blocked_push(project: Path) -> None:
+    (project / "a file").write_text("")
+    change(project / "pipeline.yaml", "folder: serving", f'folder: "{project}/a file/serving"')
+
+
+YAML = "pipeline.yaml"
+CASES = [
+    pytest.param(
+        lambda p: (p / "penguins.csv").unlink(),
+        ["penguins.csv", "there is no file", "name a CSV"],
+        id="the CSV is missing",
+    ),
+    pytest.param(lambda p: (p / "penguins.csv").write_text(""), ["penguins.csv", "is empty"], id="the CSV is empty"),
+    pytest.param(
+        lambda p: change(p / YAML, "label: species", "label: specie"),
+        ["pipeline.yaml line", "'specie'", "species"],
+        id="the label is not a column",
+    ),
+    pytest.param(one_class, ["species", "one class", "Adelie"], id="the label has one class"),
+    pytest.param(
+        lambda p: change(p / YAML, "label: species", "label: [species"), ["pipeline.yaml line"], id="malformed YAML"
+    ),
+    pytest.param(
+        lambda p: change(p / YAML, "epochs: 40", "epoch: 40"),
+        ["pipeline.yaml line", "train.epoch", "epochs"],
+        id="an unknown key",
+    ),
+    pytest.param(
+        lambda p: change(p / YAML, "at_most: 0.40", "at_mots: 0.40"),
+        ["pipeline.yaml line", "rules.save.all.0", "at_most"],
+        id="an unknown key in a rule",
+    ),
+    pytest.param(blocked_push, ["The push folder", "cannot be written", "push.folder"], id="push folder not writable"),
+    pytest.param(lambda p: (p / YAML).unlink(), ["pipeline.yaml"], id="no pipeline.yaml"),
+]
+
+
+@pytest.mark.parametrize(("spoil", "words"), CASES)
+def test_bad_input_is_one_sentence_and_exit_code_1(spoil, words, project, tmp_path):
+    spoil(project)
+    root = tmp_path / "root"
+    result = CliRunner().invoke(cli, ["run", str(project / YAML), "--root", str(root), "--json"])
+    summary = json.loads(result.stdout.splitlines()[-1])
+    assert (result.exit_code, summary["outcome"], summary["pushed"]) == (1, "failed", None)
+    for word in words:
+        assert word.lower() in summary["reason"].lower()
+    assert "\n" not in summary["reason"]
+    assert f"Error: {summary['reason']}" in result.stderr
+    assert not (root / "metadata.sqlite").exists()
+    assert not (root / "store").exists()
+
+
+def test_bad_input_is_told_by_the_installed_command_without_a_traceback(project, tmp_path):
+    (project / "penguins.csv").unlink()
+    command = Path(sys.executable).parent / "gated-pipeline"
+    result = subprocess.run(
+        [command, "run", project / YAML, "--root", tmp_path / "root"], capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 1
+    assert "Traceback" not in result.stderr + result.stdout
+    assert "Error: " in result.stderr
+
+
+def test_bad_input_is_told_before_tensorflow_is_loaded(project, tmp_path):
+    (project / "penguins.csv").unlink()
+    code = (
+        "import sys; from pathlib import Path; from gated_pipelines.local import run_local;"
+        f"run_local(Path({str(project / YAML)!r}), Path({str(tmp_path / 'root')!r}));"
+        "print([m for m in ('tensorflow', 'tfx', 'keras') if m in sys.modules])"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ)
+    assert result.stdout.strip() == "[]"
+
+
+def test_a_root_that_cannot_be_written_is_one_sentence(project, tmp_path):
+    (tmp_path / "a file").write_text("")
+    result = CliRunner().invoke(cli, ["run", str(project / YAML), "--root", str(tmp_path / "a file" / "root")])
+    assert result.exit_code == 1
+    assert "cannot be written" in result.stderr
+    assert "--root" in result.stderr

@@ -1,0 +1,513 @@
+"""Pruning: what it plans, what it refuses, and that no kill and no failing disk ever costs a survivor."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+
+import pytest
+
+from checkpoint_gate.errors import LeaseHeld, PruneRefused, StoreError
+from checkpoint_gate.filtering import PrunePolicy
+from checkpoint_gate.records import Record
+from checkpoint_gate.store import Store
+from checkpoint_gate.store.checkpoints import read_checkpoint, verify_files
+from checkpoint_gate.store.pruning import (
+    execute_prune,
+    plan_prune,
+    pruned_before,
+    recover,
+    sweep,
+    tombstones,
+    trashed,
+)
+
+RULES = "f" * 64
+DAY = 86400.0
+POLICY = PrunePolicy(grace=DAY)
+AT_ONCE = PrunePolicy(grace=0.0)
+
+
+def prune(run, rejected, survivors, policy=POLICY):
+    """What CheckpointFilter does: finish what was begun, plan, carry out."""
+    with run.lease("pruning") as lease:
+        recover(run, lease)
+        return execute_prune(run, plan_prune(run, rejected, survivors, policy, RULES), lease)
+
+
+def live_steps(run):
+    return [stored.step for stored in run.live()]
+
+
+def trash_steps(run):
+    return [stored.step for stored in trashed(run)]
+
+
+def events(run):
+    """Step -> what its newest tombstone says."""
+    return {step: mark["event"] for (_, step), mark in tombstones(run).items()}
+
+
+def spoil(run, step, name="ckpt.index"):
+    path = run.files.local(f"{run.gated.path(step)}/{name}")
+    path.write_bytes(b"x" + path.read_bytes()[1:])
+
+
+def test_a_plan_says_what_goes_what_stays_and_why(crowd):
+    run = crowd.run([0.9, 0.5, 0.8, 0.4, 0.7])
+    run.pin(3, "a paper cites it")
+    plan = plan_prune(run, {1: "too high", 3: "too high", 5: "too high"}, [2, 4], POLICY, RULES)
+    assert [(going.step, going.reason) for going in plan.going] == [(1, "too high")]
+    assert dict(plan.staying) == {3: "pinned: a paper cites it", 5: "among the last 1"}
+    assert plan.bytes == run.live()[0].manifest.size > 0
+
+
+def test_planning_changes_nothing(crowd, tree):
+    run = crowd.run([0.9, 0.5, 0.4])
+    before = tree(crowd.root)
+    plan_prune(run, {1: "too high"}, [2, 3], POLICY, RULES)
+    assert tree(crowd.root) == before
+
+
+def test_the_digest_changes_with_what_matters(crowd):
+    run = crowd.run([0.9, 0.5, 0.4, 0.3])
+    plans = [
+        plan_prune(run, {1: "too high"}, [2], POLICY, RULES),
+        plan_prune(run, {1: "too high", 2: "too high"}, [3], POLICY, RULES),
+        plan_prune(run, {1: "too low"}, [2], POLICY, RULES),
+        plan_prune(run, {1: "too high"}, [2], AT_ONCE, RULES),
+        plan_prune(run, {1: "too high"}, [2], POLICY, "e" * 64),
+        plan_prune(run, {1: "too high"}, [2], POLICY, RULES, by="a person"),
+    ]
+    assert len({plan.digest for plan in plans}) == len(plans)
+    assert plan_prune(run, {1: "too high"}, [3], POLICY, RULES).digest == plans[0].digest
+
+
+@pytest.mark.parametrize(
+    ("policy", "staying"),
+    [
+        pytest.param(PrunePolicy(), [3, 4], id="the last one stays"),
+        pytest.param(PrunePolicy(keep_last=3), [2, 3, 4], id="the last three stay"),
+        pytest.param(PrunePolicy(keep_last=9), [1, 2, 3, 4], id="all stay where there are fewer"),
+    ],
+)
+def test_the_last_stay_although_they_are_rejected(crowd, policy, staying):
+    run = crowd.run([0.9, 0.8, 0.3, 0.7])
+    prune(run, {1: "too high", 2: "too high", 4: "too high"}, [3], policy)
+    assert live_steps(run) == staying
+
+
+def test_a_survivor_stays_although_it_is_rejected_too(crowd):
+    run = crowd.run([0.9, 0.5, 0.4])
+    prune(run, {1: "too high", 2: "too high"}, [2, 3])
+    assert live_steps(run) == [2, 3]
+
+
+def nothing(run):
+    pass
+
+
+def spoil_survivor(run):
+    spoil(run, 3)
+
+
+def remove_survivor(run):
+    shutil.rmtree(run.files.local(run.gated.path(3)))
+
+
+def spoil_manifest(run):
+    spoil(run, 2, "manifest.json")
+
+
+def other_writer(run):
+    lease = {"host": "elsewhere", "pid": 7, "born": "1", "purpose": "training", "token": 3, "nonce": "n"}
+    run.files.replace(f"{run.key}/lease.json", json.dumps(lease | {"expires": run.clock() + 60.0}).encode())
+
+
+@pytest.mark.parametrize(
+    ("rejected", "survivors", "policy", "prepare", "error", "words"),
+    [
+        pytest.param([1, 2], [], POLICY, nothing, PruneRefused, "no survivor would be left.", id="no survivor"),
+        pytest.param(
+            [1, 2], [3], POLICY, spoil_survivor, PruneRefused, "a survivor does not verify", id="a damaged survivor"
+        ),
+        pytest.param(
+            [1, 2],
+            [3],
+            POLICY,
+            remove_survivor,
+            PruneRefused,
+            "the survivor of step 3 is not there.",
+            id="a lost survivor",
+        ),
+        pytest.param([1], [3], POLICY, spoil_manifest, PruneRefused, "the store is damaged", id="a damaged store"),
+        pytest.param(
+            [1, 2],
+            [3],
+            PrunePolicy(max_fraction=0.4),
+            nothing,
+            PruneRefused,
+            "2 of 4 checkpoints would go, more than max_fraction 0.4 allows. Check the filter, or raise max_fraction.",
+            id="more than max_fraction",
+        ),
+        pytest.param(
+            [1, 2],
+            [3],
+            POLICY,
+            other_writer,
+            LeaseHeld,
+            r"is in use by process 7 on elsewhere \(training\). Wait until it has ended, and try again.",
+            id="another writer at work",
+        ),
+    ],
+)
+def test_a_refused_prune_changes_nothing(crowd, tree, rejected, survivors, policy, prepare, error, words):
+    run = crowd.run([0.9, 0.8, 0.3, 0.4])
+    prepare(run)
+    before = tree(crowd.root)
+    with pytest.raises(error, match=words) as refusal:
+        prune(run, dict.fromkeys(rejected, "too high"), survivors, policy)
+    assert tree(crowd.root) == before
+    if error is PruneRefused:
+        assert str(refusal.value).startswith("Nothing was pruned from run: ")
+
+
+def test_exactly_max_fraction_may_go(crowd):
+    run = crowd.run([0.9, 0.8, 0.3, 0.4])
+    prune(run, {1: "too high", 2: "too high"}, [3], PrunePolicy(max_fraction=0.5))
+    assert live_steps(run) == [3, 4]
+
+
+def test_a_full_disk_refuses_before_anything_moves(crowd, monkeypatch):
+    run = crowd.run([0.9, 0.5])
+    plan = plan_prune(run, {1: "too high"}, [2], POLICY, RULES)
+    with run.lease("pruning") as lease:
+        lease.renew()
+
+        def full(path, data):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr(lease, "renew", lambda: None)
+        monkeypatch.setattr(run.files, "replace", full)
+        with pytest.raises(PruneRefused, match=r"its journal cannot be written \(No space left on device\). Free some"):
+            execute_prune(run, plan, lease)
+    assert live_steps(run) == [1, 2]
+    assert trash_steps(run) == []
+
+
+def test_the_rejected_lie_in_the_trash_whole_until_their_grace_is_over(crowd, clock):
+    run = crowd.run([0.9, 0.8, 0.3, 0.4])
+    done = prune(run, {1: "too high", 2: "too high"}, [3, 4])
+    assert (live_steps(run), trash_steps(run)) == ([3, 4], [1, 2])
+    assert all(verify_files(run.files, stored) is None for stored in trashed(run))
+    assert (done.trashed, done.swept, done.left) == (sum(s.manifest.size for s in trashed(run)), 0, ())
+    with run.lease("pruning") as lease:
+        clock.now += DAY - 1
+        assert sweep(run, lease).swept == 0
+        assert trash_steps(run) == [1, 2]
+        clock.now += 1
+        assert sweep(run, lease).swept == done.trashed
+        assert trash_steps(run) == []
+        assert sweep(run, lease).swept == 0
+    assert events(run) == {1: "pruned", 2: "pruned"}
+    assert run.files.names("run/journal") == []
+    assert run.files.names("run/trash") == []
+
+
+def test_a_clock_that_goes_back_sweeps_nothing(crowd, clock):
+    run = crowd.run([0.9, 0.3])
+    prune(run, {1: "too high"}, [2])
+    clock.now -= 10 * 365 * DAY
+    with run.lease("pruning") as lease:
+        assert sweep(run, lease).swept == 0
+    assert trash_steps(run) == [1]
+
+
+def test_grace_zero_frees_at_once(crowd):
+    run = crowd.run([0.9, 0.3])
+    size = run.live()[0].manifest.size
+    done = prune(run, {1: "too high"}, [2], AT_ONCE)
+    assert (done.trashed, done.swept) == (0, size)
+    assert (live_steps(run), trash_steps(run), events(run)) == ([2], [], {1: "pruned"})
+
+
+def test_grace_zero_leaves_the_grace_of_others(crowd):
+    run = crowd.run([0.9, 0.8, 0.3])
+    prune(run, {1: "too high"}, [3])
+    prune(run, {2: "too high"}, [3], AT_ONCE)
+    assert (trash_steps(run), events(run)) == ([1], {1: "trashed", 2: "pruned"})
+
+
+def test_tombstones_remember_what_went_when_and_why(crowd, clock):
+    run = crowd.run([0.9, 0.3])
+    prune(run, {1: "val_loss 0.9 is not at most 0.5"}, [2], AT_ONCE)
+    (mark,) = pruned_before(run)
+    assert (mark["step"], mark["epoch"], mark["event"]) == (1, 0, "pruned")
+    assert mark["reason"] == "val_loss 0.9 is not at most 0.5"
+    assert mark["metrics"] == {"loss": 0.5, "val_loss": 0.9}
+    assert (mark["rules"], mark["by"], mark["time"]) == (RULES, "CheckpointFilter", clock.now)
+
+
+def test_pruning_again_finds_nothing_to_do(crowd, tree):
+    run = crowd.run([0.9, 0.3])
+    prune(run, {1: "too high"}, [2])
+    before = tree(crowd.root)
+    assert prune(run, {1: "too high"}, [2]).trashed == 0
+    assert tree(crowd.root) == before
+
+
+def test_files_that_no_manifest_lists_stay_and_are_told(crowd, clock):
+    run = crowd.run([0.9, 0.8, 0.3])
+    notes = run.files.local(f"{run.gated.path(1)}/notes.txt")
+    notes.write_text("mine")
+    done = prune(run, {1: "too high", 2: "too high"}, [3], AT_ONCE)
+    (kept,) = run.files.local("run/trash").iterdir()
+    assert done.left == (f"{kept} holds files that its manifest does not list",)
+    assert (kept / "notes.txt").read_text() == "mine"
+    assert [verify_files(run.files, stored) for stored in trashed(run)] == [None]
+    assert events(run) == {1: "trashed", 2: "pruned"}
+    (kept / "notes.txt").unlink()
+    with run.lease("pruning") as lease:
+        assert sweep(run, lease).left == ()
+    assert (trash_steps(run), run.files.names("run/journal")) == ([], [])
+
+
+def test_a_rejected_one_that_is_damaged_is_quarantined_not_deleted(crowd):
+    run = crowd.run([0.9, 0.8, 0.3])
+    plan = plan_prune(run, {1: "too high", 2: "too high"}, [3], AT_ONCE, RULES)
+    spoil(run, 1)
+    with run.lease("pruning") as lease:
+        done = execute_prune(run, plan, lease)
+    assert live_steps(run) == [3]
+    assert len(done.left) == 1
+    assert done.left[0].endswith("ckpt.index does not match its checksum")
+    folder = run.files.local("run/quarantine/step-000000001")
+    assert (folder / "ckpt.index").read_bytes() == b"xndex of 1"
+    assert folder.with_name("step-000000001.reason").read_text() == done.left[0] + "\n"
+    assert events(run) == {2: "pruned"}
+
+
+def test_a_checkpoint_saved_after_the_plan_is_invisible_to_it(crowd, clock):
+    run = crowd.run([0.9, 0.3])
+    plan = plan_prune(run, {1: "too high"}, [2], AT_ONCE, RULES)
+    shutil.rmtree(run.files.local(run.gated.path(1)))
+    crowd.publish(run, Record(1, 0, {"loss": 0.1, "val_loss": 0.1}, time=clock()))
+    with run.lease("pruning") as lease:
+        done = execute_prune(run, plan, lease)
+    assert live_steps(run) == [1, 2]
+    assert done.left == (f"{run.files.local(run.gated.path(1))} is not the checkpoint that the plan was made for",)
+
+
+def test_a_checkpoint_pinned_after_the_plan_stays(crowd):
+    run = crowd.run([0.9, 0.3])
+    plan = plan_prune(run, {1: "too high"}, [2], AT_ONCE, RULES)
+    run.pin(1, "needed")
+    with run.lease("pruning") as lease:
+        done = execute_prune(run, plan, lease)
+    assert live_steps(run) == [1, 2]
+    assert done.left[0].endswith("was pinned after the plan was made")
+
+
+def test_one_that_cannot_be_moved_does_not_keep_the_others(crowd, monkeypatch):
+    run = crowd.run([0.9, 0.8, 0.3])
+    rename = run.files.rename
+
+    def denied(source, target):
+        if source == run.gated.path(1):
+            raise PermissionError(errno.EACCES, "Permission denied")
+        rename(source, target)
+
+    monkeypatch.setattr(run.files, "rename", denied)
+    done = prune(run, {1: "too high", 2: "too high"}, [3], AT_ONCE)
+    assert done.left == (f"{run.files.local(run.gated.path(1))} cannot be moved to the trash: Permission denied",)
+    assert (live_steps(run), events(run)) == ([1, 3], {2: "pruned"})
+    monkeypatch.undo()
+    with run.lease("pruning") as lease:
+        sweep(run, lease)
+    assert (live_steps(run), events(run), run.files.names("run/journal")) == ([3], {1: "pruned", 2: "pruned"}, [])
+
+
+def test_one_that_cannot_be_removed_does_not_keep_the_others(crowd, monkeypatch):
+    run = crowd.run([0.9, 0.8, 0.3])
+    remove = run.files.remove_file
+
+    def denied(path):
+        if "/trash/step-000000001" in path:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        remove(path)
+
+    monkeypatch.setattr(run.files, "remove_file", denied)
+    done = prune(run, {1: "too high", 2: "too high"}, [3], AT_ONCE)
+    assert [words.endswith("cannot be removed: Permission denied") for words in done.left] == [True]
+    assert events(run) == {1: "trashed", 2: "pruned"}
+    monkeypatch.undo()
+    with run.lease("pruning") as lease:
+        assert sweep(run, lease).swept > 0
+    assert events(run) == {1: "pruned", 2: "pruned"}
+
+
+def test_a_damaged_journal_stops_all_deleting(crowd, tree):
+    run = crowd.run([0.9, 0.8, 0.3])
+    prune(run, {1: "too high"}, [3])
+    (journal,) = run.files.local("run/journal").iterdir()
+    journal.write_bytes(journal.read_bytes().replace(b'"step": 1', b'"step": 2'))
+    before = tree(crowd.root)
+    with pytest.raises(StoreError, match="is damaged: it does not hold the plan that its name says"):
+        prune(run, {2: "too high"}, [3], AT_ONCE)
+    assert tree(crowd.root) == before
+
+
+def test_a_symbolic_link_in_the_trash_is_not_followed(crowd, tmp_path):
+    run = crowd.run([0.9, 0.3])
+    outside = tmp_path / "outside"
+    shutil.copytree(run.files.local(run.gated.path(1)), outside)
+    shutil.rmtree(run.files.local(run.gated.path(1)))
+    run.files.local(run.gated.path(1)).symlink_to(outside)
+    with pytest.raises(PruneRefused, match="is a symbolic link; the store does not follow links"):
+        prune(run, {1: "too high"}, [2], AT_ONCE)
+    assert len(list(outside.iterdir())) == 3
+
+
+def test_two_checkpoints_of_the_same_bytes_do_not_hang_together(crowd):
+    run = crowd.run([0.9, 0.3])
+    first, second = (run.files.local(run.gated.path(step)) for step in (1, 2))
+    extra = second.with_name("other")
+    os.link(first / "ckpt.index", extra)
+    prune(run, {1: "too high"}, [2], AT_ONCE)
+    assert extra.read_bytes() == b"index of 1"
+
+
+# Killed anywhere: in the trash lie one checkpoint beyond its grace and one within, three more are to go.
+
+
+REJECTED, SURVIVORS = {3: "too high", 4: "too high", 6: "too high"}, [5, 7]
+
+
+@pytest.fixture
+def template(crowd, clock):
+    run = crowd.run([0.9, 0.8, 0.7, 0.6, 0.2, 0.5, 0.1])
+    prune(run, {1: "too high"}, SURVIVORS)
+    clock.now += DAY - 5
+    prune(run, {2: "too high"}, SURVIVORS)
+    clock.now += 10
+    return crowd.root
+
+
+@pytest.fixture
+def fresh(template, memory_path, clock):
+    """Gives the run of a new copy of the template."""
+
+    def make():
+        place = memory_path / "copy"
+        shutil.rmtree(place, ignore_errors=True)
+        shutil.copytree(template, place)
+        return Store(place, clock).run("run")
+
+    return make
+
+
+def work(run, policy):
+    """A pruning and a sweep, as at the end of a pipeline's run."""
+    done = prune(run, REJECTED, SURVIVORS, policy)
+    with run.lease("pruning") as lease:
+        swept = sweep(run, lease)
+    return (*done.left, *swept.left)
+
+
+def check_nothing_is_lost(run):
+    """Survivors verify; each rejected one is wholly live, wholly in the trash, or gone and in the tombstones."""
+    live = {stored.step: stored for stored in run.live()}
+    assert all(verify_files(run.files, live[step]) is None for step in SURVIVORS)
+    assert all(verify_files(run.files, stored) is None for stored in live.values())
+    said = events(run)
+    for step in (1, 2, *REJECTED):
+        whole = [stored for stored in trashed(run) if stored.step == step and verify_files(run.files, stored) is None]
+        assert (step in live) + bool(whole) + (step in said and not whole) == 1, (step, said)
+        assert not (step in live and step in said), step
+
+
+def outcome(run, tree):
+    """What a finished pruning looks like: names, and what the tombstones say."""
+    names = [name for name in tree(run.files.root) if "tombstones" not in name and "/journal/" not in name]
+    return names, events(run), len(run.files.names("run/journal"))
+
+
+POLICIES = pytest.mark.parametrize("policy", [POLICY, AT_ONCE], ids=["a grace of a day", "no grace"])
+
+
+@POLICIES
+def test_killed_anywhere_a_pruning_loses_nothing_and_is_finished_by_the_next(fresh, killable, killed, tree, policy):
+    run = fresh()
+    killable.arm(None)
+    assert work(run, policy) == ()
+    operations, expected = killable.done, outcome(run, tree)
+    assert operations >= 40
+    for at in range(operations):
+        run = fresh()
+        killable.arm(at)
+        with pytest.raises(killed):
+            work(run, policy)
+        killable.arm(None)
+        check_nothing_is_lost(run)
+        work(run, policy)
+        check_nothing_is_lost(run)
+        assert outcome(run, tree) == expected, at
+
+
+@POLICIES
+def test_killed_again_in_the_recovery_it_is_finished_all_the_same(fresh, killable, killed, tree, policy):
+    run = fresh()
+    killable.arm(None)
+    work(run, policy)
+    operations, expected = killable.done, outcome(run, tree)
+    for number, at in enumerate(range(2, operations, 7)):
+        for again in range(number % 5, operations, 11):
+            run = fresh()
+            killable.arm(at)
+            with pytest.raises(killed):
+                work(run, policy)
+            killable.arm(again)
+            try:
+                work(run, policy)
+            except killed:
+                check_nothing_is_lost(run)
+            killable.arm(None)
+            work(run, policy)
+            check_nothing_is_lost(run)
+            assert outcome(run, tree) == expected, (at, again)
+
+
+@POLICIES
+@pytest.mark.parametrize("sticky", [False, True], ids=["once", "from then on"])
+@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EIO, errno.EACCES], ids=errno.errorcode.get)
+def test_a_failing_disk_loses_nothing_and_is_never_reported_as_success(fresh, killable, tree, policy, error, sticky):
+    run = fresh()
+    killable.arm(None)
+    work(run, policy)
+    operations, expected = killable.done, outcome(run, tree)
+    for at in range(0, operations, 2 if policy is POLICY else 5):
+        run = fresh()
+        killable.arm(at, error, sticky)
+        try:
+            left = work(run, policy)
+        except (OSError, StoreError):
+            left = ("an error",)
+        killable.arm(None)
+        check_nothing_is_lost(run)
+        assert left or outcome(run, tree) == expected, at
+        work(run, policy)
+        check_nothing_is_lost(run)
+        assert outcome(run, tree) == expected, at
+
+
+def test_the_trash_holds_only_what_its_manifests_list(fresh):
+    run = fresh()
+    work(run, POLICY)
+    for stored in trashed(run):
+        names = {"manifest.json", *(entry.path for entry in stored.manifest.files)}
+        assert set(run.files.names(stored.folder)) == names
+        assert read_checkpoint(run.files, stored.folder, "another").damage.endswith(
+            "belongs to the run run, not to another."
+        )

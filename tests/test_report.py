@@ -1,0 +1,346 @@
+"""The report of a run: one HTML page that stands alone."""
+
+import logging
+import math
+import time
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import pytest
+
+from checkpoint_gate.records import Record
+from checkpoint_gate.rule_text import parse_rules
+from checkpoint_gate.store.ledger import Entry, History
+from gated_pipelines.curves import panels
+from gated_pipelines.report import write_report
+from gated_pipelines.summary import Summary
+
+RULES = parse_rules(
+    """
+save:
+  all:
+    - {metric: loss, at_most: 0.6}
+    - {metric: val_loss, at_most: {from: 0.9, to: 0.5, epochs: 4, shape: linear}}
+    - {metric: val_loss, moving_average: 2, at_most: 0.8}
+    - {metric: val_loss, improves: min, min_delta: 0.01}
+filter: {metric: val_loss, at_most: 0.45}
+"""
+)
+HOSTILE = "<script>alert('x')</script> & \"$\\frac{$\" </svg>\x07"
+VOID = {"meta", "link", "br", "hr", "img", "input"}
+
+
+def history(*metrics, rules=RULES, at="epoch"):
+    """What the gate makes of these metrics, one mapping an epoch; step 10 at the end of the first."""
+    gate = rules.save.start()
+    records = [Record(10 * (epoch + 1), epoch, values, at) for epoch, values in enumerate(metrics)]
+    return History(tuple(Entry(record, gate.decide(record)) for record in records), ())
+
+
+def falling(epochs):
+    return [{"loss": 1.0 / (n + 1), "val_loss": 1.1 / (n + 1)} for n in range(epochs)]
+
+
+def survivor(step, run="r", **metrics):
+    return {"name": f"step-{step:09d}", "run": run, "step": step, "metrics": metrics or {"accuracy": 0.9}}
+
+
+def summary(**changes):
+    found = Summary(
+        outcome="pushed",
+        green=True,
+        reason="every threshold holds: accuracy is 0.93",
+        epochs=6,
+        saved=4,
+        refused=2,
+        refusals={"val_loss improves (min)": 1, "loss at most 0.6": 2},
+        survivors=[survivor(40, accuracy=0.9), survivor(60, accuracy=0.93)],
+        winner={"run": "r", "step": 60, "reason": "highest accuracy of 2"},
+        blessed=True,
+        pushed="/root/serving/2",
+        champion="/root/serving/2",
+        store="/root/store",
+        run="r",
+        pruned_bytes=2048,
+        seconds={"Trainer": 12.5, "Pusher": 0.0},
+        executed=["Trainer"],
+    )
+    return replace(found, **changes)
+
+
+class Page(HTMLParser):
+    """The page's words, and its elements by tag; fails where they are not nested as they must be."""
+
+    def __init__(self, text):
+        super().__init__(convert_charrefs=True)
+        self.words, self.elements, self._open, self.declared = "", [], [], []
+        self.feed(text)
+        self.close()
+        assert self._open == [], f"never closed: {self._open}"
+        assert self.declared == ["DOCTYPE html"]
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self._open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self._open.pop() == tag, f"</{tag}> at {self.getpos()}"
+
+    def handle_data(self, data):
+        if "style" not in self._open:
+            self.words += data
+
+    def handle_decl(self, decl):
+        self.declared.append(decl)
+
+    def handle_pi(self, data):
+        self.declared.append(data)
+
+    def all(self, tag):
+        return [attrs for name, attrs in self.elements if name == tag]
+
+
+@pytest.fixture
+def page(tmp_path):
+    """Writes a report and reads it back."""
+
+    def page(found=None, trained=None, name="penguins", **more):
+        path = tmp_path / "report.html"
+        write_report(found or summary(), trained or History((), ()), name, path, **{"rules": RULES, **more})
+        assert [child.name for child in tmp_path.iterdir()] == ["report.html"]
+        return Page(path.read_text(encoding="utf-8"))
+
+    return page
+
+
+def test_it_says_how_the_run_ended_and_why_at_the_top(page):
+    words = page().words
+    assert "A new model was pushed: every threshold holds: accuracy is 0.93." in words
+    assert words.index("accuracy is 0.93") < words.index("Training behind the gate")
+
+
+@pytest.mark.parametrize(
+    ("outcome", "headline"),
+    [
+        ("not_blessed", "The winner was not blessed, the champion stays: worse."),
+        ("no_survivors", "No checkpoint survived, the champion stays: worse."),
+        ("skipped", "There was nothing to push: worse."),
+        ("failed", "The run failed: worse."),
+    ],
+)
+def test_every_outcome_has_its_words(page, outcome, headline):
+    assert headline in page(summary(outcome=outcome, reason="worse.")).words
+
+
+def test_it_holds_what_the_summary_holds(page):
+    words = page(trained=history(*falling(6)), champion_before="/root/serving/1").words
+    for part in ("40", "60", "0.93", "★ winner", "Step 60 won: highest accuracy of 2.", "/root/serving/1"):
+        assert part in words
+    for part in ("/root/serving/2", "/root/store", "2.0 KiB", "12.5 s", "from the cache", "6 epochs: 4 saved"):
+        assert part in words
+
+
+def test_the_clause_that_refused_most_comes_first(page):
+    words = page(summary(refusals={"a rule": 1, "loss at most 0.6": 2}), history(*falling(6))).words
+    refused = words[words.index("Why epochs were refused") :]
+    assert refused.index("loss at most 0.6") < refused.index("a rule")
+
+
+def test_only_the_winner_is_highlighted(page):
+    found = page(summary(survivors=[survivor(60, run="older"), survivor(60)]))
+    assert [row for row in found.all("tr") if row.get("class") == "won"] == [{"class": "won"}]
+
+
+def test_it_needs_nothing_from_outside(page):
+    found = page(trained=history(*falling(6)))
+    for tag in ("script", "link", "img", "iframe", "object", "image"):
+        assert found.all(tag) == []
+    targets = [v for _, attrs in found.elements for k, v in attrs.items() if k in ("href", "src", "xlink:href")]
+    assert targets
+    assert all(target.startswith("#") for target in targets)
+
+
+def test_ids_are_unique(page):
+    ids = [attrs["id"] for _, attrs in page(trained=history(*falling(6))).elements if "id" in attrs]
+    assert len(ids) == len(set(ids))
+
+
+def test_hostile_names_stay_words(page):
+    rules = parse_rules(f"save: {{all: [{{metric: {quoted(HOSTILE)}, at_most: 0.5}}]}}")
+    trained = history({HOSTILE: 0.7}, {HOSTILE: 0.4}, rules=rules)
+    found = page(
+        summary(
+            reason=HOSTILE,
+            refusals={HOSTILE: 1},
+            survivors=[survivor(20, **{HOSTILE: 0.5})],
+            winner={"run": "r", "step": 20, "reason": HOSTILE},
+            seconds={HOSTILE: 1.0},
+            store=HOSTILE,
+            prune_refused=HOSTILE,
+            pruned_earlier=[{"run": "r", "step": 3, "epoch": 2, "reason": HOSTILE}],
+        ),
+        trained,
+        name=HOSTILE,
+        rules=rules,
+        champion_before=HOSTILE,
+    )
+    assert found.all("script") == []
+    assert len(found.all("svg")) == 1
+    assert found.words.count("<script>alert('x')</script>") >= 10
+
+
+def quoted(text):
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("\x07", "\\x07") + '"'
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("_loss", 0.4), ("a" * 300, 0.4), ("", 0.4), ("損失\nx", 0.4), ("$x_{$", 0.4), ("spread", -1e308)],
+)
+@pytest.mark.filterwarnings("error")
+def test_odd_metrics_are_drawn(page, name, value):
+    rules = replace(RULES, filter=None, save=parse_rules("save: {metric: loss, at_most: 1}").save)
+    rule = replace(rules.save.rule, metric=name)
+    trained = history(
+        {name: value, "loss": 0.1},
+        {name: 1e308 if name == "spread" else 0.5},
+        rules=replace(rules, save=replace(rules.save, rule=rule)),
+    )
+    assert len(page(trained=trained, rules=replace(rules, save=replace(rules.save, rule=rule))).all("svg")) == 1
+
+
+def test_what_is_not_finite_is_a_gap_with_a_note(page):
+    values = [0.5, math.nan, math.inf, 0.4]
+    found = page(trained=history(*({"loss": 0.5, "val_loss": value} for value in values)))
+    assert "val_loss was inf or nan at epochs 2, 3" in found.words
+    assert "not finite" in found.words
+    assert len(found.all("svg")) == 1
+
+
+def test_a_survivor_without_a_metric_or_with_nan_is_shown(page):
+    found = page(summary(survivors=[survivor(40, accuracy="nan"), survivor(60, loss=0.1)]))
+    assert "nan" in found.words
+    assert "60" in found.words
+
+
+def test_a_run_that_failed_before_training_has_a_report(page):
+    found = page(Summary(reason="the train split is empty"), rules=None)
+    assert "The run failed: the train split is empty." in found.words
+    assert "No epoch was recorded in this run." in found.words
+    assert found.all("svg") == []
+
+
+@pytest.mark.parametrize("epochs", [1, 2])
+def test_few_epochs_are_drawn(page, epochs):
+    assert len(page(trained=history(*falling(epochs))).all("svg")) == 1
+
+
+def test_metrics_that_nobody_logged_leave_no_panel(page):
+    assert page(trained=history({"mae": 1.0})).all("svg") == []
+
+
+def test_a_thousand_epochs_take_less_than_three_seconds(page):
+    trained = history(*falling(1000))
+    page(trained=history(*falling(2)))  # imports
+    begun = time.process_time()
+    page(trained=trained)
+    assert time.process_time() - begun < 3.0
+
+
+def test_the_same_input_gives_the_same_bytes(tmp_path):
+    paths = [tmp_path / name for name in ("a.html", "b.html")]
+    for path in paths:
+        write_report(summary(), history(*falling(6)), "penguins", path, rules=RULES)
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+
+
+def test_a_report_that_cannot_be_replaced_leaves_the_old_one(tmp_path, monkeypatch):
+    path = tmp_path / "report.html"
+    path.write_text("old")
+    monkeypatch.setattr("os.replace", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    with pytest.raises(OSError, match="No space left"):
+        write_report(summary(), History((), ()), "penguins", path)
+    assert [(child.name, child.read_text()) for child in tmp_path.iterdir()] == [("report.html", "old")]
+
+
+def test_a_report_that_cannot_be_written_is_a_warning(tmp_path, caplog):
+    from types import SimpleNamespace
+
+    from gated_pipelines.local import _report
+
+    found = summary()
+    places = SimpleNamespace(report=tmp_path / "nowhere" / "report.html")
+    job = SimpleNamespace(places=places, config=SimpleNamespace(name="penguins"), rules=RULES)
+    with caplog.at_level(logging.WARNING):
+        _report(job, found, History((), ()), None)
+    assert found.report is None
+    assert found.outcome == "pushed"
+    assert "report.html could not be written: FileNotFoundError" in caplog.text
+
+
+def curves(metric, trained, rules=RULES):
+    panel = next(panel for panel in panels(trained.entries, rules) if panel.metric == metric)
+    return panel, {curve.words: curve for curve in panel.curves}
+
+
+def test_limits_stand_at_the_epochs_where_they_held():
+    _, found = curves("val_loss", history(*falling(6)))
+    schedule = found["gate: at most 0.9 → 0.5 over 4 epochs"]
+    assert schedule.xs == (1, 2, 3, 4, 5, 6)
+    assert schedule.ys == pytest.approx((0.9, 0.8, 0.7, 0.6, 0.5, 0.5))
+    assert found["filter: at most 0.45"].ys == (0.45,) * 6
+    assert found["mean of the last 2"].ys[1:3] == pytest.approx((0.825, 0.4583333333333333))
+
+
+def test_the_bar_to_beat_is_the_best_saved_before_less_the_margin():
+    trained = history(*({"loss": 0.5, "val_loss": value} for value in (0.9, 0.5, 0.495, 0.3, math.nan, 0.4)))
+    assert [entry.decision.save for entry in trained.entries] == [False, True, False, True, False, False]
+    _, found = curves("val_loss", trained)
+    bar = found["gate: below the best saved by more than 0.01"].ys
+    assert bar[2:] == pytest.approx((0.49, 0.49, 0.29, 0.29))
+    assert all(map(math.isnan, bar[:2]))
+
+
+def test_a_refusal_is_marked_at_the_metric_that_caused_it():
+    trained = history({"loss": 0.7, "val_loss": 0.5}, {"loss": 0.5, "val_loss": 0.5}, {"loss": 0.5, "val_loss": 0.6})
+    fates = {m: [p.fate for p in curves(m, trained)[0].points] for m in ("loss", "val_loss")}
+    assert fates == {
+        "loss": ["refused by this metric", "saved", "refused for another reason"],
+        # val_loss refused at the first epoch too: its mean had one value of two
+        "val_loss": ["refused by this metric", "saved", "refused by this metric"],
+    }
+
+
+def test_a_limit_of_one_metric_is_not_taken_for_that_of_a_longer_name():
+    rules = parse_rules("save: {all: [{metric: loss, at_most: 0.5}, {metric: val_loss, at_most: 0.5}]}")
+    trained = history({"loss": 0.1, "val_loss": 0.9}, rules=rules)
+    assert [p.fate for p in curves("loss", trained, rules)[0].points] == ["refused for another reason"]
+
+
+@pytest.mark.parametrize(
+    ("rules", "words"),
+    [
+        ("{any: [{metric: loss, at_most: 1}, {every: 5}]}", "gate: one of several: at most 1"),
+        ("{any: [{metric: loss, at_most: 1}]}", "gate: at most 1"),
+        ("{not: {metric: loss, at_least: 1}}", "gate: not: at least 1"),
+        ("{metric: loss, improves: max}", "gate: above the best saved"),
+        ("{metric: loss, exponential_average: 2, at_most: 1}", "gate: at most 1 (exponential average of span 2)"),
+    ],
+)
+def test_the_legend_tells_the_place_of_a_limit_in_the_rules(rules, words):
+    rules = parse_rules(f"save: {rules}")
+    assert words in curves("loss", history({"loss": 1.5}, {"loss": 0.5}, {"loss": 2.0}, rules=rules), rules)[1]
+
+
+def test_records_within_epochs_run_over_steps_and_never_mix_with_those_at_their_end():
+    rules = parse_rules("save: {metric: loss, moving_average: 2, at_most: 0.5}")
+    within = history(*({"loss": value} for value in (0.9, 0.7, 0.5)), rules=rules, at="step").entries
+    ends = history({"loss": 0.6}, {"loss": 0.4}, rules=rules).entries
+    found = curves("loss", History((*within, *ends), ()), rules)[1]
+    assert found["value within epochs"].xs == (10, 20, 30)
+    assert found["mean of the last 2 within epochs"].ys[1:] == pytest.approx((0.8, 0.6))
+    assert found["mean of the last 2"].ys[1:] == pytest.approx((0.5,))
