@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import shutil
 from pathlib import Path
 
@@ -107,13 +108,19 @@ def test_a_kept_checkpoint_tells_what_it_is_and_why_it_was_saved(trainer):
 def test_rows_come_by_run_and_by_step_beyond_nine_digits_too(trainer):
     trainer.train([0.4], "b")
     run = trainer.train([0.4, 0.4], "a")
-    record = Record(1_000_000_000, 2, {"val_loss": 0.1})
-    staged, place = run.stage()
-    write(str(place / "ckpt"), record.step)
-    run.publish(staged, record, "by hand", "0" * 64)
-    assert [stored.step for stored in run.live()] == [10, 20, 1_000_000_000]
+    for step in (900_000_000, 1_000_000_000):
+        staged, place = run.stage()
+        write(str(place / "ckpt"), step)
+        run.publish(staged, Record(step, 2, {"val_loss": 0.1}), "by hand", "0" * 64)
+    assert [stored.step for stored in run.live()] == [10, 20, 900_000_000, 1_000_000_000]
     runs = chosen_runs(trainer.store, None)
-    assert [(row.run, row.step) for row in catalog(runs)] == [("a", 10), ("a", 20), ("a", 1_000_000_000), ("b", 10)]
+    assert [(row.run, row.step) for row in catalog(runs)] == [
+        ("a", 10),
+        ("a", 20),
+        ("a", 900_000_000),
+        ("a", 1_000_000_000),
+        ("b", 10),
+    ]
 
 
 def test_values_that_are_not_finite_become_strings(trainer):
@@ -426,17 +433,19 @@ def test_changes_by_hand_raise_the_revision_and_prunings_do_not(trainer):
 
 def test_a_pin_set_after_the_plan_still_holds(trainer):
     run = trainer.train([0.4, 0.3, 0.2])
-    plan = make_plan(run, {10: "bad", 20: "bad"}, {}, 0.0, "f" * 64, "CheckpointFilter")
+    plan = make_plan(run, {10: "bad"}, {}, DAY, "f" * 64, "CheckpointFilter")
     run.pin(10, "no, wait")
     with run.lease("pruning") as lease:
         pruned = execute_prune(run, plan, lease)
-    assert (pruned.swept, pruned.left) == (size(20), (f"{folder(run, 10)} was pinned after the plan was made",))
+    assert (pruned.trashed, len(pruned.left)) == (0, 1)
+    assert re.fullmatch(f"{folder(run, 10)} .*pinned: no, wait", pruned.left[0])
     run.unpin(10)
     with run.lease("sweeping") as lease:
         sweep(run, lease)
     assert by_step(run)[10].state == "kept"
-    _, pruned = trainer.trash(run, 10)
-    assert pruned.trashed == size(10)
+    again = make_plan(run, {10: "bad"}, {}, DAY, "f" * 64, "CheckpointFilter")
+    with run.lease("pruning") as lease:
+        assert execute_prune(run, again, lease).trashed == size(10)
 
 
 def test_a_plan_leaves_a_later_checkpoint_of_the_same_step_alone(trainer):

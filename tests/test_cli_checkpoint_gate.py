@@ -274,7 +274,7 @@ def test_why_tells_of_every_record(home, store):
         (30, 2, True, "kept"),
     ]
     assert set(told[0]) == {
-        *("run", "step", "epoch", "at", "metrics", "save", "reason", "state", "pruned", "superseded", "path")
+        *("run", "step", "epoch", "at", "metrics", "save", "reason", "state", "pruned", "superseded", "path", "pinned")
     }
     assert told[0]["reason"] == "val_loss 0.9 is not at most 0.5 (by 0.4)"
     assert told[0]["pruned"] is None
@@ -296,10 +296,12 @@ def test_one_record_in_words(home, store):
         r"            its bytes were freed \d{4}-..-.. ..:.. UTC\n$",
         pruned,
     )
+    run.pin(30, "for the talk")
     assert home.call("why", store, "--step", 30).stdout.splitlines() == [
         "epoch 3, step 30 of demo: saved, checkpoint kept",
         "  why       val_loss 0.3 is at most 0.5",
         "  metrics   loss 0.4, val_loss 0.3",
+        "  pinned    for the talk",
         f"  path      {folder(run, 30)}",
     ]
 

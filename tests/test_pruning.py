@@ -307,7 +307,7 @@ def test_a_checkpoint_pinned_after_the_plan_stays(crowd):
     with run.lease("pruning") as lease:
         done = execute_prune(run, plan, lease)
     assert live_steps(run) == [1, 2]
-    assert done.left[0].endswith("was pinned after the plan was made")
+    assert done.left[0].endswith("is protected since the plan was made: pinned: needed")
 
 
 def test_one_that_cannot_be_moved_does_not_keep_the_others(crowd, monkeypatch):

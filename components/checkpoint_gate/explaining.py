@@ -29,6 +29,7 @@ class Explanation:
         were freed, None before that.
       superseded: when training resumed before this record, so that it does not count any more; else None.
       path: the checkpoint's folder, None where there is none.
+      pinned: the note of the pin that keeps it from every pruning, None where there is none.
     """
 
     run: str
@@ -42,6 +43,7 @@ class Explanation:
     pruned: Mapping[str, Any] | None = None
     superseded: float | None = None
     path: str | None = None
+    pinned: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The explanation as strict JSON values."""
@@ -57,6 +59,7 @@ class Explanation:
             "pruned": dict(self.pruned) if self.pruned is not None else None,
             "superseded": self.superseded,
             "path": self.path,
+            "pinned": self.pinned,
         }
 
 
@@ -67,7 +70,8 @@ def explain(run: Run) -> list[Explanation]:
       StoreError: the ledger or the tombstones are damaged.
     """
     entries = run.ledger.read().every_entry
-    found = _Found(run, _saved(entries), {(row.step, str(row.state)): row for row in rows(run)})
+    held = {(row.step, str(row.state)): row for row in rows(run)}
+    found = _Found(run, _saved(entries), held, run.pins())
     gone, strays = _gone(run, entries, found.saved)
     explained = [_explain(found, index, entry, gone.get(index)) for index, entry in enumerate(entries)]
     return [*explained, *_without_record(found, strays)]
@@ -75,11 +79,18 @@ def explain(run: Run) -> list[Explanation]:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """What is there to explain with: step -> the entries that saved it, oldest first; (step, state) -> the row."""
+    """What there is to explain with.
+
+    Attributes:
+      saved: step -> the entries that saved it, oldest first.
+      held: (step, state) -> the row.
+      pins: step -> note.
+    """
 
     run: Run
     saved: Mapping[int, Sequence[int]]
     held: Mapping[tuple[int, str], Row]
+    pins: Mapping[int, str]
 
 
 def _saved(entries: Sequence[Entry]) -> dict[int, list[int]]:
@@ -128,6 +139,7 @@ def _explain(found: _Found, index: int, entry: Entry, mark: Mark | None) -> Expl
         pruned=_pruned(mark) if mark is not None and state in GONE else None,
         superseded=_overtaken_at(entry) if entry.superseded is not None else None,
         path=path,
+        pinned=found.pins.get(record.step) if state == "kept" else None,
     )
 
 
@@ -163,6 +175,7 @@ def _without_record(found: _Found, strays: Mapping[int, Mark]) -> Iterator[Expla
             state=row.state,
             pruned=_pruned(mark) if mark is not None else None,
             path=row.path,
+            pinned=found.pins.get(row.step) if row.state == "kept" else None,
         )
 
 

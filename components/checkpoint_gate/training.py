@@ -127,14 +127,13 @@ class GatedTraining:
             self.retain()
 
     def retain(self) -> None:
-        """Applies `keep`: what no part of it protects goes, pinned checkpoints excepted."""
+        """Applies `keep`: what no part of it protects goes, pinned checkpoints and the champion's excepted."""
         if self._rules.keep is None:
             return
         run = self.run
         surplus = self._rules.keep.surplus(run.held(), run.clock())
-        pinned = {step: f"pinned: {why}" for step, why in run.pins().items()}
         rules = self._rules.cut("keep").digest()
-        pruned = execute_prune(run, make_plan(run, surplus, pinned, 0.0, rules, "retention"), self._lease)
+        pruned = execute_prune(run, make_plan(run, surplus, run.protected(), 0.0, rules, "retention"), self._lease)
         for left in pruned.left:
             _LOG.warning("not removed: %s", left)
 

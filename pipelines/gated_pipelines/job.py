@@ -10,6 +10,9 @@ from pathlib import Path
 from checkpoint_gate.errors import ConfigError
 from checkpoint_gate.push_folder import listing_digest
 from checkpoint_gate.rule_text import RuleSet, read_rules
+from checkpoint_gate.store.files import LocalFiles
+from checkpoint_gate.store.layout import STORE_FILE
+from checkpoint_gate.store.revision import read_revision
 from gated_pipelines.config import PipelineConfig, load_config
 from gated_pipelines.places import Places
 from gated_pipelines.spec import TabularSpec
@@ -35,6 +38,12 @@ class Job:
     def push_state(self) -> str:
         """Changes with the live versions and with each push: a folder emptied by hand is not as it was at first."""
         return f"{listing_digest(self.push_folder)}/{self.state.last_push or 'never'}"
+
+    @property
+    def store_revision(self) -> int:
+        """Rises with what is done to the store by hand, so that the filter looks again."""
+        files = LocalFiles(self.places.store)
+        return read_revision(files) if files.exists(STORE_FILE) else 0
 
     @property
     def spec(self) -> TabularSpec:

@@ -8,8 +8,10 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from checkpoint_gate.errors import CheckpointGateError, LeaseHeld, NoSurvivors
-from checkpoint_gate.push_folder import champion_path
+from checkpoint_gate.papers import read_papers
+from checkpoint_gate.push_folder import champion_path, is_local
 from checkpoint_gate.store import Store
+from checkpoint_gate.store.champion import ChampionNote, note_champion
 from checkpoint_gate.store.ledger import History
 from checkpoint_gate.store.pruning import sweep
 from gated_pipelines.console import quiet
@@ -43,6 +45,7 @@ def run_local(pipeline_file: Path, root: Path, *, retrain: bool = False) -> Summ
 
 def _run(job: Job) -> Summary:
     before = champion_path(job.push_folder)
+    _note_champion(job)
     swept = _sweep(job)
     _LOG.info("loading TensorFlow Extended …")
     from tfx.orchestration.local.local_dag_runner import LocalDagRunner
@@ -55,6 +58,7 @@ def _run(job: Job) -> Summary:
         LocalDagRunner().run(create_pipeline(job))
     except CheckpointGateError as raised:
         error = raised
+    _note_champion(job)
     swept += _sweep(job)
     summary, history = collect(job, last_run(job.places.metadata), before, swept)
     if error is not None:
@@ -74,6 +78,15 @@ def _report(job: Job, summary: Summary, history: History, before: str | None) ->
         _LOG.warning("the report %s could not be written: %s: %s", path, type(error).__name__, error)
     else:
         summary.report = str(path)
+
+
+def _note_champion(job: Job) -> None:
+    """Tells the store which of its checkpoints is in production, so that nothing removes it."""
+    champion = champion_path(job.push_folder)
+    papers = read_papers(Path(champion)) if champion is not None and is_local(champion) else None
+    if papers is not None and champion is not None and job.places.store.is_dir():
+        store = Store.open(job.places.store)
+        note_champion(store.files, ChampionNote(papers.run, papers.step, Path(champion).name))
 
 
 def _sweep(job: Job) -> int:

@@ -65,6 +65,7 @@ def create_components(job: Job) -> list[BaseComponent]:
     survivors = CheckpointFilter(
         model_run=trainer.outputs["model_run"],
         rules=job.rules.cut("filter", "prune"),
+        store_revision=job.store_revision,
         on_no_survivors=config.on_no_survivors,
     )
     best = CheckpointEvaluator(

@@ -106,12 +106,11 @@ class Shelf:
 
     def discard(self, staged: str) -> None:
         """Removes a staged folder with all that is in it: TensorFlow, when killed, leaves a folder of its own there."""
+        if not self._files.is_folder(staged):
+            self._files.remove_file(staged)
+            return
         for name in self._files.names(staged):
-            path = f"{staged}/{name}"
-            if self._files.is_folder(path):
-                self.discard(path)
-            else:
-                self._files.remove_file(path)
+            self.discard(f"{staged}/{name}")
         self._files.remove_folder(staged)
 
     def clear_staged(self) -> None:

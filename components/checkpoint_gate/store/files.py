@@ -7,6 +7,7 @@ touched, and symbolic links are never followed out of it.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import re
@@ -226,8 +227,10 @@ class LocalFiles:
             os.rmdir(place)
         except FileNotFoundError:
             return True
-        except OSError:
-            return False
+        except OSError as error:
+            if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+                return False
+            raise
         self._sync_folder(place.parent)
         return True
 

@@ -130,9 +130,8 @@ def plan_prune(
     if not kept:
         raise PruneRefused(f"Nothing was pruned from {run.key}: no survivor would be left.")
     _verify_survivors(run, live, kept)
-    pins = run.pins()
     last = [s.manifest.step for s in live if s.manifest is not None][-policy.keep_last :]
-    staying = dict.fromkeys(last, f"among the last {policy.keep_last}") | {s: f"pinned: {w}" for s, w in pins.items()}
+    staying = dict.fromkeys(last, f"among the last {policy.keep_last}") | run.protected()
     going = {step: reason for step, reason in rejected.items() if step not in kept}
     plan = _plan(run, live, going, staying, policy.grace, rules, by)
     if len(plan.going) > policy.max_fraction * len(live):
@@ -324,10 +323,10 @@ def _returns(run: Run) -> dict[int, int]:
     return returns
 
 
-def _spared(stored: Stored, item: Mapping[str, Any], pins: Mapping[int, str]) -> str | None:
+def _spared(stored: Stored, item: Mapping[str, Any], protected: Mapping[int, str]) -> str | None:
     """Why a plan may not remove what it names: things changed between its making and now."""
-    if item["step"] in pins:
-        return "was pinned after the plan was made"
+    if item["step"] in protected:
+        return f"is protected since the plan was made: {protected[item['step']]}"
     if stored.manifest is not None and stored.manifest.checksum != item["manifest"]:
         return "is not the checkpoint that the plan was made for"
     return None
@@ -336,7 +335,7 @@ def _spared(stored: Stored, item: Mapping[str, Any], pins: Mapping[int, str]) ->
 def _move(run: Run, digest: str, lease: Lease) -> tuple[int, list[str]]:
     journal = read_journal(run, digest)
     marks = tombstones(run)
-    pins = run.pins()
+    protected = run.protected()
     run.files.make_folder(f"{run.key}/trash")
     moved, left = 0, []
     for item in journal["going"]:
@@ -351,7 +350,7 @@ def _move(run: Run, digest: str, lease: Lease) -> tuple[int, list[str]]:
                 run.quarantine(stored, damage)
                 left.append(damage)
                 continue
-            spared = _spared(stored, item, pins)
+            spared = _spared(stored, item, protected)
             if spared is not None:
                 bury(run, "spared", digest, {"step": item["step"], "why": spared})
                 left.append(f"{run.files.local(live)} {spared}")

@@ -22,6 +22,7 @@ from typing import Any
 from checkpoint_gate.errors import StoreError
 from checkpoint_gate.records import Record
 from checkpoint_gate.retention import Held
+from checkpoint_gate.store.champion import read_champion
 from checkpoint_gate.store.checkpoints import PREFIX, Shelf, Stored, folder_name, verify_files
 from checkpoint_gate.store.documents import read_object, write_object
 from checkpoint_gate.store.files import LocalFiles
@@ -153,6 +154,14 @@ class Run:
         ):
             raise StoreError(f"{self.files.local(path)} is damaged: pins must be an object of steps and notes.")
         return {int(step): why for step, why in pins.items()}
+
+    def protected(self) -> dict[int, str]:
+        """Step -> why no pruning and no retention may take it: it is pinned, or it is the champion."""
+        reasons = {step: f"pinned: {why}" for step, why in self.pins().items()}
+        champion = read_champion(self.files)
+        if champion is not None and champion.run == self.key:
+            reasons.setdefault(champion.step, f"the champion, pushed as version {champion.version}")
+        return reasons
 
     def pin(self, step: int, why: str) -> None:
         """Keeps the checkpoint of `step` from every pruning until it is unpinned. Raises the store's revision.

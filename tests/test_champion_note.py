@@ -1,0 +1,53 @@
+"""The checkpoint in production is protected like a pinned one, until another takes its place."""
+
+from __future__ import annotations
+
+import pytest
+
+from checkpoint_gate.errors import StoreError
+from checkpoint_gate.filtering import PrunePolicy
+from checkpoint_gate.store.champion import ChampionNote, note_champion, read_champion
+from checkpoint_gate.store.pruning import execute_prune, plan_prune
+
+
+def prune_all_but(run, survivor):
+    rejected = {stored.step: "rejected" for stored in run.live() if stored.step != survivor}
+    with run.lease("pruning") as lease:
+        plan = plan_prune(run, rejected, [survivor], PrunePolicy(grace=0.0, max_fraction=1.0), "f" * 64)
+        execute_prune(run, plan, lease)
+    return plan, [stored.step for stored in run.live()]
+
+
+def test_before_the_first_push_there_is_none(crowd):
+    run = crowd.run([0.9, 0.5])
+    assert read_champion(run.files) is None
+    assert run.protected() == {}
+
+
+def test_the_champion_s_checkpoint_is_never_pruned(crowd):
+    run = crowd.run([0.9, 0.5, 0.4, 0.3])
+    note_champion(run.files, ChampionNote("run", 2, "1790000000"))
+    plan, live = prune_all_but(run, 3)
+    assert plan.staying[2] == "the champion, pushed as version 1790000000"
+    assert live == [2, 3, 4]
+
+
+def test_one_that_is_champion_no_more_may_go(crowd):
+    run = crowd.run([0.9, 0.5, 0.4, 0.3])
+    note_champion(run.files, ChampionNote("run", 2, "1790000000"))
+    note_champion(run.files, ChampionNote("run", 3, "1790000001"))
+    assert prune_all_but(run, 3)[1] == [3, 4]
+
+
+def test_another_run_s_champion_protects_nothing_here(crowd):
+    run = crowd.run([0.9, 0.5, 0.4, 0.3])
+    note_champion(run.files, ChampionNote("other", 2, "1790000000"))
+    assert prune_all_but(run, 3)[1] == [3, 4]
+
+
+def test_a_damaged_note_stops_pruning(crowd):
+    run = crowd.run([0.9, 0.5, 0.4])
+    run.files.replace("champion.json", b"{")
+    with pytest.raises(StoreError, match=r"champion\.json is damaged"):
+        prune_all_but(run, 3)
+    assert len(run.live()) == 3
