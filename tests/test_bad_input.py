@@ -114,3 +114,21 @@ def test_a_root_that_cannot_be_written_is_one_sentence(project, tmp_path):
     assert result.exit_code == 1
     assert "cannot be written" in result.stderr
     assert "--root" in result.stderr
+
+
+def test_a_second_run_in_the_same_root_is_told_that_the_first_is_at_work(project, tmp_path):
+    root = tmp_path / "root"
+    root.mkdir()
+    code = (
+        "import sys, time; from checkpoint_gate.store.files import LocalFiles;"
+        "from checkpoint_gate.store.lease import Lease;"
+        f"Lease(LocalFiles({str(root)!r}), 'run.lease', 'running a pipeline', time.time).acquire();"
+        "print('taken', flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdin=-1, stdout=-1, text=True) as other:
+        assert other.stdout.readline().strip() == "taken"
+        result = CliRunner().invoke(cli, ["run", str(project / YAML), "--root", str(root)])
+        other.stdin.close()
+    assert result.exit_code == 1
+    assert f"{root} is in use by process {other.pid}" in result.stderr
+    assert not (root / "metadata.sqlite").exists()

@@ -21,6 +21,7 @@ from checkpoint_gate.records import Record, dump_json
 from checkpoint_gate.rule_text import parse_rules
 from checkpoint_gate.selection import Candidate, Selection
 from checkpoint_gate.store import Store
+from checkpoint_gate.store.champion import ChampionNote, note_champion
 from checkpoint_gate.store.pruning import execute_prune, make_plan
 from checkpoint_gate.training import GatedTraining
 
@@ -274,7 +275,20 @@ def test_why_tells_of_every_record(home, store):
         (30, 2, True, "kept"),
     ]
     assert set(told[0]) == {
-        *("run", "step", "epoch", "at", "metrics", "save", "reason", "state", "pruned", "superseded", "path", "pinned")
+        *(
+            "run",
+            "step",
+            "epoch",
+            "at",
+            "metrics",
+            "save",
+            "reason",
+            "state",
+            "pruned",
+            "superseded",
+            "path",
+            "protected",
+        )
     }
     assert told[0]["reason"] == "val_loss 0.9 is not at most 0.5 (by 0.4)"
     assert told[0]["pruned"] is None
@@ -301,7 +315,7 @@ def test_one_record_in_words(home, store):
         "epoch 3, step 30 of demo: saved, checkpoint kept",
         "  why       val_loss 0.3 is at most 0.5",
         "  metrics   loss 0.4, val_loss 0.3",
-        "  pinned    for the talk",
+        "  protected pinned: for the talk",
         f"  path      {folder(run, 30)}",
     ]
 
@@ -500,6 +514,13 @@ def replayed(home, rules, history, section="save"):
             id="a step and an epoch that end together are two records",
         ),
         pytest.param(
+            STRICT,
+            "filter",
+            [line(1, 0, val_loss=0.9), line(1, 1, val_loss=0.1)],
+            [False, True],
+            id="records of one step are judged each for itself",
+        ),
+        pytest.param(
             GATE,
             "save",
             [
@@ -688,6 +709,13 @@ MANIFEST = "demo/checkpoints/step-000000020/manifest.json"
             edit('"format": 1', '"format": 2'), "demo/run.json", "demo/run.json", "has the format 2", id="run"
         ),
         pytest.param(
+            lambda path: path.write_text('{"format": 1, "run": "demo"}'),
+            "champion.json",
+            "champion.json",
+            "does not tell the champion: 'step'",
+            id="who is champion",
+        ),
+        pytest.param(
             lambda path: (path.parent.mkdir(exist_ok=True), path.write_text("{}")),
             "demo/journal/" + "0" * 64 + ".json",
             "demo/journal/" + "0" * 64 + ".json",
@@ -776,6 +804,10 @@ def damaged_state(run):
 
 def leased(run):
     run.lease("pruning").acquire()
+
+
+def champion(run):
+    note_champion(run.files, ChampionNote("demo", 10, "1790000000"))
 
 
 def no_record(run):
@@ -900,6 +932,19 @@ def test_a_dry_run_prints_the_plan_and_changes_nothing(home, store):
         f"  checkpoint-gate prune {store} --rules {rules} --execute {told['digest']}",
     ]
     assert everything(store) == before
+
+
+def test_the_champion_stays_and_why_says_so(home, store):
+    run = home.train([0.4, 0.3])
+    champion(run)
+    told = home.json("prune", store, "--rules", home.file("r.yaml", STRICT))["runs"][0]
+    assert told["going"] == []
+    assert told["staying"][0]["reason"].startswith("the champion, pushed as version 1790000000 (rejected: ")
+    assert "\n  protected the champion, pushed as version 1790000000\n" in home.call("why", store, "--step", 10).stdout
+    assert findings(home, store, 0) == [
+        ("note", str(store), "a local disk: checkpoints are published by rename"),
+        ("note", "demo/checkpoints", f"live checkpoints: 2, {size(10) + size(20)} B"),
+    ]
 
 
 def test_execute_does_what_was_printed(home, store):

@@ -57,11 +57,21 @@ def runs(home):
     done["after retrain"] = run_local(file, root)
     file.write_text(original.replace("{metric: loss, at_most: 0.40}", "{metric: loss, at_most: 0.39}"))
     done["gate changed"] = run_local(file, root)
-    shutil.rmtree(done["gate changed"].champion)
-    shutil.rmtree(done["first"].champion, ignore_errors=True)
+    file.write_text(original.replace("hidden: [16, 8]", "hidden: [2]"))
+    done["model worse"] = run_local(file, root)
+    table = home / "project" / "penguins.csv"
+    whole = table.read_text()
+    table.write_text("\n".join(whole.splitlines()[:-20]))
+    file.write_text(original)
+    done["data changed"] = run_local(file, root)
+    table.write_text(whole)
+    done["data back"] = run_local(file, root)
+    for version in (root / "serving").iterdir():
+        if version.is_dir():
+            shutil.rmtree(version)
     done["champion deleted"] = run_local(file, root)
     shutil.rmtree(root / "store")
-    file.write_text(file.read_text().replace("n: 5}", "n: 4}"))
+    file.write_text(original.replace("n: 5}", "n: 4}"))
     done["store gone"] = run_local(file, root)
     return done
 
@@ -231,11 +241,31 @@ def test_retrain_trains_anew_beside_the_old_run_and_settles_again(runs):
     assert runs["after retrain"].run == again.run
 
 
-def test_a_changed_gate_retrains_and_the_champion_is_the_baseline(runs, home):
+def test_a_changed_gate_trains_anew_in_a_run_of_its_own(runs):
     changed = runs["gate changed"]
     assert "Trainer" in changed.executed
     assert changed.run not in (runs["first"].run, runs["retrain"].run)
-    assert changed.outcome in ("skipped", "not_blessed", "pushed")
+
+
+def test_a_challenger_that_is_worse_than_the_champion_is_not_blessed(runs):
+    worse = runs["model worse"]
+    assert (worse.outcome, worse.blessed, worse.pushed, worse.green) == ("not_blessed", False, None, True)
+    assert "against the champion's" in worse.reason
+    assert "sparse_categorical_crossentropy" in worse.reason
+    assert worse.champion == runs["first"].champion
+
+
+def test_changed_data_trains_anew_and_the_champion_is_the_baseline(runs):
+    changed = runs["data changed"]
+    assert set(changed.executed) >= ALL - {"Champion"}
+    assert changed.outcome in ("pushed", "not_blessed")
+    assert "against the champion's" in changed.reason
+
+
+def test_data_that_come_back_find_their_training_in_the_cache(runs):
+    back = runs["data back"]
+    assert not {"CsvExampleGen", "Transform", "Trainer"} & set(back.executed)
+    assert back.run == runs["retrain"].run
 
 
 def test_a_push_folder_emptied_by_hand_is_filled_again(runs):

@@ -29,7 +29,7 @@ class Explanation:
         were freed, None before that.
       superseded: when training resumed before this record, so that it does not count any more; else None.
       path: the checkpoint's folder, None where there is none.
-      pinned: the note of the pin that keeps it from every pruning, None where there is none.
+      protected: why no pruning may take it: a pin, with its note, or that it is the champion; else None.
     """
 
     run: str
@@ -43,7 +43,7 @@ class Explanation:
     pruned: Mapping[str, Any] | None = None
     superseded: float | None = None
     path: str | None = None
-    pinned: str | None = None
+    protected: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The explanation as strict JSON values."""
@@ -59,7 +59,7 @@ class Explanation:
             "pruned": dict(self.pruned) if self.pruned is not None else None,
             "superseded": self.superseded,
             "path": self.path,
-            "pinned": self.pinned,
+            "protected": self.protected,
         }
 
 
@@ -71,7 +71,7 @@ def explain(run: Run) -> list[Explanation]:
     """
     entries = run.ledger.read().every_entry
     held = {(row.step, str(row.state)): row for row in rows(run)}
-    found = _Found(run, _saved(entries), held, run.pins())
+    found = _Found(run, _saved(entries), held, run.protected())
     gone, strays = _gone(run, entries, found.saved)
     explained = [_explain(found, index, entry, gone.get(index)) for index, entry in enumerate(entries)]
     return [*explained, *_without_record(found, strays)]
@@ -84,13 +84,13 @@ class _Found:
     Attributes:
       saved: step -> the entries that saved it, oldest first.
       held: (step, state) -> the row.
-      pins: step -> note.
+      protected: step -> why no pruning may take it.
     """
 
     run: Run
     saved: Mapping[int, Sequence[int]]
     held: Mapping[tuple[int, str], Row]
-    pins: Mapping[int, str]
+    protected: Mapping[int, str]
 
 
 def _saved(entries: Sequence[Entry]) -> dict[int, list[int]]:
@@ -139,7 +139,7 @@ def _explain(found: _Found, index: int, entry: Entry, mark: Mark | None) -> Expl
         pruned=_pruned(mark) if mark is not None and state in GONE else None,
         superseded=_overtaken_at(entry) if entry.superseded is not None else None,
         path=path,
-        pinned=found.pins.get(record.step) if state == "kept" else None,
+        protected=found.protected.get(record.step) if state == "kept" else None,
     )
 
 
@@ -175,7 +175,7 @@ def _without_record(found: _Found, strays: Mapping[int, Mark]) -> Iterator[Expla
             state=row.state,
             pruned=_pruned(mark) if mark is not None else None,
             path=row.path,
-            pinned=found.pins.get(row.step) if row.state == "kept" else None,
+            protected=found.protected.get(row.step) if row.state == "kept" else None,
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -12,6 +13,8 @@ from checkpoint_gate.papers import read_papers
 from checkpoint_gate.push_folder import champion_path, is_local
 from checkpoint_gate.store import Store
 from checkpoint_gate.store.champion import ChampionNote, note_champion
+from checkpoint_gate.store.files import LocalFiles
+from checkpoint_gate.store.lease import Lease
 from checkpoint_gate.store.ledger import History
 from checkpoint_gate.store.pruning import sweep
 from gated_pipelines.console import quiet
@@ -31,16 +34,22 @@ def run_local(pipeline_file: Path, root: Path, *, retrain: bool = False) -> Summ
     """
     try:
         job = prepare(pipeline_file, root)
+        # One run at a time in a root: two would meet in ML Metadata and in the push folder.
+        lease = Lease(LocalFiles(job.places.root), "run.lease", "running a pipeline", time.time)
+        lease.acquire()
     except CheckpointGateError as error:
         return Summary(reason=str(error))
-    if retrain:
-        job = replace(job, state=replace(job.state, generation=job.state.generation + 1))
-        write_state(job.places, job.state)
-    stamp = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%SZ")
-    log_file = job.places.logs / f"{stamp}.log"
-    with quiet(log_file):
-        _LOG.info("%s: %d rows; the full log is %s", job.config.name, job.table.rows, log_file)
-        return _run(job)
+    try:
+        if retrain:
+            job = replace(job, state=replace(job.state, generation=job.state.generation + 1))
+            write_state(job.places, job.state)
+        stamp = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%SZ")
+        log_file = job.places.logs / f"{stamp}.log"
+        with quiet(log_file):
+            _LOG.info("%s: %d rows; the full log is %s", job.config.name, job.table.rows, log_file)
+            return _run(job)
+    finally:
+        lease.release()
 
 
 def _run(job: Job) -> Summary:

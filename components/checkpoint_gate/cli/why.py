@@ -63,9 +63,9 @@ def why(
 
     --json prints an array with one object a record: run, step, epoch (from 0), at, metrics, save, reason, state
     (kept, trashed, pruned, quarantined, superseded, missing, or null where there was never a checkpoint), pruned
-    (by, rules, reason, time, swept; or null), superseded (when training resumed before it, or null), path and pinned
-    (the note, or null). With --model, it prints one object: model, run, step, reason, metrics, rules_digest, record
-    (as above, or null).
+    (by, rules, reason, time, swept; or null), superseded (when training resumed before it, or null), path and
+    protected (by a pin, or as the champion; or null). With --model, it prints one object: model, run, step, reason,
+    metrics, rules_digest, record (as above, or null).
     """
     if store is not None and given_store is not None:
         raise click.UsageError("Give the store once, as STORE or with --store.")
@@ -132,8 +132,8 @@ def told(e: Explanation) -> list[str]:
         swept = e.pruned["swept"]
         what = f"its bytes were freed {format_time(swept)}" if swept else "undelete brings it back until it is swept"
         lines.append(f"            {what}" if e.state == "trashed" or swept else "            its bytes are gone")
-    if e.pinned is not None:
-        lines.append(f"  pinned    {e.pinned}")
+    if e.protected is not None:
+        lines.append(f"  protected {e.protected}")
     if e.superseded is not None:
         lines.append(f"  overtaken {format_time(e.superseded)}: training resumed before it, so it does not count")
     if e.state == "missing":

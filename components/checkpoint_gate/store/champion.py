@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from checkpoint_gate.store.documents import read_object, write_object
 from checkpoint_gate.store.files import LocalFiles
 
-_FILE = "champion.json"
+FILE = "champion.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class ChampionNote:
 def note_champion(files: LocalFiles, note: ChampionNote) -> None:
     """Remembers the champion; the one before it loses its protection."""
     if read_champion(files) != note:
-        write_object(files, _FILE, run=note.run, step=note.step, version=note.version)
+        write_object(files, FILE, run=note.run, step=note.step, version=note.version)
 
 
 def read_champion(files: LocalFiles) -> ChampionNote | None:
@@ -34,7 +34,7 @@ def read_champion(files: LocalFiles) -> ChampionNote | None:
     Raises:
       StoreError: the file is damaged.
     """
-    if not files.exists(_FILE):
+    if not files.exists(FILE):
         return None
-    value = read_object(files, _FILE)
+    value = read_object(files, FILE)
     return ChampionNote(str(value["run"]), int(value["step"]), str(value["version"]))

@@ -15,6 +15,8 @@ from checkpoint_gate.errors import StoreError
 from checkpoint_gate.quantities import format_size, format_time
 from checkpoint_gate.records import encode_metrics
 from checkpoint_gate.store import manifest as manifests
+from checkpoint_gate.store.champion import FILE as CHAMPION
+from checkpoint_gate.store.champion import read_champion
 from checkpoint_gate.store.checkpoints import STEP_FOLDER, Stored, verify_files
 from checkpoint_gate.store.layout import RUN_FILE, STORE_FILE
 from checkpoint_gate.store.ledger import NAME as LEDGER
@@ -63,7 +65,11 @@ def check_store(store: Store) -> Iterator[Finding]:
     """Everything there is to say about the store, run by run, as it is found."""
     yield Finding(None, str(store.root), "note", "a local disk: checkpoints are published by rename")
     keys = store.keys()
-    known = {STORE_FILE, "lease.json", *keys}
+    known = {STORE_FILE, "lease.json", CHAMPION, *keys}
+    try:
+        read_champion(store.files)
+    except (StoreError, KeyError, ValueError) as error:
+        yield Finding(None, str(store.root / CHAMPION), "fault", f"does not tell the champion: {error}")
     for name in store.files.names():
         if name not in known:
             yield _foreign(None, str(store.root / name), name)

@@ -1,0 +1,64 @@
+"""The grammar, written: plain data that reads back to equal values."""
+
+from __future__ import annotations
+
+from typing import Any as Anything
+
+from checkpoint_gate.averages import Average, ExponentialAverage
+from checkpoint_gate.errors import RuleError
+from checkpoint_gate.quantities import exact_size, format_duration
+from checkpoint_gate.retention import Best, Keep
+from checkpoint_gate.rule_reading import AVERAGES
+from checkpoint_gate.rules import All, Any, Every, Improves, Not, Rule, Threshold
+from checkpoint_gate.schedules import Limit, Schedule
+
+
+def write_rule(rule: Rule) -> dict[str, Anything]:
+    if isinstance(rule, All):
+        return {"all": [write_rule(part) for part in rule.rules]}
+    if isinstance(rule, Any):
+        return {"any": [write_rule(part) for part in rule.rules]}
+    if isinstance(rule, Not):
+        return {"not": write_rule(rule.rule)}
+    if isinstance(rule, Every):
+        if rule.unit == "seconds":
+            return {"every": {"time": format_duration(rule.period)}}
+        return {"every": rule.period if rule.unit == "epochs" else {rule.unit: rule.period}}
+    if isinstance(rule, Improves):
+        delta = {"min_delta": float(rule.min_delta)} if rule.min_delta else {}
+        return {"metric": rule.metric, "improves": rule.mode} | delta
+    if isinstance(rule, Threshold):
+        key = "at_most" if rule.at_most is not None else "at_least"
+        return {"metric": rule.metric} | _write_average(rule.average) | {key: _write_limit(rule.limit)}
+    raise RuleError(f"A rule written in Python has no text form. Received: {rule!r}.")
+
+
+def _write_average(average: Average | None) -> dict[str, Anything]:
+    for key, kind in AVERAGES.items():
+        if isinstance(average, kind):
+            return {key: average.span if isinstance(average, ExponentialAverage) else average.window}
+    return {}
+
+
+def _write_limit(limit: Limit) -> Anything:
+    if not isinstance(limit, Schedule):
+        return float(limit) + 0.0  # equal limits give equal text: 1 and 1.0, -0.0 and 0.0
+    text = {
+        "from": float(limit.start) + 0.0,
+        "to": float(limit.end) + 0.0,
+        limit.unit: limit.over,
+        "shape": limit.shape,
+    }
+    return text | ({"stairs": limit.stairs} if limit.stairs is not None else {})
+
+
+def write_best(best: Best) -> dict[str, Anything]:
+    return {"metric": best.metric, "mode": best.mode, "n": best.n}
+
+
+def write_keep(keep: Keep) -> dict[str, Anything]:
+    text: dict[str, Anything] = {"best": write_best(keep.best)} if keep.best else {}
+    text |= {name: value for name in ("last", "milestone") if (value := getattr(keep, name)) is not None}
+    if keep.within is not None:
+        text["within"] = format_duration(keep.within)
+    return text | ({"budget": exact_size(keep.budget)} if keep.budget is not None else {})
