@@ -540,7 +540,7 @@ def test_after(after, expected):
 def test_the_warm_up_is_told_and_its_values_count_in_averages():
     gate = Gate(Threshold("loss", at_most=1.0, average=MovingAverage(3)), after=2)
     assert pattern(gate, epochs(0.5, 0.5, 0.5)) == "..S"
-    assert gate.replay(epochs(0.5))[0].reason == "warm-up: epoch 0 of the first 2"
+    assert gate.replay(epochs(0.5))[0].reason == "warm-up: epoch 1 of the first 2"
 
 
 def test_what_the_warm_up_refused_is_no_best():

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from checkpoint_gate.errors import RuleError
+from checkpoint_gate.gate import broken_loss
 from checkpoint_gate.judgement import Judgement
 from checkpoint_gate.records import Record
 from checkpoint_gate.retention import Best
@@ -118,9 +119,9 @@ class Filter:
         record = saved.record
         if saved.damage is not None:
             return Verdict(saved.run, record.step, record.epoch, "quarantine", saved.damage, math.inf, record.metrics)
-        if judgement is None:
-            reason = "the ledger has no record of it, so it cannot be judged"
-            return Verdict(saved.run, record.step, record.epoch, "reject", reason, math.inf, record.metrics)
+        reason = "the ledger has no record of it, so it cannot be judged" if judgement is None else broken_loss(record)
+        if judgement is None or reason is not None:
+            return Verdict(saved.run, record.step, record.epoch, "reject", str(reason), math.inf, record.metrics)
         outcome: Outcome = "keep" if judgement.truth == "holds" else "reject"
         return Verdict(
             saved.run, record.step, record.epoch, outcome, judgement.reason, judgement.shortfall, record.metrics

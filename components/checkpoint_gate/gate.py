@@ -14,6 +14,12 @@ from checkpoint_gate.rules import Judge, Rule
 LOSS = "loss"
 
 
+def broken_loss(record: Record) -> str | None:
+    """The words for a training loss that is not finite, which no rule can outweigh; None when it is sound or absent."""
+    loss = record.metric(LOSS)
+    return None if loss is None or math.isfinite(loss) else f"{LOSS} is {loss}"
+
+
 @dataclass(frozen=True, slots=True)
 class Gate:
     """Saves only when `rule` holds, the warm-up is over and the training loss is finite.
@@ -70,11 +76,11 @@ class RunningGate:
 
     def _refusal(self, record: Record) -> Decision | None:
         """What refuses before any rule is asked."""
-        loss = record.metric(LOSS)
-        if loss is not None and not math.isfinite(loss):
-            return Decision(False, f"{LOSS} is {loss}", (f"{LOSS} not finite",), math.inf)
+        broken = broken_loss(record)
+        if broken is not None:
+            return Decision(False, broken, (f"{LOSS} not finite",), math.inf)
         if record.epoch < self._gate.after:
-            reason = f"warm-up: epoch {record.epoch} of the first {self._gate.after}"
+            reason = f"warm-up: epoch {record.epoch + 1} of the first {self._gate.after}"
             return Decision(False, reason, ("warm-up",), math.inf)
         return None
 

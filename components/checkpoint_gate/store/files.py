@@ -238,14 +238,15 @@ class LocalFiles:
     def _open(self, path: str) -> Iterator[BinaryIO]:
         place = self.local(path)
         try:
-            handle = os.open(place, os.O_RDONLY | os.O_NOFOLLOW)
+            handle = os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)  # a pipe must not keep us waiting
         except OSError as error:
             if place.is_symlink():
                 raise StoreError(f"{place} is a symbolic link; the store does not follow links.") from error
             raise
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            os.close(handle)
+            raise StoreError(f"{place} is not a plain file.")
         with os.fdopen(handle, "rb") as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise StoreError(f"{place} is not a plain file.")
             yield file
 
     def _write_temporary(self, place: Path, data: bytes) -> Path:

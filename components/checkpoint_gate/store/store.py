@@ -42,7 +42,11 @@ class Store:
         return store
 
     def create(self) -> Store:
-        """Makes the folder and its marker; fine when they are there."""
+        """Makes the folder and its marker; fine when they are there.
+
+        Raises:
+          StoreError: the folder cannot be made, or holds a store that is damaged or of a newer format.
+        """
         try:
             self.root.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -51,6 +55,7 @@ class Store:
             ) from error
         if not self.files.exists(STORE_FILE):
             write_object(self.files, STORE_FILE, created=self.clock(), writer=WRITER)
+        read_object(self.files, STORE_FILE)
         return self
 
     def revision(self) -> int:

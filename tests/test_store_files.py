@@ -1,0 +1,403 @@
+"""The one way to the disk: hostile paths, exclusive and atomic writes, links, and what lies beside."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import shutil
+
+import pytest
+
+from checkpoint_gate.errors import RunMissing, StoreError
+from checkpoint_gate.store import Store
+from checkpoint_gate.store.files import LocalFiles
+
+
+@pytest.fixture
+def files(tmp_path):
+    root = tmp_path / "store"
+    root.mkdir()
+    (root / "a").mkdir()
+    (root / "a" / "b").write_bytes(b"content")
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside" / "b").write_bytes(b"secret")
+    return LocalFiles(root)
+
+
+HOSTILE = [
+    pytest.param("/etc/passwd", id="absolute"),
+    pytest.param("//a/b", id="two slashes"),
+    pytest.param("../outside/b", id="climbing"),
+    pytest.param("a/../../outside/b", id="climbing later"),
+    pytest.param("a/..", id="climbing at the end"),
+    pytest.param("..", id="the parent"),
+    pytest.param(".", id="the root itself"),
+    pytest.param("a/./b", id="a dot within"),
+    pytest.param("./a", id="a dot before"),
+    pytest.param("a/b/.", id="a dot after"),
+    pytest.param("", id="empty"),
+    pytest.param("/", id="a slash"),
+    pytest.param("a/", id="a trailing slash"),
+    pytest.param("a//b", id="an empty name within"),
+    pytest.param("a\\b", id="a backslash"),
+    pytest.param("..\\outside\\b", id="climbing with backslashes"),
+    pytest.param("a/b\0", id="a NUL"),
+    pytest.param("\0", id="nothing but a NUL"),
+    pytest.param("C:\\a", id="a drive"),
+]
+
+OPERATIONS = {
+    "exists": lambda files, path: files.exists(path),
+    "is_file": lambda files, path: files.is_file(path),
+    "is_folder": lambda files, path: files.is_folder(path),
+    "names": lambda files, path: files.names(path),
+    "size": lambda files, path: files.size(path),
+    "read": lambda files, path: files.read(path, 100),
+    "ends_with": lambda files, path: files.ends_with(path, b"x"),
+    "sha256": lambda files, path: files.sha256(path),
+    "make_folder": lambda files, path: files.make_folder(path),
+    "create": lambda files, path: files.create(path, b"x"),
+    "replace": lambda files, path: files.replace(path, b"x"),
+    "append": lambda files, path: files.append(path, b"x"),
+    "sync_file": lambda files, path: files.sync_file(path),
+    "sync_folder": lambda files, path: files.sync_folder(path),
+    "rename from": lambda files, path: files.rename(path, "free"),
+    "rename to": lambda files, path: files.rename("a", path),
+    "link from": lambda files, path: files.link(path, "free"),
+    "link to": lambda files, path: files.link("a/b", path),
+    "remove_file": lambda files, path: files.remove_file(path),
+    "remove_folder": lambda files, path: files.remove_folder(path),
+    "remove_temporary": lambda files, path: files.remove_temporary(path),
+}
+
+
+@pytest.mark.parametrize("path", HOSTILE)
+def test_a_hostile_path_is_refused_by_every_operation(files, tmp_path, tree, path):
+    before = tree(tmp_path)
+    for name, operation in OPERATIONS.items():
+        with pytest.raises(StoreError, match="A path in the store must be relative and plain") as error:
+            operation(files, path)
+        assert repr(path) in str(error.value), name
+    assert tree(tmp_path) == before
+
+
+@pytest.mark.parametrize("name", sorted(OPERATIONS))
+def test_no_operation_passes_through_a_linked_folder(files, tmp_path, tree, name):
+    (files.root / "link").symlink_to(tmp_path / "outside")
+    before = tree(tmp_path)
+    with pytest.raises(StoreError, match="link is a symbolic link; the store does not follow links"):
+        OPERATIONS[name](files, "link/b")
+    assert tree(tmp_path) == before
+
+
+@pytest.mark.parametrize("name", ["read", "sha256", "ends_with"])
+def test_a_linked_file_is_not_read(files, tmp_path, name):
+    (files.root / "link").symlink_to(tmp_path / "outside" / "b")
+    with pytest.raises(StoreError, match="link is a symbolic link; the store does not follow links"):
+        OPERATIONS[name](files, "link")
+    assert (files.exists("link"), files.is_file("link"), files.is_folder("link")) == (True, False, False)
+
+
+def test_a_linked_folder_is_not_listed(files, tmp_path):
+    (files.root / "link").symlink_to(tmp_path / "outside")
+    with pytest.raises(StoreError, match="link is a symbolic link"):
+        files.names("link")
+    assert not files.is_folder("link")
+
+
+@pytest.mark.parametrize("name", ["append", "sync_file"])
+def test_a_linked_file_is_not_written_to(files, tmp_path, name):
+    (files.root / "link").symlink_to(tmp_path / "outside" / "b")
+    with pytest.raises(OSError, match="Too many levels of symbolic links"):
+        OPERATIONS[name](files, "link")
+    assert (tmp_path / "outside" / "b").read_bytes() == b"secret"
+
+
+@pytest.mark.parametrize("name", ["create", "replace", "remove_file", "rename from"])
+def test_a_link_itself_is_replaced_moved_or_removed_never_its_target(files, tmp_path, name):
+    (files.root / "link").symlink_to(tmp_path / "outside" / "b")
+    if name == "create":
+        with pytest.raises(FileExistsError):
+            files.create("link", b"x")
+    else:
+        OPERATIONS[name](files, "link")
+        assert not (files.root / "link").is_symlink()
+    assert (tmp_path / "outside" / "b").read_bytes() == b"secret"
+
+
+def test_a_root_behind_a_link_is_taken_for_what_it_is(files, tmp_path):
+    (tmp_path / "alias").symlink_to(files.root)
+    through = LocalFiles(tmp_path / "alias")
+    (tmp_path / "alias").unlink()
+    (tmp_path / "alias").symlink_to(tmp_path / "outside")
+    assert through.read("a/b", 100) == b"content"
+
+
+@pytest.mark.parametrize(
+    "name", ["é", "e\u0301", " ", "a b", "-rf", "line\nbreak", "x" * 200, "~", "$HOME", "*", "'", "..."], ids=ascii
+)
+def test_an_odd_name_is_just_a_name(files, name):
+    files.create(name, b"x")
+    files.append(name, b"y")
+    assert files.read(name, 10) == b"xy"
+    assert name in files.names()
+    files.remove_file(name)
+    assert files.names() == ["a"]
+
+
+def test_names_are_sorted_and_none_where_there_is_no_folder(files):
+    for name in ("c", "B", "a2"):
+        files.create(name, b"")
+    assert files.names() == ["B", "a", "a2", "c"]
+    assert files.names("a") == ["b"]
+    assert files.names("a/b") == files.names("missing/folder") == []
+
+
+def test_a_file_larger_than_its_limit_is_not_read(files):
+    assert files.read("a/b", 7) == b"content"
+    with pytest.raises(StoreError, match="is larger than the 6 bytes that such a file may have"):
+        files.read("a/b", 6)
+
+
+def test_what_is_no_file_is_not_read(files):
+    os.mkfifo(files.root / "pipe")
+    for name in ("a", "pipe"):
+        with pytest.raises(StoreError, match=f"{name} is not a plain file"):
+            files.read(name, 100)
+    with pytest.raises(FileNotFoundError):
+        files.read("missing", 100)
+
+
+def test_checksums_are_those_of_the_bytes(files):
+    data = os.urandom(3 * 1024 * 1024 + 17)
+    files.create("large", data)
+    assert files.sha256("large") == hashlib.sha256(data).hexdigest()
+
+
+def test_create_is_exclusive(files):
+    files.create("new", b"first")
+    with pytest.raises(FileExistsError):
+        files.create("new", b"second")
+    assert files.read("new", 100) == b"first"
+    assert files.names() == ["a", "new"]
+
+
+def test_create_is_exclusive_where_links_cannot_be_made(files, monkeypatch):
+    monkeypatch.setattr("checkpoint_gate.store.files.os.link", refuse_links)
+    files.create("new", b"first")
+    with pytest.raises(FileExistsError):
+        files.create("new", b"second")
+    assert files.read("new", 100) == b"first"
+    assert files.names() == ["a", "new"]
+
+
+def refuse_links(*args, **kwargs):
+    raise OSError(errno.EPERM, "Operation not permitted")
+
+
+def test_replace_is_all_or_nothing(files, monkeypatch):
+    files.replace("a/b", b"new")
+    assert files.read("a/b", 100) == b"new"
+
+    def broken(source, target):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr("checkpoint_gate.store.files.os.replace", broken)
+    with pytest.raises(OSError, match="Input/output error"):
+        files.replace("a/b", b"newer")
+    assert files.read("a/b", 100) == b"new"
+    assert files.names("a") == ["b"]
+
+
+def test_replace_leaves_the_old_when_the_disk_is_full(files, monkeypatch):
+    def full(handle):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("checkpoint_gate.store.files.os.fsync", full)
+    with pytest.raises(OSError, match="No space left on device"):
+        files.replace("a/b", b"new")
+    assert files.read("a/b", 100) == b"content"
+    assert files.names("a") == ["b"]
+
+
+def test_what_killed_writers_left_is_removed_and_nothing_else(files, killable, killed):
+    killable.arm(2)
+    with pytest.raises(killed):
+        files.replace("a/b", b"new")
+    killable.arm(None)
+    left = files.names("a")
+    assert len(left) == 2
+    for name in (".hidden", "b.tmp", ".b.tmp", ".b.0123.tmp"):
+        files.create(f"a/{name}", b"mine")
+    files.remove_temporary("a")
+    assert files.names("a") == sorted([".hidden", "b.tmp", ".b.tmp", ".b.0123.tmp", "b"])
+    assert files.read("a/b", 100) == b"content"
+
+
+def test_a_name_that_is_taken_is_not_renamed_over(files):
+    files.make_folder("c")
+    with pytest.raises(FileExistsError, match="is there already"):
+        files.rename("a", "c")
+    files.rename("a", "d")
+    assert files.names() == ["c", "d"]
+    assert files.read("d/b", 100) == b"content"
+
+
+def test_a_link_shares_the_bytes_and_outlives_the_first_name(files, tmp_path):
+    files.link("a/b", "second")
+    files.link("a/b", tmp_path / "outside" / "third")
+    files.remove_file("a/b")
+    assert files.read("second", 100) == b"content"
+    assert (tmp_path / "outside" / "third").read_bytes() == b"content"
+    assert (files.root / "second").stat().st_ino == (tmp_path / "outside" / "third").stat().st_ino
+
+
+@pytest.mark.parametrize("error", [errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP], ids=errno.errorcode.get)
+def test_where_links_cannot_be_made_a_verified_copy_serves(files, tmp_path, monkeypatch, error):
+    def refuse(*args, **kwargs):
+        raise OSError(error, os.strerror(error))
+
+    monkeypatch.setattr("checkpoint_gate.store.files.os.link", refuse)
+    files.link("a/b", tmp_path / "outside" / "copy")
+    assert (tmp_path / "outside" / "copy").read_bytes() == b"content"
+    assert (tmp_path / "outside" / "copy").stat().st_ino != (files.root / "a" / "b").stat().st_ino
+
+
+def test_a_copy_that_differs_is_removed_and_told(files, monkeypatch):
+    monkeypatch.setattr("checkpoint_gate.store.files.os.link", refuse_links)
+    monkeypatch.setattr(shutil, "copyfileobj", lambda source, target, length: target.write(b"contemt"))
+    with pytest.raises(StoreError, match=r"The copy .*copy differs from .*a/b"):
+        files.link("a/b", "copy")
+    assert not files.exists("copy")
+
+
+def test_nothing_is_linked_or_copied_over(files, tmp_path, monkeypatch):
+    files.create("taken", b"mine")
+    with pytest.raises(FileExistsError):
+        files.link("a/b", "taken")
+    monkeypatch.setattr("checkpoint_gate.store.files.os.link", refuse_links)
+    with pytest.raises(FileExistsError):
+        files.link("a/b", "taken")
+    assert files.read("taken", 100) == b"mine"
+
+
+def test_a_folder_goes_only_when_it_is_empty(files):
+    assert files.remove_folder("a") is False
+    files.remove_file("a/b")
+    assert files.remove_folder("a") is True
+    assert files.remove_folder("a") is True
+    files.create("file", b"")
+    with pytest.raises(NotADirectoryError):
+        files.remove_folder("file")
+
+
+def test_removing_what_is_gone_is_fine(files):
+    files.remove_file("a/b")
+    files.remove_file("a/b")
+    assert files.names("a") == []
+
+
+def test_folders_are_made_with_their_parents(files):
+    files.make_folder("x/y/z")
+    files.make_folder("x/y/z")
+    assert files.is_folder("x/y/z")
+
+
+@pytest.mark.parametrize(
+    ("content", "end"),
+    [
+        pytest.param(b"a\n", True, id="a whole line"),
+        pytest.param(b"a\nb", False, id="half a line"),
+        pytest.param(b"", True, id="nothing"),
+        pytest.param(None, True, id="no file"),
+    ],
+)
+def test_the_end_of_a_file(files, content, end):
+    if content is not None:
+        files.create("lines", content)
+    assert files.ends_with("lines", b"\n") is end
+
+
+def test_everything_written_is_synced_with_its_folder(files, monkeypatch):
+    synced = []
+    real = os.fsync
+
+    def remember(handle):
+        synced.append(os.readlink(f"/proc/self/fd/{handle}"))
+        real(handle)
+
+    monkeypatch.setattr("checkpoint_gate.store.files.os.fsync", remember)
+    root, inner = str(files.root), str(files.root / "a")
+    for work, expected in [
+        (lambda: files.create("c", b"x"), [root]),
+        (lambda: files.replace("c", b"y"), [root]),
+        (lambda: files.append("new", b"y"), [f"{root}/new", root]),
+        (lambda: files.append("new", b"y"), [f"{root}/new"]),
+        (lambda: files.make_folder("f"), [root]),
+        (lambda: files.rename("c", "a/c"), [inner, root]),
+        (lambda: files.link("a/c", "again"), [root]),
+        (lambda: files.remove_folder("f"), [root]),
+    ]:
+        synced.clear()
+        work()
+        assert [path for path in synced if ".tmp" not in path] == expected
+
+
+# The folder of runs.
+
+
+def test_a_store_is_made_once_and_opened(tmp_path, clock):
+    with pytest.raises(StoreError, match=r"There is no checkpoint store at .*/s\."):
+        Store.open(tmp_path / "s")
+    Store(tmp_path / "s", clock).create()
+    before = (tmp_path / "s" / "store.json").read_bytes()
+    Store(tmp_path / "s", clock).create()
+    assert (tmp_path / "s" / "store.json").read_bytes() == before
+    assert Store.open(tmp_path / "s").keys() == []
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        pytest.param('{"format": 2}', "store.json has the format 2; this version reads format 1", id="a newer format"),
+        pytest.param("{", "store.json is damaged: Expecting", id="half a file"),
+        pytest.param("[]", "store.json has the format None", id="no object"),
+    ],
+)
+def test_a_store_of_another_format_is_neither_read_nor_written(tmp_path, clock, tree, content, words):
+    (tmp_path / "store.json").write_text(content)
+    with pytest.raises(StoreError, match=words):
+        Store.open(tmp_path)
+    with pytest.raises(StoreError, match=words):
+        Store(tmp_path, clock).start("run")
+    assert tree(tmp_path) == {"store.json": content.encode()}
+
+
+def test_a_store_that_cannot_be_made_is_told(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match=r"The store .*/file/store cannot be made: Not a directory\. Choose another"):
+        Store(tmp_path / "file" / "store").create()
+
+
+@pytest.mark.parametrize("key", ["../run", "/run", "", ".run", "-run", "a/b", "a b", "a\n", "x" * 121, "é", "run\0"])
+def test_a_hostile_key_is_no_run(tmp_path, clock, key):
+    store = Store(tmp_path / "s", clock).create()
+    with pytest.raises(StoreError, match="A run's name has letters, digits"):
+        store.start(key)
+    with pytest.raises(RunMissing, match="has no run"):
+        store.run(key)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["s", "store.json"]
+
+
+def test_what_is_no_run_is_passed_over(tmp_path, clock):
+    store = Store(tmp_path, clock)
+    store.start("b", about="it")
+    store.start("a")
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "odd\\name").mkdir()
+    (tmp_path / "file").write_text("")
+    assert store.keys() == ["a", "b"]
+    assert store.run("b").about()["about"] == "it"
+    with pytest.raises(RunMissing, match=r"has no run 'notes'\. It has: a, b\."):
+        store.run("notes")
