@@ -19,7 +19,7 @@ NAN, INF = math.nan, math.inf
 
 
 def history(*losses):
-    return [Record(i + 1, i, {} if loss is None else {"loss": loss}) for i, loss in enumerate(losses)]
+    return [Record(i + 1, i, {} if mae is None else {"mae": mae}) for i, mae in enumerate(losses)]
 
 
 def rules(text):
@@ -41,26 +41,26 @@ def letters(verdicts):
     return "".join({"keep": "K", "reject": "r", "quarantine": "q"}[verdict.outcome] for verdict in verdicts)
 
 
-TOP_TWO = "{top: {metric: loss, mode: min, n: 2}}"
-HALF_AND_TOP = "{metric: loss, at_most: 0.5, top: {metric: loss, mode: min, n: 2}}"
+TOP_TWO = "{top: {metric: mae, mode: min, n: 2}}"
+HALF_AND_TOP = "{metric: mae, at_most: 0.5, top: {metric: mae, mode: min, n: 2}}"
 
 
 @pytest.mark.parametrize(
     ("text", "losses", "outcome"),
     [
-        pytest.param("{metric: loss, at_most: 0.5}", [0.6, 0.5, 0.4], "rKK", id="a limit"),
-        pytest.param("{metric: loss, at_most: 0.5}", [NAN, None, -INF], "rrr", id="what cannot be judged is rejected"),
-        pytest.param("{not: {metric: loss, at_most: 0.5}}", [NAN, 0.4, 0.6], "rrK", id="not of NaN is rejected"),
-        pytest.param("{metric: loss, moving_average: 2, at_most: 0.5}", [0.1, 0.9, 0.1, 0.1], "rKKK", id="an average"),
+        pytest.param("{metric: mae, at_most: 0.5}", [0.6, 0.5, 0.4], "rKK", id="a limit"),
+        pytest.param("{metric: mae, at_most: 0.5}", [NAN, None, -INF], "rrr", id="what cannot be judged is rejected"),
+        pytest.param("{not: {metric: mae, at_most: 0.5}}", [NAN, 0.4, 0.6], "rrK", id="not of NaN is rejected"),
+        pytest.param("{metric: mae, moving_average: 2, at_most: 0.5}", [0.1, 0.9, 0.1, 0.1], "rKKK", id="an average"),
         pytest.param(
-            "{metric: loss, centred_average: 3, at_most: 0.5}", [0.9, 0.2, 0.1, 0.9], "rKKK", id="with hindsight"
+            "{metric: mae, centred_average: 3, at_most: 0.5}", [0.9, 0.2, 0.1, 0.9], "rKKK", id="with hindsight"
         ),
         pytest.param(TOP_TWO, [0.3, 0.1, 0.2, 0.4], "rKKr", id="top alone"),
         pytest.param(TOP_TWO, [0.1, 0.1, 0.1], "rKK", id="ties of top go to the later step"),
         pytest.param(TOP_TWO, [NAN, 0.5, None, INF], "rKrr", id="what is not finite is never at the top"),
         pytest.param(HALF_AND_TOP, [0.6, 0.5, 0.4, 0.3], "rrKK", id="top applies after the rules"),
         pytest.param(HALF_AND_TOP, [0.6, 0.5, 0.7], "rKr", id="top takes no more than the rules let through"),
-        pytest.param("{top: {metric: loss, mode: max, n: 1}}", [0.1, 0.3, 0.2], "rKr", id="the highest with max"),
+        pytest.param("{top: {metric: mae, mode: max, n: 1}}", [0.1, 0.3, 0.2], "rKr", id="the highest with max"),
     ],
 )
 def test_verdicts(text, losses, outcome):
@@ -68,16 +68,16 @@ def test_verdicts(text, losses, outcome):
 
 
 def test_records_that_were_never_saved_count_in_averages():
-    verdicts = judge("{metric: loss, moving_average: 2, at_most: 0.5}", [0.9, 0.2, 0.1], saved=[2, 3])
+    verdicts = judge("{metric: mae, moving_average: 2, at_most: 0.5}", [0.9, 0.2, 0.1], saved=[2, 3])
     assert [(v.step, v.outcome) for v in verdicts] == [(2, "reject"), (3, "keep")]
 
 
 @pytest.mark.parametrize(
     ("text", "outcome"),
     [
-        pytest.param("{metric: loss, at_most: 0.5}", "Kqr", id="a damaged one is quarantined, whatever the rules say"),
-        pytest.param("{metric: loss, at_most: 0.1}", "rqr", id="even where the rules reject it"),
-        pytest.param("{top: {metric: loss, mode: min, n: 1}}", "Kqr", id="the next one takes its place at the top"),
+        pytest.param("{metric: mae, at_most: 0.5}", "Kqr", id="a damaged one is quarantined, whatever the rules say"),
+        pytest.param("{metric: mae, at_most: 0.1}", "rqr", id="even where the rules reject it"),
+        pytest.param("{top: {metric: mae, mode: min, n: 1}}", "Kqr", id="the next one takes its place at the top"),
     ],
 )
 def test_a_damaged_checkpoint(text, outcome):
@@ -86,29 +86,39 @@ def test_a_damaged_checkpoint(text, outcome):
     assert (verdicts[1].reason, verdicts[1].shortfall) == ("its bytes differ", INF)
 
 
+@pytest.mark.parametrize("loss", [NAN, INF, -INF])
+@pytest.mark.parametrize(
+    "text", ["{every: 1}", "{top: {metric: mae, mode: min, n: 1}}", "{not: {metric: mae, at_most: 0}}"]
+)
+def test_a_training_loss_that_is_not_finite_is_rejected_whatever_the_rules_say(text, loss):
+    record = Record(1, 0, {"loss": loss, "mae": 0.1})
+    (verdict,) = rules(text).judge({"run": [record]}, [Saved("run", record)])
+    assert (verdict.outcome, verdict.reason) == ("reject", f"loss is {loss}")
+
+
 def test_reasons():
     first, second, third, fourth = judge(HALF_AND_TOP, [0.6, 0.5, 0.4, 0.3])
-    assert first.reason == "loss 0.6 is not at most 0.5 (by 0.1)"
-    assert second.reason == "number 3 of 3 by loss, 0.5; the top 2 end at 0.4"
-    assert third.reason == "loss 0.4 is at most 0.5; number 2 of 3 by loss, 0.4"
-    assert fourth.reason == "loss 0.3 is at most 0.5; number 1 of 3 by loss, 0.3"
+    assert first.reason == "mae 0.6 is not at most 0.5 (by 0.1)"
+    assert second.reason == "number 3 of 3 by mae, 0.5; the top 2 end at 0.4"
+    assert third.reason == "mae 0.4 is at most 0.5; number 2 of 3 by mae, 0.4"
+    assert fourth.reason == "mae 0.3 is at most 0.5; number 1 of 3 by mae, 0.3"
     unranked = judge(TOP_TWO, [NAN, None])
     assert [v.reason for v in unranked] == [
-        "loss is nan, so it cannot be ranked",
-        "loss was not logged, so it cannot be ranked",
+        "mae is nan, so it cannot be ranked",
+        "mae was not logged, so it cannot be ranked",
     ]
 
 
 def test_a_checkpoint_without_a_record_is_rejected():
-    stray = Saved("run", Record(9, 8, {"loss": 0.1}))
-    (verdict,) = rules("{metric: loss, at_most: 0.5}").judge({"run": history(0.1)}, [stray])
+    stray = Saved("run", Record(9, 8, {"mae": 0.1}))
+    (verdict,) = rules("{metric: mae, at_most: 0.5}").judge({"run": history(0.1)}, [stray])
     assert (verdict.outcome, verdict.reason) == ("reject", "the ledger has no record of it, so it cannot be judged")
 
 
 def test_several_runs_are_judged_each_by_its_own_history_and_ranked_together():
     histories = {"a": history(0.9, 0.4, 0.3), "b": history(0.1, 0.2, 0.35)}
     saved = [Saved(run, record) for run, records in histories.items() for record in records]
-    verdicts = rules("{metric: loss, moving_average: 2, at_most: 0.4, top: {metric: loss, mode: min, n: 2}}").judge(
+    verdicts = rules("{metric: mae, moving_average: 2, at_most: 0.4, top: {metric: mae, mode: min, n: 2}}").judge(
         histories, saved
     )
     assert [(v.run, v.step) for v in verdicts if v.outcome == "keep"] == [("a", 3), ("b", 2)]
@@ -118,12 +128,12 @@ def test_several_runs_are_judged_each_by_its_own_history_and_ranked_together():
 def test_equal_values_of_several_runs_rank_by_the_later_step():
     histories = {"a": history(0.1, 0.9), "b": history(0.9, 0.1)}
     saved = [Saved(run, record) for run, records in histories.items() for record in records]
-    verdicts = rules("{top: {metric: loss, mode: min, n: 1}}").judge(histories, saved)
+    verdicts = rules("{top: {metric: mae, mode: min, n: 1}}").judge(histories, saved)
     assert [(v.run, v.step) for v in verdicts if v.outcome == "keep"] == [("b", 2)]
 
 
 def test_the_closest_misses_come_nearest_first():
-    verdicts = judge("{metric: loss, at_most: 0.5}", [0.9, NAN, 0.6, 0.55, 0.4, 0.6])
+    verdicts = judge("{metric: mae, at_most: 0.5}", [0.9, NAN, 0.6, 0.55, 0.4, 0.6])
     assert [(v.step, round(v.shortfall, 9)) for v in closest_misses(verdicts, 9)] == [
         (4, 0.1),
         (6, 0.2),
@@ -135,7 +145,7 @@ def test_the_closest_misses_come_nearest_first():
 
 
 def test_what_the_top_left_out_is_a_miss_too():
-    verdicts = judge("{top: {metric: loss, mode: min, n: 1}}", [0.4, 0.2, 0.3])
+    verdicts = judge("{top: {metric: mae, mode: min, n: 1}}", [0.4, 0.2, 0.3])
     assert [(v.step, round(v.shortfall, 9)) for v in closest_misses(verdicts)] == [(3, 0.5), (1, 1.0)]
 
 
@@ -273,4 +283,4 @@ def test_why_there_is_no_survivor_where_the_gate_refused_everything(crowd):
 
 
 def test_a_filter_built_in_python_is_the_same():
-    assert rules(HALF_AND_TOP) == Filter(Threshold("loss", 0.5), Best("loss", "min", 2))
+    assert rules(HALF_AND_TOP) == Filter(Threshold("mae", 0.5), Best("mae", "min", 2))

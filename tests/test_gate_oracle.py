@@ -224,7 +224,9 @@ def test_the_gate_decides_as_the_oracle_does(rule, after, history):
 @given(rules(gate=False), histories())
 def test_the_filter_keeps_as_the_oracle_does(rule, history):
     verdicts = rules_from_mapping({"filter": rule}).filter.judge({"run": history}, [Saved("run", r) for r in history])
-    expected = [oracle_truth(rule, history, [], at, whole=True) == YES for at in range(len(history))]
+    truths = [oracle_truth(rule, history, [], at, whole=True) for at in range(len(history))]
+    sound = [math.isfinite(record.metrics.get("loss", 0)) for record in history]
+    expected = [truth == YES and fine for truth, fine in zip(truths, sound, strict=True)]
     assert [verdict.outcome == "keep" for verdict in verdicts] == expected
 
 

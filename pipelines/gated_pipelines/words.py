@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 from rich.console import Console, RenderableType
 from rich.table import Table
@@ -51,10 +52,16 @@ def _lines(summary: Summary) -> Iterator[tuple[str, RenderableType]]:
         yield "time", _times(summary)
     yield "outcome", f"{_HEADLINES[summary.outcome]}: {summary.reason}"
     if summary.pushed is None and summary.champion is not None:
-        yield "champion", summary.champion
+        yield "champion", _short(summary.champion)
     for word, place in (("model", summary.pushed), ("store", summary.store), ("report", summary.report)):
         if place:
-            yield word, place
+            yield word, _short(place)
+
+
+def _short(place: str) -> str:
+    """The place as seen from here, where it lies below."""
+    here = Path.cwd()
+    return str(Path(place).relative_to(here)) if "://" not in place and Path(place).is_relative_to(here) else place
 
 
 def _survivors(summary: Summary) -> Table:
