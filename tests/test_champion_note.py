@@ -45,9 +45,17 @@ def test_another_run_s_champion_protects_nothing_here(crowd):
     assert prune_all_but(run, 3)[1] == [3, 4]
 
 
-def test_a_damaged_note_stops_pruning(crowd):
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param(b"{", id="torn"),
+        pytest.param(b'{"format": 1, "run": "run", "version": "1"}', id="without the step"),
+        pytest.param(b'{"format": 1, "run": "run", "step": "x", "version": "1"}', id="with a step that is no number"),
+    ],
+)
+def test_a_damaged_note_stops_pruning(text, crowd):
     run = crowd.run([0.9, 0.5, 0.4])
-    run.files.replace("champion.json", b"{")
+    run.files.replace("champion.json", text)
     with pytest.raises(StoreError, match=r"champion\.json is damaged"):
         prune_all_but(run, 3)
     assert len(run.live()) == 3

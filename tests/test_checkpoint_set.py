@@ -117,3 +117,10 @@ def test_a_damaged_survivor_is_told(crowd, folder, spoil, words):
     spoil(place)
     with pytest.raises(DamagedCheckpoint, match=words):
         read_set(folder)
+
+
+def test_a_survivor_that_is_missing_altogether_is_noticed(crowd, folder):
+    publish(folder, [crowd.run([0.4, 0.3])])
+    shutil.rmtree(folder / "survivors" / "step-000000002")
+    with pytest.raises(DamagedCheckpoint, match=r"is damaged: the survivor of step 2 is missing\."):
+        read_set(folder)

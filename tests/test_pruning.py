@@ -13,6 +13,7 @@ from checkpoint_gate.errors import LeaseHeld, PruneRefused, StoreError
 from checkpoint_gate.filtering import PrunePolicy
 from checkpoint_gate.records import Record
 from checkpoint_gate.store import Store
+from checkpoint_gate.store.champion import ChampionNote, note_champion
 from checkpoint_gate.store.checkpoints import read_checkpoint, verify_files
 from checkpoint_gate.store.pruning import (
     execute_prune,
@@ -97,6 +98,16 @@ def test_the_last_stay_although_they_are_rejected(crowd, policy, staying):
     run = crowd.run([0.9, 0.8, 0.3, 0.7])
     prune(run, {1: "too high", 2: "too high", 4: "too high"}, [3], policy)
     assert live_steps(run) == staying
+
+
+def test_the_champion_stays_although_it_is_rejected(crowd):
+    run, other = crowd.run([0.9, 0.8, 0.3, 0.4]), crowd.run([0.9, 0.8, 0.3], "other")
+    note_champion(crowd.store.files, ChampionNote("run", 1, "17"))
+    for each in (run, other):
+        prune(each, {1: "too high", 2: "too high"}, [3])
+    assert (live_steps(run), live_steps(other)) == ([1, 3, 4], [3])
+    plan = plan_prune(run, {1: "too high"}, [3], POLICY, RULES)
+    assert plan.staying[1] == "the champion, pushed as version 17"
 
 
 def test_a_survivor_stays_although_it_is_rejected_too(crowd):
@@ -368,6 +379,33 @@ def test_a_symbolic_link_in_the_trash_is_not_followed(crowd, tmp_path):
     with pytest.raises(PruneRefused, match="is a symbolic link; the store does not follow links"):
         prune(run, {1: "too high"}, [2], AT_ONCE)
     assert len(list(outside.iterdir())) == 3
+
+
+def test_a_manifest_goes_only_when_the_loss_of_its_files_is_on_the_disk(crowd, monkeypatch):
+    run = crowd.run([0.9, 0.3])
+    unlink, fsync, done = os.unlink, os.fsync, []
+
+    def watched_unlink(path):
+        done.append(f"unlink {os.path.basename(path)}")
+        unlink(path)
+
+    def watched_fsync(handle):
+        done.append(f"fsync {os.path.basename(os.readlink(f'/proc/self/fd/{handle}'))}")
+        fsync(handle)
+
+    prune(run, {1: "too high"}, [2], POLICY)
+    folder = run.files.names("run/trash")[0]
+    with run.lease("pruning"):
+        monkeypatch.setattr(os, "unlink", watched_unlink)
+        monkeypatch.setattr(os, "fsync", watched_fsync)
+        assert run.gated.remove(trashed(run)[0])
+    assert done[:5] == [
+        "unlink ckpt.data-00000-of-00001",
+        "unlink ckpt.index",
+        f"fsync {folder}",
+        "unlink manifest.json",
+        "fsync trash",
+    ]
 
 
 def test_two_checkpoints_of_the_same_bytes_do_not_hang_together(crowd):

@@ -380,6 +380,14 @@ def test_a_store_that_cannot_be_made_is_told(tmp_path):
         Store(tmp_path / "file" / "store").create()
 
 
+@pytest.mark.parametrize("root", ["gs://bucket/store", "s3://bucket", "file:///tmp/store"])
+def test_a_place_that_is_no_local_folder_is_refused_and_no_folder_of_that_name_made(root, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(StoreError, match=rf"Only local folders can hold a store\. Received: '{root}'\."):
+        Store(root).create()
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("key", ["../run", "/run", "", ".run", "-run", "a/b", "a b", "a\n", "x" * 121, "é", "run\0"])
 def test_a_hostile_key_is_no_run(tmp_path, clock, key):
     store = Store(tmp_path / "s", clock).create()

@@ -14,6 +14,7 @@ from checkpoint_gate.records import dump_json, encode_metrics, load_json
 from checkpoint_gate.store import Run
 from checkpoint_gate.store import manifest as manifests
 from checkpoint_gate.store.checkpoints import PREFIX, Stored, folder_name, verify_files
+from checkpoint_gate.store.documents import parse_lines
 from checkpoint_gate.store.files import LocalFiles
 from checkpoint_gate.store.layout import FORMAT
 from checkpoint_gate.store.manifest import Manifest, parse_manifest
@@ -60,7 +61,7 @@ def read_set(folder: Path) -> list[Survivor]:
 
     Raises:
       StoreError: the folder is no CheckpointSet.
-      DamagedCheckpoint: a survivor does not match its manifest.
+      DamagedCheckpoint: a survivor is missing or does not match its manifest.
     """
     if not (folder / SET_FILE).is_file():
         raise StoreError(f"{folder} is not a CheckpointSet: it has no {SET_FILE}.")
@@ -78,6 +79,14 @@ def read_set(folder: Path) -> list[Survivor]:
         if damage is not None:
             raise DamagedCheckpoint(f"The survivor {name} is damaged: {damage}.")
         survivors.append(Survivor(name, str(files.local(f"{path}/{PREFIX}")), manifest))
+    kept = {
+        (line["run"], line["step"])
+        for line in parse_lines((folder / VERDICTS_FILE).read_text(encoding="utf-8"), str(folder / VERDICTS_FILE))
+        if line["outcome"] == "keep"
+    }
+    missing = sorted(kept - {(survivor.manifest.run, survivor.manifest.step) for survivor in survivors})
+    if missing:
+        raise DamagedCheckpoint(f"{folder} is damaged: the survivor of step {missing[0][1]} is missing.")
     return survivors
 
 

@@ -12,7 +12,7 @@ from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils
 
 from checkpoint_gate.checkpoint_set import publish_survivors, write_about
-from checkpoint_gate.errors import LeaseHeld, NoSurvivors, PruneRefused, RuleError
+from checkpoint_gate.errors import NoSurvivors, PruneRefused, RuleError, StoreError
 from checkpoint_gate.filtering import PrunePolicy
 from checkpoint_gate.judging import Judged, judge_runs, why_none
 from checkpoint_gate.markers import mark_empty
@@ -90,7 +90,7 @@ def _prune(run: Run, judged: Judged, rules: RuleSet) -> Pruned | str:
                     f"Nothing was pruned from {run.key}: {len(damaged)} of its checkpoints were damaged."
                 )
             return _execute(run, judged, rules.prune, rules.digest(), lease)
-    except (PruneRefused, LeaseHeld) as refusal:
+    except StoreError as refusal:  # refused, busy or damaged: nothing of it may keep the survivors from going on
         _LOG.warning("%s", refusal)
         return str(refusal)
 

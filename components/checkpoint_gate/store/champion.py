@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from checkpoint_gate.errors import StoreError
 from checkpoint_gate.store.documents import read_object, write_object
 from checkpoint_gate.store.files import LocalFiles
 
@@ -37,4 +38,7 @@ def read_champion(files: LocalFiles) -> ChampionNote | None:
     if not files.exists(FILE):
         return None
     value = read_object(files, FILE)
-    return ChampionNote(str(value["run"]), int(value["step"]), str(value["version"]))
+    try:
+        return ChampionNote(str(value["run"]), int(value["step"]), str(value["version"]))
+    except (KeyError, ValueError, TypeError) as error:
+        raise StoreError(f"{files.local(FILE)} is damaged: it does not tell run, step and version.") from error

@@ -28,6 +28,8 @@ class LocalFiles:
     """A folder on a local disk. What a method has written when it returns survives a power cut."""
 
     def __init__(self, root: str | Path) -> None:
+        if "://" in str(root):
+            raise StoreError(f"Only local folders can hold a store. Received: {str(root)!r}.")
         self.root = Path(root).resolve()
 
     def local(self, path: str) -> Path:
