@@ -36,14 +36,19 @@ def test_every_make_target_that_it_names_exists():
     assert {"demo", "test"} <= named <= targets
 
 
-@pytest.mark.parametrize("line", [line for block in blocks("console") for line in block.splitlines()])
-def test_every_command_that_it_names_has_these_options(line):
-    words = shlex.split(line.partition("#")[0].removeprefix("$ "))
-    if not line.startswith("$ ") or words[0] not in ("checkpoint-gate", "gated-pipeline"):
-        return
-    group = gated_pipeline if words[0] == "gated-pipeline" else _group()
-    command = group.commands[words[1]]
-    known = {option for parameter in command.params for option in parameter.opts}
+COMMANDS = [
+    line.removeprefix("$ ").partition("  #")[0]
+    for block in blocks("console")
+    for line in block.splitlines()
+    if line.startswith(("$ checkpoint-gate ", "$ gated-pipeline "))
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_that_it_names_has_these_options(command):
+    program, name, *words = shlex.split(command)
+    group = gated_pipeline if program == "gated-pipeline" else _group()
+    known = {option for parameter in group.commands[name].params for option in parameter.opts}
     assert {word for word in words if word.startswith("--")} <= known
 
 
