@@ -712,7 +712,7 @@ MANIFEST = "demo/checkpoints/step-000000020/manifest.json"
             lambda path: path.write_text('{"format": 1, "run": "demo"}'),
             "champion.json",
             "champion.json",
-            "does not tell the champion: 'step'",
+            "it does not tell run, step and version",
             id="who is champion",
         ),
         pytest.param(

@@ -90,6 +90,7 @@ class GatedCheckpoint(keras.callbacks.Callback):
         if epoch and hasattr(self.model, "_initial_epoch"):
             # What Keras' own BackupAndRestore sets; fit reads it after on_train_begin.
             self.model._initial_epoch = max(epoch, self.model._initial_epoch or 0)
+        self._begun = False  # a fit after one that broke off begins anew, from the last complete epoch
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         step = int(self.model.optimizer.iterations)
@@ -124,7 +125,7 @@ class GatedCheckpoint(keras.callbacks.Callback):
 def _checkpoint(model: Any) -> Any:
     import tensorflow as tf
 
-    if not model.optimizer.built:
+    if not getattr(model.optimizer, "built", False):  # tf-keras has no such attribute, but builds once only
         model.optimizer.build(model.trainable_variables)  # else slots are restored late, or not saved at all
     return tf.train.Checkpoint(model=model, optimizer=model.optimizer)
 

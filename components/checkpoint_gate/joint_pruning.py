@@ -135,7 +135,7 @@ def _plan(run: Run, judged: Judged, policy: PrunePolicy, digest: str) -> RunPlan
             raise PruneRefused(
                 f"Nothing was pruned from {run.key}: {len(damaged)} of its checkpoints are damaged ({first})."
             )
-        rejected, survivors = judged.of_run(run.key, "reject"), judged.of_run(run.key, "keep")
+        rejected, survivors = judged.removable(run.key), judged.of_run(run.key, "keep")
         plan = plan_prune(run, rejected, survivors, policy, digest, BY)
     except PruneRefused as refusal:
         return RunPlan(run.key, None, _staying(verdicts, {}, ()), str(refusal), sweepable)

@@ -23,16 +23,23 @@ class Judged:
     Attributes:
       verdicts: one for each live checkpoint of every run.
       stored: (run, step) -> the checkpoint.
+      histories: run -> its records.
       missed: tombstones of checkpoints that these rules would keep, but an earlier run had pruned.
     """
 
     verdicts: tuple[Verdict, ...]
     stored: Mapping[tuple[str, int], Stored]
+    histories: Mapping[str, Sequence[Record]]
     missed: tuple[Mapping[str, Any], ...]
 
     @property
     def survivors(self) -> list[Verdict]:
         return [v for v in self.verdicts if v.outcome == "keep"]
+
+    def removable(self, run: str) -> dict[int, str]:
+        """Step -> reason, of the rejected of one run; without those whose record the ledger lost."""
+        steps = {record.step for record in self.histories[run]}
+        return {step: reason for step, reason in self.of_run(run, "reject").items() if step in steps}
 
     def of_run(self, run: str, outcome: str) -> dict[int, str]:
         """Step -> reason, of the verdicts of one run with this outcome."""
@@ -63,7 +70,7 @@ def judge_runs(runs: Sequence[Run], rules: Filter) -> Judged:
         for (key, _, mark), verdict in zip(gone, again[len(saved) :], strict=True)
         if verdict.outcome == "keep"
     ]
-    return Judged(tuple(verdicts), stored, tuple(missed))
+    return Judged(tuple(verdicts), stored, histories, tuple(missed))
 
 
 def _check_names(rules: Filter, records: Sequence[Record]) -> None:
@@ -85,9 +92,10 @@ def why_none(runs: Sequence[Run], judged: Judged) -> str:
         damaged = [v.reason for v in judged.verdicts if v.outcome == "quarantine"]
         if not misses:
             return f"All {len(damaged)} checkpoints are damaged: {damaged[0]}. Run again with --retrain."
+        earlier = f" {len(judged.missed)} that it would keep were pruned by an earlier run." if judged.missed else ""
         return (
             f"The filter rejected all {len(judged.verdicts) - len(damaged)} checkpoints"
-            f"{f', and {len(damaged)} more are damaged' if damaged else ''}. "
+            f"{f', and {len(damaged)} more are damaged' if damaged else ''}.{earlier} "
             f"{_listed('Closest', misses)}Loosen `filter`, or train on."
         )
     records = [record for run in runs for record in run.ledger.read().records]
@@ -101,7 +109,8 @@ def why_none(runs: Sequence[Run], judged: Judged) -> str:
 
 
 def _gate_misses(run: Run) -> list[str]:
-    gate = rules_from_mapping(run.about()["gate"]).save
+    text = run.about().get("gate")
+    gate = rules_from_mapping(text).save if isinstance(text, dict) else None
     records = run.ledger.read().records
     if gate is None or any(entry.decision.save for entry in run.ledger.read().entries):
         return []

@@ -6,7 +6,7 @@ Whatever the rules protect, the newest checkpoint stays when nothing else would.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 
 from checkpoint_gate.errors import RuleError
@@ -91,10 +91,10 @@ class Keep:
             reasons[ordered[-1].step] = "the newest, and nothing else would stay"
         return reasons
 
-    def surplus(self, held: Sequence[Held], now: float) -> dict[int, str]:
-        """Step -> why that checkpoint may go now; empty while nothing has to."""
+    def surplus(self, held: Sequence[Held], now: float, also_stay: Container[int] = ()) -> dict[int, str]:
+        """Step -> why that checkpoint may go now; empty while nothing has to. Steps in `also_stay` never do."""
         protected = self.protected(held, now)
-        loose = [h for h in sorted(held, key=lambda h: h.step) if h.step not in protected]
+        loose = [h for h in sorted(held, key=lambda h: h.step) if h.step not in protected and h.step not in also_stay]
         if self.budget is None:
             return {h.step: "no part of `keep` protects it" for h in loose}
         over = sum(h.size for h in held) - self.budget

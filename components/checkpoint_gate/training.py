@@ -14,6 +14,7 @@ from checkpoint_gate.records import Record
 from checkpoint_gate.rule_text import RuleSet, write_rules
 from checkpoint_gate.store import Run, Store
 from checkpoint_gate.store.checkpoints import PREFIX, Stored, verify_files
+from checkpoint_gate.store.ledger import History
 from checkpoint_gate.store.pruning import execute_prune, make_plan, sweep
 
 _LOG = logging.getLogger(__name__)
@@ -65,12 +66,20 @@ class GatedTraining:
         if max(steps, default=-1) > step:
             run.resume_after(step)
             history = run.ledger.read()
+        gate = write_rules(self._rules.cut("save"))
+        if history.entries and self._recorded_gate(history) != gate:
+            _LOG.warning("the rules of run %s have changed; the new ones decide from here on", run.key)
+            run.ledger.append_event("gate_changed", gate=gate)
         run.ledger.append_event("started", epochs=epochs, step=max(step, 0))
         self._running = self._gate.start((entry.record, entry.decision.save) for entry in history.entries)
         for record in history.records:
             self._watch.see(record)
         self.retain()  # `keep` may have changed, or a crash may have come between a commit and its retention
         return state
+
+    def _recorded_gate(self, history: History) -> object:
+        changes = [event["gate"] for event in history.events if event["event"] == "gate_changed"]
+        return changes[-1] if changes else self.run.about().get("gate")
 
     def _whole_state(self) -> Stored | None:
         """The state to resume from, on the shelf of its own; a newer one that is damaged goes to quarantine."""
@@ -131,9 +140,10 @@ class GatedTraining:
         if self._rules.keep is None:
             return
         run = self.run
-        surplus = self._rules.keep.surplus(run.held(), run.clock())
+        protected = run.protected()
+        surplus = self._rules.keep.surplus(run.held(), run.clock(), protected)
         rules = self._rules.cut("keep").digest()
-        pruned = execute_prune(run, make_plan(run, surplus, run.protected(), 0.0, rules, "retention"), self._lease)
+        pruned = execute_prune(run, make_plan(run, surplus, protected, 0.0, rules, "retention"), self._lease)
         for left in pruned.left:
             _LOG.warning("not removed: %s", left)
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from checkpoint_gate.errors import ConfigError
+from checkpoint_gate.filtering import PrunePolicy
 from checkpoint_gate.push_folder import listing_digest
 from checkpoint_gate.rule_text import RuleSet, read_rules
 from checkpoint_gate.store.files import LocalFiles
@@ -41,9 +42,10 @@ class Job:
 
     @property
     def store_revision(self) -> int:
-        """Rises with what is done to the store by hand, so that the filter looks again."""
+        """Rises with changes of the store by hand and of the filter's rules, so that the filter looks again."""
         files = LocalFiles(self.places.store)
-        return read_revision(files) if files.exists(STORE_FILE) else 0
+        by_hand = read_revision(files) if files.exists(STORE_FILE) else 0
+        return by_hand + self.state.filter_changes
 
     @property
     def spec(self) -> TabularSpec:
@@ -61,6 +63,7 @@ def prepare(pipeline_file: Path, root: Path) -> Job:
     """
     config = load_config(pipeline_file)
     rules = read_rules(config.located, ("rules",))
+    rules = replace(rules, prune=rules.prune or PrunePolicy())
     places = Places(root.expanduser().absolute())
     check_writable(places.root, "The root folder", "Choose another one with --root")
     push = config.push.under(places.root)

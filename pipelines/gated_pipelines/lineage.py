@@ -12,15 +12,25 @@ from tfx.orchestration.metadata import sqlite_metadata_connection_config
 from gated_pipelines.step import Step
 
 
-def last_run(database: Path) -> dict[str, Step]:
-    """Component id -> what it did in the newest run; empty where there is none."""
-    store = metadata_store.MetadataStore(sqlite_metadata_connection_config(str(database)))
-    runs = store.get_contexts_by_type("pipeline_run")
-    if not runs:
+def newest_run(database: Path) -> int:
+    """ML Metadata's id of the newest pipeline run; 0 where there is none."""
+    if not database.exists():
+        return 0
+    return max((context.id for context in _open(database).get_contexts_by_type("pipeline_run")), default=0)
+
+
+def last_run(database: Path, after: int = 0) -> dict[str, Step]:
+    """Component id -> what it did in the newest run, if that is newer than the run of id `after`; else empty."""
+    newest = newest_run(database)
+    if newest <= after:
         return {}
-    newest = max(runs, key=lambda context: context.id)
-    executions = sorted(store.get_executions_by_context(newest.id), key=lambda execution: execution.id)
+    store = _open(database)
+    executions = sorted(store.get_executions_by_context(newest), key=lambda execution: execution.id)
     return {_component(store, execution): _step(store, execution) for execution in executions}
+
+
+def _open(database: Path) -> Any:
+    return metadata_store.MetadataStore(sqlite_metadata_connection_config(str(database)))
 
 
 def _component(store: Any, execution: Any) -> str:
@@ -44,4 +54,14 @@ def _step(store: Any, execution: Any) -> Step:
         state=state,
         seconds=0.0 if state == "cached" else round(milliseconds / 1000, 3),
         outputs={keys[artifact.id]: artifact.uri for artifact in artifacts},
+        notes={keys[artifact.id]: _notes(artifact) for artifact in artifacts},
     )
+
+
+def _notes(artifact: Any) -> dict[str, str | int]:
+    notes: dict[str, str | int] = {}
+    for name, value in artifact.custom_properties.items():
+        kind = value.WhichOneof("value")
+        if kind in ("string_value", "int_value"):
+            notes[name] = getattr(value, kind)
+    return notes

@@ -8,12 +8,13 @@ from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 
-from checkpoint_gate.errors import CheckpointGateError, LeaseHeld, NoSurvivors
+from checkpoint_gate.errors import CheckpointGateError, NoSurvivors, StoreError
 from checkpoint_gate.papers import read_papers
 from checkpoint_gate.push_folder import champion_path, is_local
 from checkpoint_gate.store import Store
 from checkpoint_gate.store.champion import ChampionNote, note_champion
 from checkpoint_gate.store.files import LocalFiles
+from checkpoint_gate.store.layout import STORE_FILE
 from checkpoint_gate.store.lease import Lease
 from checkpoint_gate.store.ledger import History
 from checkpoint_gate.store.pruning import sweep
@@ -48,35 +49,52 @@ def run_local(pipeline_file: Path, root: Path, *, retrain: bool = False) -> Summ
         with quiet(log_file):
             _LOG.info("%s: %d rows; the full log is %s", job.config.name, job.table.rows, log_file)
             return _run(job)
+    except CheckpointGateError as error:
+        return Summary(reason=str(error))
     finally:
         lease.release()
 
 
 def _run(job: Job) -> Summary:
+    since = time.time()
     before = champion_path(job.push_folder)
     _note_champion(job)
-    swept = _sweep(job)
+    job = _remember(job)
+    _sweep(job)
     _LOG.info("loading TensorFlow Extended …")
     from tfx.orchestration.local.local_dag_runner import LocalDagRunner
 
-    from gated_pipelines.lineage import last_run
+    from gated_pipelines.lineage import last_run, newest_run
     from gated_pipelines.pipeline import create_pipeline
 
+    pipeline = create_pipeline(job)
+    earlier = newest_run(job.places.metadata)
     error: CheckpointGateError | None = None
     try:
-        LocalDagRunner().run(create_pipeline(job))
+        LocalDagRunner().run(pipeline)
     except CheckpointGateError as raised:
         error = raised
     _note_champion(job)
-    swept += _sweep(job)
-    summary, history = collect(job, last_run(job.places.metadata), before, swept)
+    job = _remember(job)
+    _sweep(job)
+    summary, history = collect(job, last_run(job.places.metadata, after=earlier), since)
     if error is not None:
         summary.outcome = "no_survivors" if isinstance(error, NoSurvivors) else "failed"
-        summary.reason, summary.green, summary.blessed, summary.pushed = str(error), False, False, None
-    if summary.pushed is not None:
-        write_state(job.places, replace(job.state, last_push=Path(summary.pushed).name))
+        summary.reason, summary.green, summary.pushed = str(error), False, None
     _report(job, summary, history, before)
     return summary
+
+
+def _remember(job: Job) -> Job:
+    """Notes in the state what the next run must know: the newest version, and whether the filter's rules changed."""
+    champion = champion_path(job.push_folder)
+    state = replace(job.state, last_push=Path(champion).name if champion is not None else job.state.last_push)
+    digest = job.rules.cut("filter", "prune").digest()
+    if state.filter_digest != digest:
+        state = replace(state, filter_digest=digest, filter_changes=state.filter_changes + 1)
+    if state != job.state:
+        write_state(job.places, state)
+    return replace(job, state=state)
 
 
 def _report(job: Job, summary: Summary, history: History, before: str | None) -> None:
@@ -93,24 +111,22 @@ def _note_champion(job: Job) -> None:
     """Tells the store which of its checkpoints is in production, so that nothing removes it."""
     champion = champion_path(job.push_folder)
     papers = read_papers(Path(champion)) if champion is not None and is_local(champion) else None
-    if papers is not None and champion is not None and job.places.store.is_dir():
+    if papers is not None and champion is not None and (job.places.store / STORE_FILE).is_file():
         store = Store.open(job.places.store)
         note_champion(store.files, ChampionNote(papers.run, papers.step, Path(champion).name))
 
 
-def _sweep(job: Job) -> int:
+def _sweep(job: Job) -> None:
     """Frees what lies in the trash beyond its grace: a filter that is taken from the cache does not do it."""
-    if not job.places.store.is_dir():
-        return 0
-    store, freed = Store.open(job.places.store), 0
+    if not (job.places.store / STORE_FILE).is_file():
+        return
+    store = Store.open(job.places.store)
     for run in map(store.run, store.keys()):
         try:
             with run.lease("sweeping") as lease:
                 done = sweep(run, lease)
-        except LeaseHeld as busy:
-            _LOG.warning("%s", busy)
+        except StoreError as error:  # busy or damaged: that run's trash stays, and this pipeline goes on
+            _LOG.warning("nothing was swept from %s: %s", run.key, error)
             continue
-        freed += done.swept
         for left in done.left:
             _LOG.warning("%s; it was left alone", left)
-    return freed

@@ -16,8 +16,10 @@ from checkpoint_gate.markers import empty_reason
 from checkpoint_gate.pointer import read_pointer
 from checkpoint_gate.push_folder import champion_path
 from checkpoint_gate.selection_file import read_selection
+from checkpoint_gate.store import Store
+from checkpoint_gate.store.layout import STORE_FILE
 from checkpoint_gate.store.ledger import History, parse_ledger
-from checkpoint_gate.store.pruning import trashed
+from checkpoint_gate.store.pruning import tombstones, trashed
 from gated_pipelines.job import Job
 from gated_pipelines.step import Step
 
@@ -37,7 +39,10 @@ class Summary:
       blessed: whether Evaluator blessed the winner in this run.
       pushed: folder of the version that this run pushed, or None.
       champion: folder of the newest live version after the run, or None.
-      pruned_bytes: freed by this run; trashed_bytes: in the trash after it, free once their grace is over.
+      pruned_bytes: removed from the store in this run, by retention, filter and sweep. What a survivors artifact of an
+        earlier run still links stays on the disk until that artifact goes.
+      trashed_bytes: in the store's trash after the run; removed once their grace is over.
+      prune_refused: why the filter pruned nothing, "" when it did.
       seconds: component -> seconds; 0 for one taken from the cache.
       executed: the components that were not taken from the cache.
     """
@@ -69,23 +74,33 @@ class Summary:
         return json.dumps(self.__dict__, sort_keys=True, allow_nan=False)
 
 
-def collect(job: Job, steps: Mapping[str, Step], before: str | None, swept: int) -> tuple[Summary, History]:
+def collect(job: Job, steps: Mapping[str, Step], since: float) -> tuple[Summary, History]:
     """Reads what a run of a job did.
 
     Args:
       job: what was run.
       steps: what its components did.
-      before: folder of the champion before the run, or None.
-      swept: bytes that the runner itself freed around the run.
+      since: when the run began, in seconds since 1970.
     """
-    summary = Summary(store=str(job.places.store), champion=champion_path(job.push_folder), pruned_bytes=swept)
+    summary = Summary(store=str(job.places.store), champion=champion_path(job.push_folder))
     summary.seconds = {name: step.seconds for name, step in steps.items()}
     summary.executed = [name for name, step in steps.items() if step.executed]
+    _disk(summary, job, since)
     history = _training(summary, steps)
     _filtering(summary, steps)
     _selecting(summary, steps)
-    _outcome(summary, steps, before)
+    _outcome(summary, steps)
     return summary, history
+
+
+def _disk(summary: Summary, job: Job, since: float) -> None:
+    if not (job.places.store / STORE_FILE).is_file():
+        return
+    store = Store.open(job.places.store)
+    for run in map(store.run, store.keys()):
+        marks = tombstones(run).values()
+        summary.pruned_bytes += sum(m["bytes"] for m in marks if m["event"] == "pruned" and m["time"] >= since)
+        summary.trashed_bytes += sum(s.manifest.size for s in trashed(run) if s.manifest is not None)
 
 
 def _output(steps: Mapping[str, Step], component: str, key: str) -> Path | None:
@@ -106,7 +121,6 @@ def _training(summary: Summary, steps: Mapping[str, Step]) -> History:
         history = parse_ledger(ledger.read_text(encoding="utf-8"), str(ledger))
     else:
         history = run.ledger.read()
-        summary.trashed_bytes = sum(s.manifest.size for s in trashed(run) if s.manifest is not None)
     decisions = [entry.decision for entry in history.entries]
     summary.epochs = len(decisions)
     summary.saved = sum(d.save for d in decisions)
@@ -120,9 +134,7 @@ def _filtering(summary: Summary, steps: Mapping[str, Step]) -> None:
     if folder is None or not (folder / SET_FILE).is_file():
         return
     about = read_about(folder)
-    if steps["CheckpointFilter"].executed:
-        summary.pruned_bytes += about["pruned_bytes"]
-        summary.prune_refused = about["prune_refused"]
+    summary.prune_refused = about["prune_refused"]
     summary.pruned_earlier = [
         {key: mark[key] for key in ("run", "step", "epoch", "reason")} for mark in about["pruned_earlier"]
     ]
@@ -138,23 +150,32 @@ def _selecting(summary: Summary, steps: Mapping[str, Step]) -> None:
     summary.winner = {"run": winner["run"], "step": winner["step"], "reason": selection["reason"]}
 
 
-def _outcome(summary: Summary, steps: Mapping[str, Step], before: str | None) -> None:
+def _outcome(summary: Summary, steps: Mapping[str, Step]) -> None:
     blessing = _output(steps, "Evaluator", "blessing")
     verdict = read_verdict(str(blessing)) if blessing is not None else None
     survivors = _output(steps, "CheckpointFilter", "survivors")
     none = empty_reason(str(survivors)) if survivors is not None else None
-    pushed = summary.champion if summary.champion != before else None
+    summary.blessed = verdict is not None and verdict.blessed and "Evaluator" in summary.executed
+    summary.pushed = _pushed(summary, steps)
     if none is not None:
         summary.outcome, summary.reason, summary.green = "no_survivors", none, True
     elif verdict is None:
         summary.reason = "the run ended before the Evaluator"
-    elif pushed is not None and "Pusher" in summary.executed:
-        summary.outcome, summary.reason, summary.pushed, summary.blessed = "pushed", verdict.reason, pushed, True
-    elif verdict.outcome == "already_champion" or verdict.blessed:
+    elif summary.pushed is not None:
+        summary.outcome, summary.reason = "pushed", verdict.reason
+    elif verdict.outcome == "not_blessed":
+        summary.outcome, summary.reason = "not_blessed", verdict.reason
+    elif summary.champion is not None:
         summary.outcome, summary.reason = "skipped", "already champion"
     else:
-        summary.outcome, summary.reason = "not_blessed", verdict.reason
+        summary.reason = "the push folder is empty although the model is blessed; run with --retrain to push it again"
     summary.green |= summary.outcome in ("pushed", "skipped", "not_blessed")
+
+
+def _pushed(summary: Summary, steps: Mapping[str, Step]) -> str | None:
+    """What Pusher says it pushed, if it was executed in this run."""
+    notes = steps["Pusher"].notes.get("pushed_model", {}) if "Pusher" in summary.executed else {}
+    return str(notes["pushed_destination"]) if notes.get("pushed") else None
 
 
 def commonest(refusals: Mapping[str, int], count: int = 3) -> Sequence[str]:

@@ -74,6 +74,8 @@ def _pin(run: Run, step: int, note: str) -> None:
     if step not in live:
         raise StoreError(f"Step {step} of {run.key} has no live checkpoint to pin. Live are: {some(live)}.")
     run.pin(step, note)
+    if step not in {stored.step for stored in run.live()}:  # a pruning came in between; the pin keeps it in the trash
+        raise StoreError(f"Step {step} of {run.key} was pruned just now. Bring it back: checkpoint-gate undelete.")
 
 
 def _unpin(run: Run, step: int) -> None:

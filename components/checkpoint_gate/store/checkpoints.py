@@ -14,6 +14,7 @@ from checkpoint_gate.store import manifest as manifests
 from checkpoint_gate.store.files import LocalFiles
 from checkpoint_gate.store.manifest import FileEntry, Manifest, parse_manifest
 
+_STAGED = re.compile(r"[0-9a-f]{32}")
 STEP_FOLDER = re.compile(r"step-(\d{9,})")  # what else lies on a shelf is foreign, and left alone
 PREFIX = "ckpt"  # the prefix of TensorFlow's checkpoint files within a checkpoint's folder
 
@@ -114,8 +115,8 @@ class Shelf:
         self._files.remove_folder(staged)
 
     def clear_staged(self) -> None:
-        """Removes what dead writers left in the temporary folder; only under the lease."""
-        for name in self._files.names(self._temporary):
+        """Removes what dead writers left in the temporary folder; only under the lease. Other names are not ours."""
+        for name in filter(_STAGED.fullmatch, self._files.names(self._temporary)):
             self.discard(f"{self._temporary}/{name}")
 
     def path(self, step: int) -> str:

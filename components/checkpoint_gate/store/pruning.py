@@ -229,7 +229,8 @@ def sweep(run: Run, lease: Lease) -> Pruned:
                 continue
             if mark["event"] != "trashed":
                 continue
-            if run.clock() - mark["time"] < journal["grace"]:
+            # What became protected in the trash stays there, from where it can be brought back.
+            if run.clock() - mark["time"] < journal["grace"] or item["step"] in run.protected():
                 open_items += 1
                 continue
             lease.renew()
@@ -357,6 +358,13 @@ def _move(run: Run, digest: str, lease: Lease) -> tuple[int, list[str]]:
                 continue
             try:
                 run.files.rename(live, trash)
+                # Whoever protects takes no lease. One who did so since the plan was checked finds it back here; one
+                # who does so from now on finds it in the trash, from where no sweep takes it.
+                if item["step"] in run.protected():
+                    run.files.rename(trash, live)
+                    bury(run, "spared", digest, {"step": item["step"], "why": "was protected meanwhile"})
+                    left.append(f"{run.files.local(live)} was protected meanwhile")
+                    continue
             except OSError as error:  # one that cannot be moved does not keep the others
                 left.append(f"{run.files.local(live)} cannot be moved to the trash: {error.strerror}")
                 continue

@@ -45,9 +45,18 @@ class Run:
         self.resumable = Shelf(files, key, f"{key}/resume", f"{key}/tmp", clock)
 
     def create(self, **about: Any) -> None:
-        """Makes the run's folder and says what it is; fine when it is there."""
+        """Makes the run's folder and says what it is; fine when it is there.
+
+        Raises:
+          StoreError: a folder of this name is there, with other things in it.
+        """
         self.files.make_folder(self.key)
         if not self.files.exists(f"{self.key}/{RUN_FILE}"):
+            foreign = [name for name in self.files.names(self.key) if not name.startswith(".")]
+            if foreign:
+                raise StoreError(
+                    f"{self.files.local(self.key)} holds {foreign[0]!r} and is no training run. Choose another name."
+                )
             fields = {"run": self.key, "created": self.clock(), "writer": WRITER, **about}
             write_object(self.files, f"{self.key}/{RUN_FILE}", **fields)
 

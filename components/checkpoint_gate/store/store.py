@@ -14,7 +14,7 @@ from checkpoint_gate.store.layout import RUN_FILE, STORE_FILE, WRITER
 from checkpoint_gate.store.revision import by_hand, raise_revision, read_revision
 from checkpoint_gate.store.run import Run
 
-_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,119}")
+_KEY = re.compile(r"(?!.*\.json$)[A-Za-z0-9][A-Za-z0-9._-]{0,119}")
 
 
 class Store:
@@ -90,7 +90,8 @@ class Store:
         """The run of this key, made when it is not there; `about` is plain JSON that `run.json` keeps."""
         if not _KEY.fullmatch(key):
             raise StoreError(
-                f"A run's name has letters, digits, '.', '_' and '-', at most 120, the first a letter or digit. "
+                "A run's name has letters, digits, '.', '_' and '-', at most 120, a letter or digit first, and does "
+                "not end in .json. "
                 f"Received: {key!r}."
             )
         run = Run(self.create().files, key, self.clock)

@@ -1,0 +1,103 @@
+"""The Keras callback in a real fit: Keras 3 and tf-keras, interrupted and run again."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+import tf_keras
+
+from checkpoint_gate import GatedCheckpoint, Store
+from checkpoint_gate.errors import RuleError, UnknownMetricError
+
+RULES = "save: {metric: val_loss, at_most: 100.0}"
+X = np.random.default_rng(0).random((32, 4)).astype("float32")
+Y = X.sum(axis=1, keepdims=True)
+
+
+def compiled(library=keras):
+    library.utils.set_random_seed(1)
+    model = library.Sequential([library.layers.Dense(4), library.layers.Dense(1)])
+    model.build((None, 4))
+    model.compile(library.optimizers.Adam(0.01), "mse")
+    return model
+
+
+def fit(model, gate, epochs, library=keras, stop_at=None, **more):
+    def interrupt(epoch, logs=None):
+        if epoch == stop_at:
+            raise KeyboardInterrupt
+
+    stop = library.callbacks.LambdaCallback(on_epoch_begin=interrupt)
+    arguments = {"validation_data": (X, Y), "shuffle": False, "verbose": 0, **more}
+    model.fit(X, Y, epochs=epochs, callbacks=[stop, gate], **arguments)
+
+
+def epochs_of(store):
+    return [entry.record.epoch for entry in Store.open(store).run("first").ledger.read().entries]
+
+
+def test_the_same_callback_after_an_interruption_trains_no_completed_epoch_again(tmp_path):
+    model, gate = compiled(), GatedCheckpoint(tmp_path, RULES, run="first")
+    with pytest.raises(KeyboardInterrupt):
+        fit(model, gate, 6, stop_at=3)
+    fit(model, gate, 6)
+    assert epochs_of(tmp_path) == [0, 1, 2, 3, 4, 5]
+    assert int(model.optimizer.iterations) == 6
+
+
+def test_interrupted_and_resumed_gives_the_weights_of_an_uninterrupted_training(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        fit(compiled(), GatedCheckpoint(tmp_path / "a", RULES, run="first"), 6, stop_at=4)
+    resumed, whole = compiled(), compiled()
+    fit(resumed, GatedCheckpoint(tmp_path / "a", RULES, run="first"), 6)
+    fit(whole, GatedCheckpoint(tmp_path / "b", RULES, run="first"), 6)
+    pairs = zip(
+        resumed.variables + resumed.optimizer.variables, whole.variables + whole.optimizer.variables, strict=True
+    )
+    assert all(a.numpy().tobytes() == b.numpy().tobytes() for a, b in pairs)
+
+
+def test_a_finished_training_trains_nothing_more(tmp_path):
+    fit(compiled(), GatedCheckpoint(tmp_path, RULES, run="first"), 3)
+    model = compiled()
+    fit(model, GatedCheckpoint(tmp_path, RULES, run="first"), 3)
+    assert epochs_of(tmp_path) == [0, 1, 2]
+    assert int(model.optimizer.iterations) == 3
+
+
+def test_tf_keras_saves_and_resumes_by_the_initial_epoch(tmp_path):
+    gate = GatedCheckpoint(tmp_path, RULES, run="first")
+    fit(compiled(tf_keras), gate, 2, tf_keras)
+    model, gate = compiled(tf_keras), GatedCheckpoint(tmp_path, RULES, run="first")
+    fit(model, gate, 4, tf_keras, initial_epoch=gate.resume(model, 4))
+    assert epochs_of(tmp_path) == [0, 1, 2, 3]
+    assert int(model.optimizer.iterations) == 4
+
+
+def test_validation_every_other_epoch_is_refused_in_between(tmp_path):
+    fit(compiled(), GatedCheckpoint(tmp_path, RULES, run="first"), 4, validation_freq=2)
+    entries = Store.open(tmp_path).run("first").ledger.read().entries
+    assert [entry.decision.save for entry in entries] == [False, True, False, True]
+    assert entries[0].decision.reason == "val_loss was not logged"
+
+
+def test_a_changed_gate_is_written_into_the_ledger_when_training_goes_on(tmp_path):
+    fit(compiled(), GatedCheckpoint(tmp_path, RULES, run="first"), 2)
+    fit(compiled(), GatedCheckpoint(tmp_path, "save: {metric: loss, at_most: 0.0}", run="first"), 3)
+    history = Store.open(tmp_path).run("first").ledger.read()
+    assert [event["gate"] for event in history.events if event["event"] == "gate_changed"] == [
+        {"save": {"metric": "loss", "at_most": 0.0}}
+    ]
+    assert [entry.decision.save for entry in history.entries] == [True, True, False]
+
+
+def test_a_metric_that_is_never_logged_stops_training_after_the_first_epoch(tmp_path):
+    with pytest.raises(UnknownMetricError, match=r"'f1', which training never logged\. Logged were: loss, val_loss"):
+        fit(compiled(), GatedCheckpoint(tmp_path, "save: {metric: f1, at_least: 0.5}", run="first"), 5)
+    assert epochs_of(tmp_path) == []
+
+
+def test_rules_without_save_are_refused_when_the_callback_is_made(tmp_path):
+    with pytest.raises(RuleError, match="Gating needs the section `save`"):
+        GatedCheckpoint(tmp_path, "keep: {last: 1}", run="first")
