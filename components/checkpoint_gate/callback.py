@@ -15,7 +15,6 @@ from checkpoint_gate.records import Record, metrics_from_logs
 from checkpoint_gate.rule_text import RuleSet, load_rules, parse_rules, rules_from_mapping
 from checkpoint_gate.rules import Rule
 from checkpoint_gate.store import Store
-from checkpoint_gate.store.checkpoints import Stored
 from checkpoint_gate.training import GatedTraining
 
 _LOG = logging.getLogger(__name__)
@@ -54,7 +53,7 @@ class GatedCheckpoint(keras.callbacks.Callback):
 
     Args:
       store: folder of the store; made when it is not there.
-      rules: rule text, the path of a rules file, a mapping, or a rule built in Python.
+      rules: rule text, the path of a rules file, a mapping, or a rule built of this package's rules in Python.
       run: name of this training run in the store.
       about: plain JSON that says what determined the run.
 
@@ -136,8 +135,3 @@ def _write(model: Any, prefix: str) -> None:
 
 def _restore(model: Any, prefix: str) -> None:
     _checkpoint(model).read(prefix).assert_existing_objects_matched()
-
-
-def restore(model: Any, store: Store, run: str, stored: Stored) -> None:
-    """Restores a checkpoint of the store into a compiled model and its optimizer, bit for bit."""
-    _restore(model, store.run(run).prefix(stored))

@@ -30,7 +30,11 @@ class Judge(Protocol):
 
 @runtime_checkable
 class Rule(Protocol):
-    """Judges records; write your own with these two methods."""
+    """Judges records.
+
+    One of your own works in a `Gate` and in replay; training needs rules that have a text form, so that the store can
+    say by which rules a checkpoint was saved.
+    """
 
     def start(self, future: Sequence[Record] | None = None) -> Judge:
         """A fresh judge; `future` is the whole history, where it is known beforehand (in a filter)."""
