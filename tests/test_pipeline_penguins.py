@@ -307,10 +307,10 @@ def test_trainer_crashed_in_an_epoch_is_resumed_and_gives_the_weights_of_an_undi
     shutil.copytree(DATA, tmp_path / "project")
     commit = GatedTraining.commit
 
-    def crash(self, record, decision, write):
+    def crash(self, record, decision, state, **how):
         if record.epoch == 7:
             raise KeyboardInterrupt("the machine went away")
-        commit(self, record, decision, write)
+        commit(self, record, decision, state, **how)
 
     monkeypatch.setattr(GatedTraining, "commit", crash)
     with pytest.raises(KeyboardInterrupt):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from pathlib import Path
 
 import pytest
 
@@ -81,6 +82,69 @@ def test_the_budget(keep, steps):
     assert stays(keep, held(LOSSES)) == steps
 
 
+def documented():
+    """The rows of the table in the docs: what holds for a checkpoint, and whether it stays."""
+    page = (Path(__file__).parents[1] / "components" / "docs" / "rules.md").read_text(encoding="utf-8")
+    table = page.partition("| among the best |")[2].partition("\n\n")[0]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()[2:]]
+    return {tuple(row[:-1]): row[-1] for row in rows}
+
+
+YES_NO = ("no", "yes")
+BUDGETS = {"none given": None, "not exceeded": 10**6, "exceeded": 1}
+
+
+def one_of_many(best, last, milestone, within, budget, pinned):
+    """Whether a checkpoint of which this holds stays among four others that all are protected by one part."""
+    keep = Keep(Best("loss", "min", 2), last=2, milestone=10, within=100.0, budget=BUDGETS[budget])
+    others = [
+        Held(1, 0, {"loss": 0.2}, NOW - 5000, 10),
+        Held(2, 1, {"loss": 0.3}, NOW - 4000, 10),
+        Held(8, 7, {"loss": 0.8}, NOW - 3000, 10),
+        Held(9, 8, {"loss": 0.9}, NOW - 2000, 10),
+    ]
+    asked = Held(
+        step=10 if last == "yes" else 5,
+        epoch=19 if milestone == "yes" else 18,
+        metrics={"loss": 0.1 if best == "yes" else 1.0},
+        time=NOW - (50 if within == "yes" else 2500),
+        size=10,
+    )
+    gone = keep.surplus([*others, asked], NOW, {asked.step} if pinned == "yes" else ())
+    return "goes" if asked.step in gone else "stays"
+
+
+@pytest.mark.parametrize(
+    "case", [*itertools.product(*[YES_NO] * 4, BUDGETS, YES_NO)], ids=lambda case: " ".join(case).replace(" ", "-")
+)
+def test_the_table_in_the_docs_holds(case):
+    said = {
+        outcome
+        for row, outcome in documented().items()
+        if all(cell in ("any", value) for cell, value in zip(row, case, strict=True))
+    }
+    assert said == {one_of_many(*case)}
+
+
+@pytest.mark.parametrize(
+    ("at", "steps"),
+    [
+        pytest.param("epoch", [2, 4, 5], id="saved at an epoch's end it is a milestone"),
+        pytest.param("step", [5], id="saved within an epoch it is none"),
+    ],
+)
+def test_a_milestone(at, steps):
+    checkpoints = [Held(i + 1, i, {}, NOW, 10, at) for i in range(5)]
+    assert stays(Keep(milestone=2, last=1), checkpoints) == steps
+
+
+def test_the_other_parts_protect_what_was_saved_within_an_epoch_too():
+    checkpoints = [Held(i + 1, 0, {"loss": loss}, NOW - 10 * (4 - i), 10, "step") for i, loss in enumerate(LOSSES[:5])]
+    assert stays(Keep(best=Best("loss", "min", 1)), checkpoints) == [2]
+    assert stays(Keep(last=2), checkpoints) == [4, 5]
+    assert stays(Keep(within=15.0), checkpoints) == [4, 5]
+
+
 def test_the_reasons():
     keep = Keep(**BEST, **LAST, **MILESTONE, **WITHIN)
     assert keep.protected(held(LOSSES), NOW) == {
@@ -116,10 +180,12 @@ def test_a_clock_that_went_back_protects():
         ),
         pytest.param(lambda: Keep(budget=-5), "budget must be a whole number of at least 1", id="a negative budget"),
         pytest.param(lambda: Keep(within=0.0), "within must be a time above 0s", id="within no time"),
-        pytest.param(lambda: Keep(within=NAN), "within must be a time above 0s", id="within NaN"),
+        pytest.param(lambda: Keep(within=NAN), "within must be a finite number", id="within NaN"),
         pytest.param(
             lambda: Best("loss", "low", 1), "mode must be min or max. Received: mode='low'", id="no direction"
         ),
+        pytest.param(lambda: Best(" ", "min", 1), "metric must be a name. Received: metric=' '", id="no name"),
+        pytest.param(lambda: Keep(within="2d"), "within must be a finite number. Received: '2d'", id="within a text"),
         pytest.param(lambda: Best("loss", "min", 0), "n must be a whole number of at least 1", id="the best none"),
     ],
 )

@@ -165,7 +165,7 @@ MISTAKES = [
     pytest.param(
         "save: always",
         1,
-        "save must be a rule: a mapping with one of all, any, not, metric, every. Received: 'always'",
+        "save must be a rule: a mapping with one of all, any, not, metric, every, rule. Received: 'always'",
         id="a rule that is a word",
     ),
     pytest.param("save:", 1, "save must be a rule: a mapping with one of", id="an empty section"),
@@ -290,7 +290,7 @@ MISTAKES = [
     pytest.param(
         "save: {metric: loss, improves: min, min_delta: -1}",
         1,
-        "min_delta must be a finite number of at least 0. Received: -1.0",
+        "min_delta must be at least 0. Received: -1.0",
         id="a negative min_delta",
     ),
     pytest.param(
@@ -680,6 +680,8 @@ def test_any_text_is_answered_with_a_rule_error_or_read(text):
         pytest.param(Threshold("x", at_most=-0.0), Threshold("x", at_most=0.0), id="zero and minus zero"),
         pytest.param(Threshold("x", Schedule(1, 0, 5)), Threshold("x", Schedule(1.0, 0.0, 5)), id="whole ends and not"),
         pytest.param(Improves("x", "min", 1), Improves("x", "min", 1.0), id="a whole min_delta and not"),
+        pytest.param(All([Every(1)]), All((Every(1),)), id="a list of rules and a tuple"),
+        pytest.param(Every(30, "seconds"), Every(30.0, "seconds"), id="whole seconds and not"),
     ],
 )
 def test_equal_rules_built_in_python_have_equal_digests(left, right):
@@ -696,15 +698,42 @@ def test_each_reader_gets_the_sections_that_concern_it():
     assert changed.cut("filter").digest() != rules.cut("filter").digest()
 
 
-def test_a_rule_of_ones_own_has_no_text():
-    class Own:
-        def start(self, future=None): ...
+@pytest.mark.parametrize(
+    "character",
+    [chr(code) for code in (0x00, 0x0A, 0x22, 0x5C, 0x7F, 0x85, 0x9F, 0xA0, 0xE9, 0x2028, 0xFEFF, 0xFFFF, 0x1F600)],
+    ids=lambda character: f"{ord(character):04X}",
+)
+def test_a_name_may_hold_any_character(character):
+    rules = RuleSet(save=Gate(Threshold(f"a{character}b", at_most=1)))
+    assert parse_rules(rules.to_json()) == rules
 
-        def metrics(self):
-            return frozenset()
 
-    with pytest.raises(RuleError, match=r"A rule written in Python has no text form\. Received: <.*Own object"):
-        RuleSet(save=Gate(All((Every(1), Own())))).to_json()
+class OwnAverage(MovingAverage):
+    """Reads as it likes."""
+
+
+class OwnSchedule(Schedule):
+    """Goes as it likes."""
+
+
+@pytest.mark.parametrize(
+    ("rule", "words"),
+    [
+        pytest.param(
+            Threshold("x", at_most=1, average=OwnAverage(3)),
+            "An average of one's own has no text: write a rule of one's own instead. Received: OwnAverage",
+            id="an average of one's own",
+        ),
+        pytest.param(
+            Threshold("x", at_most=OwnSchedule(1, 0, 5)),
+            "A schedule of one's own has no text: write a rule of one's own instead. Received: OwnSchedule",
+            id="a schedule of one's own",
+        ),
+    ],
+)
+def test_what_has_no_text_is_not_written_as_something_else(rule, words):
+    with pytest.raises(RuleError, match=words):
+        RuleSet(save=Gate(rule)).to_json()
 
 
 @pytest.mark.parametrize(

@@ -349,8 +349,13 @@ def test_a_schedule_ends_exactly_at_its_end():
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        pytest.param({"start": NAN, "end": 1, "over": 3}, "from and to finite numbers", id="NaN is no end"),
-        pytest.param({"start": 1, "end": 0, "over": 0}, "at least 1 of its epochs", id="takes at least one epoch"),
+        pytest.param({"start": NAN, "end": 1, "over": 3}, "`from` must be a finite number", id="NaN is no end"),
+        pytest.param({"start": 1, "end": "0", "over": 3}, "`to` must be a finite number", id="text is no end"),
+        pytest.param(
+            {"start": 1, "end": 0, "over": 0}, "a whole number of epochs, at least 1", id="takes at least one epoch"
+        ),
+        pytest.param({"start": 1, "end": 0, "over": 2.5}, "a whole number of epochs", id="takes no half epochs"),
+        pytest.param({"start": 1, "end": 0, "over": 3, "unit": "hours"}, "counts epochs or steps", id="a known unit"),
         pytest.param(
             {"start": 1, "end": 0, "over": 3, "shape": "wavy"}, "shape must be one of linear, cosine", id="known shapes"
         ),
@@ -375,7 +380,12 @@ def test_a_schedule_ends_exactly_at_its_end():
             {"start": 1, "end": 0, "over": 3, "stairs": 2}, "stairs goes with shape: steps", id="stairs without steps"
         ),
         pytest.param(
-            {"start": 1, "end": 0, "over": 3, "shape": "steps", "stairs": 0}, "stairs must be at least 1", id="no stair"
+            {"start": 1, "end": 0, "over": 3, "shape": "steps", "stairs": 0},
+            "stairs must be a whole number",
+            id="no stair",
+        ),
+        pytest.param(
+            {"start": 1, "end": 0, "over": 3, "shape": "steps", "stairs": 1.5}, "stairs must be", id="no half stair"
         ),
     ],
 )
@@ -461,19 +471,39 @@ def test_resuming_does_not_forget_the_best(rule):
     ("rule", "words"),
     [
         pytest.param(lambda: Improves("x", "lower"), "improves must be min or max", id="direction is never guessed"),
+        pytest.param(lambda: Improves("x", "min", -0.1), "min_delta must be at least 0. Received: -0.1", id="negative"),
+        pytest.param(lambda: Improves("x", "min", NAN), "min_delta must be a finite number. Received: nan", id="NaN"),
+        pytest.param(lambda: Improves("x", "min", "1"), "min_delta must be a finite number. Received: '1'", id="text"),
         pytest.param(
-            lambda: Improves("x", "min", -0.1), "min_delta must be a finite number of at least 0", id="negative"
+            lambda: Improves("", "min"), "metric must be a name. Received: metric=''", id="no name to improve"
         ),
-        pytest.param(lambda: Improves("x", "min", NAN), "min_delta must be a finite number of at least 0", id="NaN"),
+        pytest.param(lambda: Threshold(3, 1), "metric must be a name. Received: metric=3", id="a number as a name"),
         pytest.param(lambda: Threshold("x"), "'x' needs exactly one of at_most and at_least", id="no limit"),
         pytest.param(lambda: Threshold("x", 1, 1), "'x' needs exactly one of at_most and at_least", id="two limits"),
-        pytest.param(lambda: Threshold("x", at_most=INF), "The limit of 'x' must be finite", id="an infinite limit"),
+        pytest.param(
+            lambda: Threshold("x", at_most=INF), "The limit of 'x' must be a finite number", id="an infinite limit"
+        ),
+        pytest.param(lambda: Threshold("x", "0.5"), "The limit of 'x' must be a finite number", id="text as a limit"),
+        pytest.param(lambda: Threshold("x", True), "The limit of 'x' must be a finite number", id="yes as a limit"),
+        pytest.param(lambda: Threshold("x", 10**400), "The limit of 'x' must be a finite number", id="400 digits"),
         pytest.param(lambda: Every(0), "every must be a whole number of at least 1, or a time", id="every nothing"),
         pytest.param(lambda: Every(2.5), "every must be a whole number of at least 1, or a time", id="half an epoch"),
         pytest.param(lambda: Every(True), "every must be a whole number of at least 1, or a time", id="every yes"),
-        pytest.param(lambda: Every(INF, "seconds"), "every must be a whole number", id="every eternity"),
+        pytest.param(lambda: Every(INF, "seconds"), "every must be a finite number", id="every eternity"),
+        pytest.param(
+            lambda: Every(1e-9, "seconds"), "every must be a whole number", id="every less than a microsecond"
+        ),
+        pytest.param(lambda: Every(3, "hours"), "every counts epochs, steps or seconds", id="every hour"),
         pytest.param(lambda: All(()), "all needs at least one rule", id="all of nothing"),
         pytest.param(lambda: Any(()), "any needs at least one rule", id="any of nothing"),
+        pytest.param(
+            lambda: All(Every(1)), "all needs a list of rules. Received: Every", id="all of one, without a list"
+        ),
+        pytest.param(
+            lambda: Any([{"every": 1}]), "any needs rules, which have .* Received: {'every': 1}", id="any of text"
+        ),
+        pytest.param(lambda: All([Every]), "all needs rules, which have .* Received: <class", id="all of a class"),
+        pytest.param(lambda: Not([Every(1)]), r"not needs rules, which have .* Received: \[Every", id="not of a list"),
         pytest.param(
             lambda: Gate(LOWER, -1), "after must be a whole number of epochs, at least 0", id="negative warm-up"
         ),

@@ -20,10 +20,12 @@ _HOMES = {
     "Evaluator": "checkpoint_gate.evaluator",
     "Gate": "checkpoint_gate.gate",
     "GatedCheckpoint": "checkpoint_gate.callback",
+    "GatedLoop": "checkpoint_gate.loop",
     "Pusher": "checkpoint_gate.pusher",
     "Record": "checkpoint_gate.records",
     "RuleSet": "checkpoint_gate.rule_text",
     "Store": "checkpoint_gate.store",
+    "TensorFlowState": "checkpoint_gate.tensorflow_state",
     "load_rules": "checkpoint_gate.rule_text",
     "parse_rules": "checkpoint_gate.rule_text",
 }
@@ -40,10 +42,12 @@ if TYPE_CHECKING:
     from checkpoint_gate.evaluator import Evaluator
     from checkpoint_gate.gate import Gate
     from checkpoint_gate.judgement import Decision
+    from checkpoint_gate.loop import GatedLoop
     from checkpoint_gate.pusher import Pusher
     from checkpoint_gate.records import Record
     from checkpoint_gate.rule_text import RuleSet, load_rules, parse_rules
     from checkpoint_gate.store import Store
+    from checkpoint_gate.tensorflow_state import TensorFlowState
 
 
 def __getattr__(name: str) -> Any:

@@ -200,4 +200,5 @@ class _CentredMeter:
 def _finite(value: float, words: str) -> Reading:
     if math.isfinite(value):
         return Reading(value, words)
-    return Reading(None, f"has a {words} beyond the largest number")
+    article = "an" if words.startswith("e") else "a"
+    return Reading(None, f"has {article} {words} beyond the largest number")

@@ -4,6 +4,7 @@
   + RuleError              the rules themselves are wrong; raised when they are read
   + UnknownMetricError     a rule names a metric that was never logged
   + MetricValueError       a metric is not a single number
+  + RecordOrderError       a record does not come after the one before it
   + ConfigError            a pipeline.yaml, its data or its push folder is wrong
   + StoreError             the store cannot do what was asked
     - DamagedCheckpoint    a checksum or manifest does not hold
@@ -32,6 +33,10 @@ class UnknownMetricError(CheckpointGateError):
 
 class MetricValueError(CheckpointGateError, TypeError):
     """A metric is not a single number."""
+
+
+class RecordOrderError(CheckpointGateError, ValueError):
+    """A record's step does not come after that of the record before it."""
 
 
 class ConfigError(CheckpointGateError, ValueError):

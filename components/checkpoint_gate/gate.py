@@ -96,18 +96,26 @@ class MetricWatch:
         self._missing = set(metrics)
         self._logged: set[str] = set()
 
+    def recall(self, record: Record) -> None:
+        """Takes the names of a record of an earlier training in; what it lacks may still come."""
+        self._logged |= set(record.metrics)
+        self._missing -= self._logged
+
     def see(self, record: Record) -> None:
         """Takes a record's names in.
 
         Raises:
           UnknownMetricError: a name was due and is in no record.
         """
-        self._logged |= set(record.metrics)
-        self._missing -= self._logged
+        self.recall(record)
         if record.at != "epoch":
             return
         validated = any(name.startswith("val_") for name in record.metrics)
         self._raise_for(name for name in self._missing if validated or not name.startswith("val_"))
+
+    def suspects(self) -> list[str]:
+        """Names that validation does not bring and that nothing has logged so far, sorted."""
+        return sorted(name for name in self._missing if not name.startswith("val_"))
 
     def end(self) -> None:
         """At the end of training every name is due; the same error as `see`."""

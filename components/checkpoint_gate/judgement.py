@@ -1,4 +1,4 @@
-"""The three-valued answer of a rule, and how answers combine.
+"""What a rule is, its three-valued answer, and how answers combine.
 
 Combination is Kleene's strong three-valued logic (S. C. Kleene, Introduction to Metamathematics, 1952, section 64):
 an `unknown` never counts as a yes, and `not` of it stays unknown, so a metric that is NaN or absent can't open a gate.
@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol, runtime_checkable
+
+from checkpoint_gate.records import Record
 
 Truth = Literal["holds", "fails", "unknown"]
 
@@ -47,13 +49,38 @@ class Decision:
     shortfall: float = 0.0
 
 
+class Judge(Protocol):
+    """Follows one history. `judge` is called once a record, in order; `learn` after the gate has decided."""
+
+    def judge(self, record: Record) -> Judgement:
+        """What the rule says of `record`, given those before it."""
+        ...
+
+    def learn(self, record: Record, saved: bool) -> None:
+        """Hears whether the record just judged was saved; never called in a filter."""
+        ...
+
+
+@runtime_checkable
+class Rule(Protocol):
+    """Judges records. A value without state: the same history always gets the same answers."""
+
+    def start(self, future: Sequence[Record] | None = None) -> Judge:
+        """A fresh judge; `future` is the whole history, where it is known beforehand (in a filter)."""
+        ...
+
+    def metrics(self) -> frozenset[str]:
+        """Names of the metrics that the rule reads."""
+        ...
+
+
 def all_of(judgements: Sequence[Judgement]) -> Judgement:
     """Fails when one fails, else unknown when one is, else holds."""
-    for truth in ("fails", "unknown"):
-        if any(j.truth == truth for j in judgements):
-            blocking = [j for j in judgements if j.truth != "holds"]
-            return _merge(truth, blocking, "; ", max(j.shortfall for j in blocking))
-    return _merge("holds", judgements, "; ", 0.0)
+    blocking = [j for j in judgements if j.truth != "holds"]
+    if not blocking:
+        return _merge("holds", judgements, "; ", 0.0)
+    truth: Truth = "fails" if any(j.truth == "fails" for j in blocking) else "unknown"
+    return _merge(truth, blocking, "; ", max(j.shortfall for j in blocking))
 
 
 def any_of(judgements: Sequence[Judgement]) -> Judgement:

@@ -10,19 +10,28 @@ from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 
 from checkpoint_gate.errors import RuleError
+from checkpoint_gate.records import At
 from checkpoint_gate.rules import Mode
+from checkpoint_gate.schedules import finite
 from checkpoint_gate.selection import rank_key
 
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A live checkpoint as retention sees it: `time` in seconds since 1970, `size` in bytes."""
+    """A live checkpoint as retention sees it.
+
+    Attributes:
+      step, epoch, metrics, at: of its record.
+      time: when it was saved, in seconds since 1970.
+      size: in bytes.
+    """
 
     step: int
     epoch: int
     metrics: Mapping[str, float]
     time: float
     size: int
+    at: At = "epoch"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +43,8 @@ class Best:
     n: int
 
     def __post_init__(self) -> None:
+        if not isinstance(self.metric, str) or not self.metric.strip():
+            raise RuleError(f"metric must be a name. Received: metric={self.metric!r}.")
         if self.mode not in ("min", "max"):
             raise RuleError(f"mode must be min or max. Received: mode={self.mode!r}.")
         _count(self.n, "n")
@@ -51,10 +62,14 @@ class Keep:
     Attributes:
       best: the n best by a metric.
       last: the newest so many.
-      milestone: every so many epochs, for ever: (epoch + 1) is a multiple.
-      within: seconds; the checkpoints that are younger.
+      milestone: every so many epochs, for ever: (epoch + 1) is a multiple. A checkpoint saved between the ends of
+        epochs, at a step, is none.
+      within: seconds, to the microsecond; the checkpoints that are younger.
       budget: bytes. Without it the unprotected go at once; with it the oldest unprotected go, only while all
         checkpoints together take more than the budget. What is protected stays, even over the budget.
+
+    Raises:
+      RuleError: no part is given, or one is not above 0.
     """
 
     best: Best | None = None
@@ -67,8 +82,10 @@ class Keep:
         parts = (self.best, self.last, self.milestone, self.within, self.budget)
         if all(part is None for part in parts):
             raise RuleError("keep needs at least one of best, last, milestone, within, budget. Received: none.")
-        if self.within is not None and not (math.isfinite(self.within) and self.within > 0):
-            raise RuleError(f"within must be a time above 0s. Received: within={self.within!r}.")
+        if self.within is not None:
+            object.__setattr__(self, "within", round(finite(self.within, "within"), 6))
+            if self.within <= 0:
+                raise RuleError(f"within must be a time above 0s. Received: within={self.within!r}.")
         for value, name in ((self.last, "last"), (self.milestone, "milestone"), (self.budget, "budget")):
             if value is not None:
                 _count(value, name)
@@ -83,7 +100,7 @@ class Keep:
         for h in ordered[-self.last :] if self.last else ():
             reasons.setdefault(h.step, f"among the last {self.last}")
         for h in ordered:
-            if self.milestone and (h.epoch + 1) % self.milestone == 0:
+            if self.milestone and h.at == "epoch" and (h.epoch + 1) % self.milestone == 0:
                 reasons.setdefault(h.step, f"a milestone of every {self.milestone} epochs")
             if self.within is not None and now - h.time < self.within:
                 reasons.setdefault(h.step, "younger than the time to keep")

@@ -75,8 +75,12 @@ class Node:
     def measured(self, parse: Any) -> Any:
         if not isinstance(self.value, str):
             raise self.error('must be written with its unit, such as "24h" or "10GiB"')
+        return self.read(parse, self.value)
+
+    def read(self, parse: Any, *args: Any) -> Any:
+        """What `parse` makes of `args`; its ValueError, which says what must hold, is told with line and key."""
         try:
-            return parse(self.value)
+            return parse(*args)
         except ValueError as error:
             raise self.error(str(error).split(". Received")[0]) from error
 

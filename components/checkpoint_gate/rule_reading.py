@@ -14,13 +14,14 @@ from checkpoint_gate.retention import Best, Keep
 from checkpoint_gate.rule_nodes import Node
 from checkpoint_gate.rules import All, Any, Every, Improves, Not, Rule, Threshold
 from checkpoint_gate.schedules import SHAPES, Limit, Schedule
+from checkpoint_gate.user_rules import PLAIN, as_rule, find, is_plain, make
 
 AVERAGES: dict[str, type[MovingAverage] | type[ExponentialAverage] | type[CentredAverage]] = {
     "moving_average": MovingAverage,
     "exponential_average": ExponentialAverage,
     "centred_average": CentredAverage,
 }
-_KINDS = ("all", "any", "not", "metric", "every")
+_KINDS = ("all", "any", "not", "metric", "every", "rule")
 
 
 def read_gate(node: Node) -> Gate:
@@ -54,7 +55,25 @@ def _read_rule(node: Node) -> Rule:
         return All(rules) if kinds[0] == "all" else Any(rules)
     if kinds[0] == "not":
         return Not(_read_rule(node.mapping({"not"})["not"]))
-    return _read_every(node) if kinds[0] == "every" else _read_metric(node)
+    read = {"every": _read_every, "metric": _read_metric, "rule": _read_own}
+    return read[kinds[0]](node)
+
+
+def _read_own(node: Node) -> Rule:
+    parts = node.mapping({"rule", "with"}, {"rule"})
+    values = _read_values(parts["with"]) if "with" in parts else {}
+    maker = parts["rule"].read(find, parts["rule"].value)
+    made = parts["with" if values else "rule"].read(make, maker, values)
+    return cast(Rule, parts["rule"].read(as_rule, made))
+
+
+def _read_values(node: Node) -> Mapping[str, Anything]:
+    if not isinstance(node.value, Mapping) or not all(isinstance(name, str) for name in node.value):
+        raise node.error("must be a mapping of names to values")
+    for name, value in node.value.items():
+        if not is_plain(value):
+            raise node.child(name).error(f"must be {PLAIN}")
+    return node.value
 
 
 def _read_every(node: Node) -> Rule:

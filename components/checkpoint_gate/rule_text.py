@@ -10,12 +10,14 @@ RULE:   {metric: NAME, AVERAGE, at_most: LIMIT}      AVERAGE: moving_average: n,
         {metric: NAME, improves: min, min_delta: x}  (save only)
         {every: 10}  {every: {steps: 500}}  {every: {time: 30m}}
         {all: [...]}  {any: [...]}  {not: RULE}
+        {rule: "my_package.my_rules:Plateau", with: {patience: 3}}    a rule of one's own: runs that module's code
 LIMIT:  0.5  or  {from: 1.0, to: 0.45, epochs: 10, shape: linear}    (steps: instead of epochs:)
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +34,8 @@ from checkpoint_gate.rule_nodes import Node
 from checkpoint_gate.rule_reading import read_filter, read_gate, read_keep, read_prune
 from checkpoint_gate.rule_writing import write_best, write_keep, write_rule
 
+_NOT_IN_YAML = re.compile("[\x7f-\x9f\ufffe\uffff]")  # characters that JSON allows as they are
+
 
 @dataclass(frozen=True, slots=True)
 class RuleSet:
@@ -47,8 +51,13 @@ class RuleSet:
         return RuleSet(**{name: getattr(self, name) for name in sections})
 
     def to_json(self) -> str:
-        """Canonical JSON text; equal rules give equal text."""
-        return dump_json(write_rules(self))
+        """Canonical JSON text, which is YAML too; equal rules give equal text.
+
+        Raises:
+          RuleError: a rule of one's own has no text; says what to do.
+        """
+        text = dump_json(write_rules(self))
+        return _NOT_IN_YAML.sub(lambda match: f"\\u{ord(match[0]):04x}", text)  # they stand within strings only
 
     def digest(self) -> str:
         """sha256 of the canonical text, in hex."""
@@ -106,7 +115,7 @@ def write_rules(rules: RuleSet) -> dict[str, Any]:
     """Plain data that `read_rules` reads back to equal rules.
 
     Raises:
-      RuleError: a rule was written in Python and has no text form.
+      RuleError: a rule of one's own has no text; says what to do.
     """
     text: dict[str, Any] = {}
     if rules.save is not None:

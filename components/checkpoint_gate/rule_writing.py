@@ -11,38 +11,44 @@ from checkpoint_gate.retention import Best, Keep
 from checkpoint_gate.rule_reading import AVERAGES
 from checkpoint_gate.rules import All, Any, Every, Improves, Not, Rule, Threshold
 from checkpoint_gate.schedules import Limit, Schedule
+from checkpoint_gate.user_rules import write_own
 
 
 def write_rule(rule: Rule) -> dict[str, Anything]:
-    if isinstance(rule, All):
+    # Exactly these classes: one derived from them may judge otherwise, so it is a rule of one's own.
+    if type(rule) is All:
         return {"all": [write_rule(part) for part in rule.rules]}
-    if isinstance(rule, Any):
+    if type(rule) is Any:
         return {"any": [write_rule(part) for part in rule.rules]}
-    if isinstance(rule, Not):
+    if type(rule) is Not:
         return {"not": write_rule(rule.rule)}
-    if isinstance(rule, Every):
+    if type(rule) is Every:
         if rule.unit == "seconds":
             return {"every": {"time": format_duration(rule.period)}}
         return {"every": rule.period if rule.unit == "epochs" else {rule.unit: rule.period}}
-    if isinstance(rule, Improves):
+    if type(rule) is Improves:
         delta = {"min_delta": float(rule.min_delta)} if rule.min_delta else {}
         return {"metric": rule.metric, "improves": rule.mode} | delta
-    if isinstance(rule, Threshold):
+    if type(rule) is Threshold:
         key = "at_most" if rule.at_most is not None else "at_least"
         return {"metric": rule.metric} | _write_average(rule.average) | {key: _write_limit(rule.limit)}
-    raise RuleError(f"A rule written in Python has no text form. Received: {rule!r}.")
+    return write_own(rule)
 
 
 def _write_average(average: Average | None) -> dict[str, Anything]:
+    if average is None:
+        return {}
     for key, kind in AVERAGES.items():
-        if isinstance(average, kind):
+        if type(average) is kind:
             return {key: average.span if isinstance(average, ExponentialAverage) else average.window}
-    return {}
+    raise RuleError(f"An average of one's own has no text: write a rule of one's own instead. Received: {average!r}.")
 
 
 def _write_limit(limit: Limit) -> Anything:
     if not isinstance(limit, Schedule):
         return float(limit) + 0.0  # equal limits give equal text: 1 and 1.0, -0.0 and 0.0
+    if type(limit) is not Schedule:
+        raise RuleError(f"A schedule of one's own has no text: write a rule of one's own instead. Received: {limit!r}.")
     text = {
         "from": float(limit.start) + 0.0,
         "to": float(limit.end) + 0.0,

@@ -2,6 +2,8 @@
 
 A rule holds no state. `start()` gives a judge that is fed the records one by one, so that the cost of a record does not
 grow with the history; judging a history again from its start gives the same answers.
+
+Everything that rules in Python are built of can be imported from here.
 """
 
 from __future__ import annotations
@@ -9,40 +11,44 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal
 
-from checkpoint_gate.averages import Average, Meter
+from checkpoint_gate.averages import Average, CentredAverage, ExponentialAverage, Meter, MovingAverage
 from checkpoint_gate.errors import RuleError
-from checkpoint_gate.judgement import Judgement, all_of, any_of, negate
+from checkpoint_gate.judgement import Judge, Judgement, Rule, all_of, any_of, negate
 from checkpoint_gate.records import At, Record
-from checkpoint_gate.schedules import Limit, Schedule, limit_text, limit_value
+from checkpoint_gate.schedules import Limit, Schedule, finite, limit_text, limit_value
+from checkpoint_gate.user_rules import watched
+
+__all__ = [
+    "All",
+    "Any",
+    "CentredAverage",
+    "Every",
+    "ExponentialAverage",
+    "Improves",
+    "Judge",
+    "Judgement",
+    "Mode",
+    "MovingAverage",
+    "Not",
+    "Record",
+    "Rule",
+    "Schedule",
+    "Threshold",
+    "start",
+]
 
 Mode = Literal["min", "max"]
 
 
-class Judge(Protocol):
-    """Follows one history. `judge` is called once a record, in order; `learn` after the gate has decided."""
+def start(rule: Rule, future: Sequence[Record] | None = None) -> Judge:
+    """A fresh judge of `rule`; the judge of a rule of one's own is watched, see `user_rules`.
 
-    def judge(self, record: Record) -> Judgement: ...
-
-    def learn(self, record: Record, saved: bool) -> None: ...
-
-
-@runtime_checkable
-class Rule(Protocol):
-    """Judges records.
-
-    One of your own works in a `Gate` and in replay; training needs rules that have a text form, so that the store can
-    say by which rules a checkpoint was saved.
+    Raises:
+      RuleError: the rule cannot judge here, or its own code failed.
     """
-
-    def start(self, future: Sequence[Record] | None = None) -> Judge:
-        """A fresh judge; `future` is the whole history, where it is known beforehand (in a filter)."""
-        ...
-
-    def metrics(self) -> frozenset[str]:
-        """Names of the metrics that the rule reads."""
-        ...
+    return rule.start(future) if type(rule) in BUILT_IN else watched(rule, future)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +60,9 @@ class Threshold:
       at_most: upper limit, a number or a schedule; exactly one of `at_most` and `at_least` is given.
       at_least: lower limit.
       average: what is compared, or None for the metric itself.
+
+    Raises:
+      RuleError: the metric has no name, or there is not one finite limit.
     """
 
     metric: str
@@ -62,11 +71,12 @@ class Threshold:
     average: Average | None = None
 
     def __post_init__(self) -> None:
+        _named(self.metric)
         if (self.at_most is None) == (self.at_least is None):
             raise RuleError(f"{self.metric!r} needs exactly one of at_most and at_least.")
-        limit = self.limit
-        if not isinstance(limit, Schedule) and not math.isfinite(limit):
-            raise RuleError(f"The limit of {self.metric!r} must be finite. Received: {limit}.")
+        if not isinstance(self.limit, Schedule):
+            side = "at_most" if self.at_most is not None else "at_least"
+            object.__setattr__(self, side, finite(self.limit, f"The limit of {self.metric!r}"))
 
     @property
     def limit(self) -> Limit:
@@ -142,6 +152,9 @@ class Improves:
       metric: the metric's name as logged.
       mode: "min" or "max"; never guessed from the name.
       min_delta: in the metric's unit, >= 0.
+
+    Raises:
+      RuleError: one of these does not hold.
     """
 
     metric: str
@@ -151,8 +164,10 @@ class Improves:
     def __post_init__(self) -> None:
         if self.mode not in ("min", "max"):
             raise RuleError(f"improves must be min or max. Received: improves={self.mode!r}.")
-        if not (math.isfinite(self.min_delta) and self.min_delta >= 0):
-            raise RuleError(f"min_delta must be a finite number of at least 0. Received: {self.min_delta}.")
+        _named(self.metric)
+        object.__setattr__(self, "min_delta", finite(self.min_delta, "min_delta"))
+        if self.min_delta < 0:
+            raise RuleError(f"min_delta must be at least 0. Received: {self.min_delta}.")
 
     def metrics(self) -> frozenset[str]:
         return frozenset({self.metric})
@@ -204,17 +219,24 @@ class Every:
     """Holds once a period.
 
     Attributes:
-      period: how many `unit`s, > 0.
+      period: how many `unit`s, > 0; a whole number of epochs or steps, seconds to the microsecond.
       unit: "epochs": when (epoch + 1) is a multiple; "steps": whenever the step reaches or passes a multiple;
         "seconds": when so much wall-clock time has passed since it last held, or since the first record.
+
+    Raises:
+      RuleError: one of these does not hold.
     """
 
     period: float
     unit: Literal["epochs", "steps", "seconds"] = "epochs"
 
     def __post_init__(self) -> None:
-        whole = self.unit == "seconds" or (isinstance(self.period, int) and not isinstance(self.period, bool))
-        if not whole or not (math.isfinite(self.period) and self.period > 0):
+        if self.unit not in ("epochs", "steps", "seconds"):
+            raise RuleError(f"every counts epochs, steps or seconds. Received: unit={self.unit!r}.")
+        if self.unit == "seconds":
+            object.__setattr__(self, "period", round(finite(self.period, "every"), 6))
+        whole = isinstance(self.period, int) and not isinstance(self.period, bool)
+        if not (whole or self.unit == "seconds") or self.period <= 0:
             raise RuleError(f"every must be a whole number of at least 1, or a time. Received: every={self.period!r}.")
 
     def metrics(self) -> frozenset[str]:
@@ -263,34 +285,34 @@ class _EveryJudge:
 
 @dataclass(frozen=True, slots=True)
 class All:
-    """Holds when every one of `rules` holds; at least one."""
+    """Holds when every one of `rules` holds; at least one. A list becomes a tuple."""
 
     rules: tuple[Rule, ...]
 
     def __post_init__(self) -> None:
-        _some(self.rules, "all")
+        object.__setattr__(self, "rules", _rules(self.rules, "all"))
 
     def metrics(self) -> frozenset[str]:
         return frozenset().union(*(rule.metrics() for rule in self.rules))
 
     def start(self, future: Sequence[Record] | None = None) -> Judge:
-        return _AllJudge([rule.start(future) for rule in self.rules])
+        return _AllJudge([start(rule, future) for rule in self.rules])
 
 
 @dataclass(frozen=True, slots=True)
 class Any:
-    """Holds when one of `rules` holds; at least one."""
+    """Holds when one of `rules` holds; at least one. A list becomes a tuple."""
 
     rules: tuple[Rule, ...]
 
     def __post_init__(self) -> None:
-        _some(self.rules, "any")
+        object.__setattr__(self, "rules", _rules(self.rules, "any"))
 
     def metrics(self) -> frozenset[str]:
         return frozenset().union(*(rule.metrics() for rule in self.rules))
 
     def start(self, future: Sequence[Record] | None = None) -> Judge:
-        return _AnyJudge([rule.start(future) for rule in self.rules])
+        return _AnyJudge([start(rule, future) for rule in self.rules])
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,16 +321,33 @@ class Not:
 
     rule: Rule
 
+    def __post_init__(self) -> None:
+        _rules((self.rule,), "not")
+
     def metrics(self) -> frozenset[str]:
         return self.rule.metrics()
 
     def start(self, future: Sequence[Record] | None = None) -> Judge:
-        return _NotJudge([self.rule.start(future)])
+        return _NotJudge([start(self.rule, future)])
 
 
-def _some(rules: tuple[Rule, ...], key: str) -> None:
+BUILT_IN = (Threshold, Improves, Every, All, Any, Not)
+
+
+def _rules(rules: object, key: str) -> tuple[Rule, ...]:
+    if not isinstance(rules, (list, tuple)):
+        raise RuleError(f"{key} needs a list of rules. Received: {rules!r}.")
     if not rules:
         raise RuleError(f"{key} needs at least one rule. Received: none.")
+    for rule in rules:
+        if isinstance(rule, type) or not isinstance(rule, Rule):
+            raise RuleError(f"{key} needs rules, which have start() and metrics(). Received: {rule!r}.")
+    return tuple(rules)
+
+
+def _named(metric: object) -> None:
+    if not isinstance(metric, str) or not metric.strip():
+        raise RuleError(f"metric must be a name. Received: metric={metric!r}.")
 
 
 class _Composite:

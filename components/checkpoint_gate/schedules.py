@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from numbers import Real
 from typing import Literal
 
 from checkpoint_gate.errors import RuleError
@@ -11,6 +12,21 @@ from checkpoint_gate.records import Record
 
 Shape = Literal["linear", "cosine", "exponential", "steps"]
 SHAPES: tuple[Shape, ...] = ("linear", "cosine", "exponential", "steps")
+
+
+def finite(value: object, must: str) -> float:
+    """`value` as the double that it is.
+
+    Raises:
+      RuleError: it is no number, or not finite; `must` says what has to be one.
+    """
+    try:
+        number = math.nan if isinstance(value, bool) or not isinstance(value, Real) else float(value)
+    except OverflowError:  # a whole number beyond the largest double
+        number = math.inf
+    if not math.isfinite(number):
+        raise RuleError(f"{must} must be a finite number. Received: {value!r}.")
+    return number
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +41,9 @@ class Schedule:
       shape: linear; cosine (half a period, flat at both ends); exponential (a constant ratio, both ends of one sign
         and not zero); steps (`stairs` equal stairs).
       stairs: for shape "steps" only, how many stairs down, >= 1.
+
+    Raises:
+      RuleError: one of these does not hold.
     """
 
     start: float
@@ -35,12 +54,16 @@ class Schedule:
     stairs: int | None = None
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.start) and math.isfinite(self.end)):
-            raise RuleError(f"A schedule goes from and to finite numbers. Received: from={self.start}, to={self.end}.")
+        object.__setattr__(self, "start", finite(self.start, "A schedule's `from`"))
+        object.__setattr__(self, "end", finite(self.end, "A schedule's `to`"))
         if not math.isfinite(self.end - self.start):
             raise RuleError(f"A schedule's ends are too far apart. Received: from={self.start}, to={self.end}.")
-        if self.over < 1:
-            raise RuleError(f"A schedule takes at least 1 of its {self.unit}. Received: {self.unit}={self.over}.")
+        if self.unit not in ("epochs", "steps"):
+            raise RuleError(f"A schedule counts epochs or steps. Received: unit={self.unit!r}.")
+        if not _whole(self.over):
+            raise RuleError(
+                f"A schedule takes a whole number of {self.unit}, at least 1. Received: {self.unit}={self.over!r}."
+            )
         if self.shape not in SHAPES:
             raise RuleError(f"shape must be one of {', '.join(SHAPES)}. Received: shape={self.shape!r}.")
         if self.shape == "exponential" and not (self.start and 0 < self.end / self.start < math.inf):
@@ -50,8 +73,8 @@ class Schedule:
             )
         if (self.shape == "steps") != (self.stairs is not None):
             raise RuleError("stairs goes with shape: steps, and shape: steps needs stairs.")
-        if self.stairs is not None and self.stairs < 1:
-            raise RuleError(f"stairs must be at least 1. Received: stairs={self.stairs}.")
+        if self.stairs is not None and not _whole(self.stairs):
+            raise RuleError(f"stairs must be a whole number of at least 1. Received: stairs={self.stairs!r}.")
 
     def value(self, record: Record) -> float:
         """The limit that holds for `record`."""
@@ -72,6 +95,10 @@ class Schedule:
 
     def __str__(self) -> str:
         return f"{self.start:g}->{self.end:g} over {self.over} {self.unit}"
+
+
+def _whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
 
 
 Limit = float | Schedule

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
-from checkpoint_gate.errors import RuleError, StoreError
+from checkpoint_gate.errors import CheckpointGateError, RecordOrderError, RuleError, StoreError
 from checkpoint_gate.gate import MetricWatch
 from checkpoint_gate.judgement import Decision
 from checkpoint_gate.records import Record
 from checkpoint_gate.rule_text import RuleSet, write_rules
+from checkpoint_gate.saving import Saver, Saving, State, Write, saver
 from checkpoint_gate.store import Run, Store
 from checkpoint_gate.store.checkpoints import PREFIX, Stored, verify_files
 from checkpoint_gate.store.ledger import History
@@ -23,22 +25,38 @@ _LOG = logging.getLogger(__name__)
 class GatedTraining:
     """One training run in a store, from `begin` to `finish`; the only writer of the run in between.
 
+    Between the two, only the saver touches the run: what is given to it is done in order, behind training or at once.
+
     Args:
       store: where the run lives; made when it is not there.
       rules: `save` is needed, `keep` is optional; the other sections are not looked at.
       run: the run's name in the store. A run of that name that is not finished goes on.
       about: plain JSON that says what determined the run; kept in its `run.json`.
+      saving: "synchronous": training waits until a state is safe on the disk. "background": it waits only until the
+        state is captured and the one before is safe. "latest": it never waits; of the states that pile up while one is
+        being written, only the newest is written, and the ledger says which were overtaken.
     """
 
-    def __init__(self, store: Store, rules: RuleSet, run: str, about: dict[str, object] | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        rules: RuleSet,
+        run: str,
+        about: dict[str, object] | None = None,
+        *,
+        saving: Saving = "synchronous",
+    ) -> None:
         if rules.save is None:
             raise RuleError("Gating needs the section `save`: without it nothing would ever be saved.")
         self._rules = rules.cut("save", "keep")
         self._gate = rules.save
         self._digest = rules.cut("save").digest()
+        self._saving = saving
+        self._saver: Saver = saver(saving)
         self.run: Run = store.start(run, gate=write_rules(rules.cut("save")), **(about or {}))
         self._lease = self.run.lease("training")
         self._running = self._gate.start()
+        self._last: Record | None = None
         best = rules.keep.best if rules.keep is not None else None
         self._watch = MetricWatch(self._gate.rule.metrics() | ({best.metric} if best is not None else set()))
 
@@ -47,8 +65,10 @@ class GatedTraining:
 
         What an interrupted training left after that state is set aside: its last, incomplete epoch runs again.
         """
+        self._saver.close()
         self._lease.acquire()
         try:
+            self._saver = saver(self._saving)
             return self._begin(epochs)
         except BaseException:
             self.abandon()
@@ -68,18 +88,34 @@ class GatedTraining:
             history = run.ledger.read()
         gate = write_rules(self._rules.cut("save"))
         if history.entries and self._recorded_gate(history) != gate:
-            _LOG.warning("the rules of run %s have changed; the new ones decide from here on", run.key)
-            run.ledger.append_event("gate_changed", gate=gate)
-        run.ledger.append_event("started", epochs=epochs, step=max(step, 0))
+            self._tell_change(history, gate, max(step, 0))
+        run.ledger.append_event("started", epochs=epochs, step=max(step, 0), gate=gate)
         self._running = self._gate.start((entry.record, entry.decision.save) for entry in history.entries)
         for record in history.records:
-            self._watch.see(record)
+            self._watch.recall(record)
+        self._last = history.records[-1] if history.records else None
         self.retain()  # `keep` may have changed, or a crash may have come between a commit and its retention
         return state
 
     def _recorded_gate(self, history: History) -> object:
-        changes = [event["gate"] for event in history.events if event["event"] == "gate_changed"]
-        return changes[-1] if changes else self.run.about().get("gate")
+        """The rules that decided last."""
+        said = [event["gate"] for event in history.events if "gate" in event]
+        return said[-1] if said else self.run.about().get("gate")
+
+    def _tell_change(self, history: History, gate: dict[str, object], step: int) -> None:
+        """Says from where the new rules hold, and what they would have decided before."""
+        again = self._gate.replay(history.records)
+        differing = [(e, d) for e, d in zip(history.entries, again, strict=True) if e.decision.save != d.save]
+        self.run.ledger.append_event("gate_changed", gate=gate, after_step=step, differing=len(differing))
+        words = f"none of the {len(again)} decisions before would have been another"
+        if differing:
+            entry, decision = differing[0]
+            then, now = ("saved" if saved else "refused" for saved in (entry.decision.save, decision.save))
+            words = (
+                f"of the {len(again)} decisions before, {len(differing)} would have been others, the first at epoch "
+                f"{entry.record.epoch + 1}, step {entry.record.step}: {then} then, {now} now ({decision.reason})"
+            )
+        _LOG.warning("the rules of run %s have changed: the new ones hold after step %d; %s", self.run.key, step, words)
 
     def _whole_state(self) -> Stored | None:
         """The state to resume from, on the shelf of its own; a newer one that is damaged goes to quarantine."""
@@ -98,42 +134,147 @@ class GatedTraining:
         return state
 
     def observe(self, record: Record) -> Decision:
-        """Decides about the next record.
+        """Decides about the next record. `commit` or `note` has to follow.
 
         Raises:
           UnknownMetricError: the rules name a metric that should have been logged by now.
+          RecordOrderError: the record does not come after the last one.
+          StoreError: something behind training could not be written.
         """
+        self.check()
+        last = self._last
+        if last is not None and not (
+            record.step > last.step or (record.step == last.step and (last.at, record.at) == ("step", "epoch"))
+        ):
+            raise RecordOrderError(
+                f"Steps must go forward. Received: step {record.step} (at: {record.at}) after step {last.step} "
+                f"(at: {last.at})."
+            )
         self._watch.see(record)
+        if last is None and record.at == "step" and (suspects := self._watch.suspects()):
+            _LOG.warning(
+                "the rules name %s, which step %d does not log; logged are: %s",
+                ", ".join(map(repr, suspects)),
+                record.step,
+                ", ".join(sorted(record.metrics)) or "none",
+            )
+        self._last = record
         return self._running.decide(record)
 
-    def commit(self, record: Record, decision: Decision, write: Callable[[str], None]) -> None:
-        """Writes the state of `record` by `write(prefix)`, publishes it if the gate said so, and records the decision.
+    def check(self) -> None:
+        """Raises what went wrong behind training, if anything did."""
+        self._saver.check()
 
-        The state becomes the one to resume from in any case.
+    def note(self, record: Record, decision: Decision) -> None:
+        """Records a decision whose state is not written.
 
         Raises:
-          StoreError: it could not be written; what was there before is untouched.
+          StoreError: the ledger, or something behind training before, could not be written.
         """
-        self._lease.renew()
-        staged, place = self.run.stage()
-        try:
-            write(str(place / PREFIX))
-            self._lease.renew()  # writing may have taken long
-            if decision.save:
-                self.run.publish(staged, record, decision.reason, self._digest)
+        self._saver.add(partial(self._note, record, decision))
+
+    def _note(self, record: Record, decision: Decision) -> None:
+        with self._told(f"The decision about {_moment(record)}"):
+            self._lease.renew()
             self.run.ledger.append(record, decision)
-            self.run.publish_resumable(record, self._digest, staged=None if decision.save else staged)
-        except BaseException as error:
+
+    def commit(self, record: Record, decision: Decision, state: State | Write, *, resumable: bool = True) -> None:
+        """Saves the state of `record` if the gate said so, and records the decision.
+
+        Args:
+          record, decision: what `observe` was given, and its answer.
+          state: what to save, as it is now. A plain function is called at once with the prefix of the files' names.
+          resumable: the state becomes the one to resume from, in any case.
+
+        Raises:
+          StoreError: it could not be written; what was there before is untouched. When saving goes on behind training,
+            a later call raises it.
+        """
+        if not (decision.save or resumable):
+            self.note(record, decision)
+            return
+
+        def keep(staged: str) -> None:
+            self._keep(staged, record, decision, resumable)
+
+        self._save(record, state, keep, partial(self._overtaken, record, decision))
+
+    def save_resumable(self, record: Record, state: State | Write) -> None:
+        """Makes the state of `record`, about which nothing is decided, the one to resume from; the rest as `commit`."""
+
+        def keep(staged: str) -> None:
+            self.run.publish_resumable(record, self._digest, staged=staged)
+
+        self._save(record, state, keep, lambda: None)
+
+    def _save(
+        self, record: Record, state: State | Write, keep: Callable[[str], None], overtaken: Callable[[], None]
+    ) -> None:
+        self._saver.ready()
+        captured = None if callable(state) else state.capture()
+        if captured is not None:
+            write = captured
+            self._saver.add(lambda: self._publish(record, self._stage(record, write), keep), overtaken)
+            return
+        self._saver.wait()  # two threads are not to write in the run at once
+        staged = self._stage(record, state if callable(state) else state.write)
+        self._saver.add(lambda: self._publish(record, staged, keep))
+
+    def _stage(self, record: Record, write: Write) -> str:
+        """Writes a state to a temporary folder, and answers with its path in the store."""
+        what = f"The state of {_moment(record)}"
+        with self._told(what):
+            self._lease.renew()
+            staged, place = self.run.stage()
+            with self._undone(staged):
+                try:
+                    write(str(place / PREFIX))
+                except (OSError, CheckpointGateError):
+                    raise
+                except Exception as error:  # TensorFlow tells of a full disk by an error of its own
+                    first = next(iter(str(error).splitlines()), "")
+                    raise StoreError(self._not_written(what, f"{type(error).__name__}: {first}")) from error
+        return staged
+
+    def _publish(self, record: Record, staged: str, keep: Callable[[str], None]) -> None:
+        with self._told(f"The state of {_moment(record)}"), self._undone(staged):
+            self._lease.renew()  # writing may have taken long
+            keep(staged)
+
+    @contextlib.contextmanager
+    def _undone(self, staged: str) -> Iterator[None]:
+        """Takes `staged` away when what stands within fails."""
+        try:
+            yield
+        except BaseException:
             with contextlib.suppress(OSError, StoreError):
                 self.run.gated.discard(staged)
-            if isinstance(error, OSError):
-                raise StoreError(
-                    f"The state of epoch {record.epoch + 1} could not be written to {self.run.files.root}: "
-                    f"{error.strerror or error}. What was saved before is untouched."
-                ) from error
             raise
+
+    @contextlib.contextmanager
+    def _told(self, what: str) -> Iterator[None]:
+        """Makes a sentence about `what` of an error of the disk."""
+        try:
+            yield
+        except OSError as error:
+            raise StoreError(self._not_written(what, error.strerror or str(error))) from error
+
+    def _not_written(self, what: str, why: str) -> str:
+        return f"{what} could not be written to {self.run.files.root}: {why}. What was saved before is untouched."
+
+    def _keep(self, staged: str, record: Record, decision: Decision, resumable: bool) -> None:
+        if decision.save:
+            self.run.publish(staged, record, decision.reason, self._digest)
+        self.run.ledger.append(record, decision)
+        if resumable:
+            self.run.publish_resumable(record, self._digest, staged=None if decision.save else staged)
         if decision.save:
             self.retain()
+
+    def _overtaken(self, record: Record, decision: Decision) -> None:
+        self._note(record, decision)
+        if decision.save:
+            self.run.ledger.append_event("overtaken", step=record.step, at=record.at)
 
     def retain(self) -> None:
         """Applies `keep`: what no part of it protects goes, pinned checkpoints and the champion's excepted."""
@@ -142,25 +283,43 @@ class GatedTraining:
         run = self.run
         protected = run.protected()
         surplus = self._rules.keep.surplus(run.held(), run.clock(), protected)
+        if not surplus:
+            return
         rules = self._rules.cut("keep").digest()
         pruned = execute_prune(run, make_plan(run, surplus, protected, 0.0, rules, "retention"), self._lease)
         for left in pruned.left:
             _LOG.warning("not removed: %s", left)
 
     def finish(self, epochs: int | None) -> None:
-        """Records that training came to its end, and gives the lease back.
+        """Waits until all is saved, records that training came to its end, and gives the lease back.
 
         Raises:
           UnknownMetricError: the rules name a metric that was never logged.
+          StoreError: something behind training could not be written.
         """
+        self._saver.wait()
         self._watch.end()
         self.run.ledger.append_event("finished", epochs=epochs)
+        self._saver.close()
         self._lease.release()
 
-    def abandon(self) -> None:
-        """Gives the lease back without an end: the run can be resumed."""
+    def abandon(self, why: str | None = None) -> None:
+        """Waits until all is saved and gives the lease back without an end: the run can be resumed.
+
+        Args:
+          why: recorded as an `interrupted` line.
+        """
+        self._saver.close()
+        if why is not None:
+            with contextlib.suppress(StoreError, OSError):  # whoever took the lease over writes the ledger now
+                self._lease.renew()
+                self.run.ledger.append_event("interrupted", why=why)
         self._lease.release()
 
     def copy_ledger(self, folder: Path) -> None:
         """Writes the ledger's whole lines to `folder`/ledger.jsonl, outside the store."""
         (folder / "ledger.jsonl").write_text(self.run.ledger.text(), encoding="utf-8")
+
+
+def _moment(record: Record) -> str:
+    return f"epoch {record.epoch + 1}" if record.at == "epoch" else f"step {record.step}"

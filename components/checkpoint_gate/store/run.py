@@ -77,14 +77,29 @@ class Run:
         return self.gated.stage()
 
     def publish(self, staged: str, record: Record, decision: str, rules: str) -> str:
-        """Publishes a staged folder as the gated checkpoint of `record`; answers with its path in the store."""
-        return self.gated.publish(staged, self.gated.describe(staged, record, "gated", decision, rules, WRITER))
+        """Publishes a staged folder as the gated checkpoint of `record`; answers with its path in the store.
+
+        Where the last step of an epoch was saved as a step, the epoch's record takes that one's place: the state is
+        the same, and says more.
+        """
+        manifest = self.gated.describe(staged, record, "gated", decision, rules, WRITER)
+        present = self.gated.read(folder_name(record.step)).manifest
+        if present is not None and (present.record.at, record.at) == ("step", "epoch"):
+            self.gated.discard(staged)
+            return self.gated.restate(manifest.model_copy(update={"files": present.files}))
+        return self.gated.publish(staged, manifest)
 
     def publish_resumable(self, record: Record, rules: str, *, staged: str | None = None) -> None:
         """Makes the state of `record` the one to resume from, and then removes the older ones.
 
-        Without `staged`, the gated checkpoint of the same step serves: its files are linked, not written again.
+        Without `staged`, the gated checkpoint of the same step serves: its files are linked, not written again. Where
+        the last step of an epoch was made so as a step, that state stays: it is the same.
         """
+        present = self.resumable.read(folder_name(record.step)).manifest
+        if present is not None and (present.record.at, record.at) == ("step", "epoch"):
+            if staged is not None:
+                self.resumable.discard(staged)
+            return
         if staged is None:
             gated = self.gated.read(folder_name(record.step))
             if gated.manifest is None:
@@ -103,10 +118,11 @@ class Run:
     def resume_state(self) -> Stored | None:
         """The newest state to resume from of which every byte verifies; None where there is none.
 
-        A gated checkpoint that the ledger knows serves as well: it is the same state, kept for another reason.
+        A gated checkpoint of an epoch's end that the ledger knows serves as well: it is the same state, kept for
+        another reason. One from within an epoch does not: its epoch could not be gone on with.
         """
-        recorded = {record.step for record in self.ledger.read().records}
-        gated = [stored for stored in self.gated.stored() if stored.step in recorded]
+        ends = {record.step for record in self.ledger.read().records if record.at == "epoch"}
+        gated = [stored for stored in self.gated.stored() if stored.step in ends and _at_an_epochs_end(stored)]
         states = sorted((*self.resumable.stored(), *gated), key=lambda stored: stored.step, reverse=True)
         return next((stored for stored in states if verify_files(self.files, stored) is None), None)
 
@@ -147,7 +163,7 @@ class Run:
     def held(self) -> list[Held]:
         """The readable live checkpoints as retention sees them."""
         return [
-            Held(m.step, m.epoch, m.record.metrics, m.time, m.size)
+            Held(m.step, m.epoch, m.record.metrics, m.time, m.size, m.record.at)
             for stored in self.live()
             if (m := stored.manifest) is not None
         ]
@@ -200,3 +216,7 @@ class Run:
     def prefix(self, stored: Stored) -> str:
         """The TensorFlow prefix of a checkpoint's files, for `tf.train.Checkpoint.read`."""
         return str(self.files.local(f"{stored.folder}/{PREFIX}"))
+
+
+def _at_an_epochs_end(stored: Stored) -> bool:
+    return stored.manifest is not None and stored.manifest.record.at == "epoch"
