@@ -170,12 +170,14 @@ class HistoryLine:
       record: the record.
       value: the whole line, with the decision where there is one.
       superseded: the `resumed` event that overtook the record, None while the record counts.
+      started: the `started` event of the training that made the record, None in a history that does not say.
     """
 
     number: int
     record: Record
     value: Mapping[str, Any]
     superseded: Mapping[str, Any] | None = None
+    started: Mapping[str, Any] | None = None
 
 
 def numbered_objects(text: str, name: str) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -200,7 +202,9 @@ def numbered_objects(text: str, name: str) -> Iterator[tuple[int, dict[str, Any]
 def read_lines(
     values: Iterable[tuple[int, Mapping[str, Any]]], name: str
 ) -> tuple[list[HistoryLine], list[Mapping[str, Any]]]:
-    """The records and the event lines of a history, each in order; a `resumed` event supersedes the records after it.
+    """The records and the event lines of a history, each in order.
+
+    A `resumed` event supersedes the records after its step; a `started` event holds for the records that follow it.
 
     Raises:
       StoreError: a line is neither a record nor an event; names the file and the line.
@@ -208,13 +212,16 @@ def read_lines(
     lines: list[HistoryLine] = []
     events: list[Mapping[str, Any]] = []
     counting: list[int] = []
+    started: Mapping[str, Any] | None = None
     for number, value in values:
         try:
             if "event" not in value:
                 counting.append(len(lines))
-                lines.append(HistoryLine(number, record_from_json(value), value))
+                lines.append(HistoryLine(number, record_from_json(value), value, started=started))
                 continue
             events.append(value)
+            if value["event"] == "started":
+                started = value
             if value["event"] == "resumed":
                 after = _after_step(value)
                 for place in (place for place in counting if lines[place].record.step > after):

@@ -1,15 +1,19 @@
-"""Replays rules over a recorded history: what they decide, or would have decided. Reads only."""
+"""Replays rules over a recorded history: what they decide, or would have decided. Reads only.
+
+The rules are given, or they are those that the ledger itself records: then every decision has to come out as recorded.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from checkpoint_gate.errors import RuleError, StoreError, UnknownMetricError
+from checkpoint_gate.gate import Gate, RunningGate
 from checkpoint_gate.records import HistoryLine, Record, load_json, numbered_objects, read_lines
-from checkpoint_gate.rule_text import RuleSet
+from checkpoint_gate.rule_text import RuleSet, rules_from_mapping
 
 Section = Literal["save", "filter"]
 
@@ -75,10 +79,66 @@ def replay(rules: RuleSet, section: Section, lines: Sequence[HistoryLine], name:
         top = {rules.filter.top.metric} if rules.filter.top is not None else set()
         _check_names(wanted | top, records, f"{section} of {name}")
         answers = [(verdict.outcome == "keep", verdict.reason) for verdict in rules.filter.replay(records)]
-    return [
-        Replayed(line.record, holds, reason, _recorded(line), str(line.value.get("reason", "")))
-        for line, (holds, reason) in zip(lines, answers, strict=True)
-    ]
+    return [_replayed(line, holds, reason) for line, (holds, reason) in zip(lines, answers, strict=True)]
+
+
+def replay_recorded(lines: Sequence[HistoryLine], name: str) -> list[Replayed]:
+    """One answer a record, in order, each under the gate that its `started` event records.
+
+    As while training, a gate starts from the decisions recorded before its `started` event and goes on with its own.
+
+    Args:
+      lines: the records that count.
+      name: stands in errors for the history.
+
+    Raises:
+      RuleError: a record came under no recorded gate, or under one that cannot be read; names the line.
+      StoreError: a record has no decision; names the line.
+    """
+    answers: list[Replayed] = []
+    decided: list[tuple[Record, bool]] = []
+    running: RunningGate | None = None
+    gate: Gate | None = None
+    agreed = True
+    for number, line in enumerate(lines):
+        if running is None or line.started is not lines[number - 1].started:
+            before, gate = gate, _recorded_gate(line, name)
+            if running is None or gate != before or not agreed:  # otherwise it is in this state already
+                running = gate.start(decided)
+        decided.append((line.record, _decision(line, name)))
+        decision = running.decide(line.record)
+        answers.append(_replayed(line, decision.save, decision.reason))
+        agreed = agreed and decision.save == decided[-1][1]
+    return answers
+
+
+def _recorded_gate(line: HistoryLine, name: str) -> Gate:
+    text = line.started.get("gate") if line.started is not None else None
+    if text is None:
+        raise RuleError(
+            f"{name} does not say by which rules its record in line {line.number} was decided: name them with --rules."
+        )
+    where = f"{name}, the gate recorded before line {line.number}"
+    if not isinstance(text, Mapping):
+        raise RuleError(f"{where}, must be a mapping with the section `save`. Received: {text!r}.")
+    gate = rules_from_mapping(text, where).save
+    if gate is None:
+        raise RuleError(f"{where}, has no section `save`. Received: {sorted(text)}.")
+    return gate
+
+
+def _decision(line: HistoryLine, name: str) -> bool:
+    saved = _recorded(line)
+    if saved is None:
+        raise StoreError(
+            f"{name} line {line.number} has no decision to compare with: save must be true or false. "
+            f"Received: save={line.value.get('save')!r}."
+        )
+    return saved
+
+
+def _replayed(line: HistoryLine, holds: bool, reason: str) -> Replayed:
+    return Replayed(line.record, holds, reason, _recorded(line), str(line.value.get("reason", "")))
 
 
 def _is_torn(last: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -17,14 +18,19 @@ _WORDS = {"save": ("saved", "refused"), "filter": ("kept", "rejected")}
 
 
 @click.command(short_help="Ask rules about a recorded history.")
-@click.option("--rules", required=True, type=click.Path(path_type=Path), help="The rules file.")
+@click.option(
+    "--rules", type=click.Path(path_type=Path), help="The rules file.  [default: the gate that the ledger records]"
+)
 @click.option("--history", required=True, type=click.Path(path_type=Path), help="A ledger, or JSON lines of records.")
 @click.option(
     "--section", type=click.Choice(["save", "filter"]), default="save", show_default=True, help="Which rules to ask."
 )
 @json_option
-def replay(rules: Path, history: Path, section: str, as_json: bool) -> None:
+def replay(rules: Path | None, history: Path, section: str, as_json: bool) -> None:
     """Ask rules about every record of a recorded history: would they have saved it, and why.
+
+    Without --rules, each record is judged again by the gate that the ledger records for it, and every decision has to
+    come out as it is recorded: exit code 1 when one does not, for then the ledger does not agree with itself.
 
     A line of the history is strict JSON: {"step": 7, "epoch": 6, "metrics": {"loss": 0.4, "val_loss": "nan"}}, with
     "at": "step" for a record made between epochs. A ledger of a store serves as it is: records that a resumed training
@@ -38,13 +44,18 @@ def replay(rules: Path, history: Path, section: str, as_json: bool) -> None:
 
     --json prints one object a line: step, epoch (from 0), save (for section filter: keep) and reason.
     """
-    from checkpoint_gate.replaying import read_ledger_file
+    from checkpoint_gate.replaying import read_ledger_file, replay_recorded
     from checkpoint_gate.replaying import replay as replayed
     from checkpoint_gate.rule_text import load_rules
 
-    read = load_rules(rules)
+    if rules is None and section != "save":
+        raise click.UsageError(f"--section {section} needs --rules: a ledger records only the rules about saving.")
+    read = load_rules(rules) if rules is not None else None
     lines, torn = read_ledger_file(history)
-    answers = replayed(read, cast("Section", section), lines, str(rules))
+    if read is None:
+        answers = replay_recorded(lines, str(history))
+    else:
+        answers = replayed(read, cast("Section", section), lines, str(rules))
     key = "save" if section == "save" else "keep"
     yes, no = _WORDS[section]
     if as_json:
@@ -56,11 +67,12 @@ def replay(rules: Path, history: Path, section: str, as_json: bool) -> None:
         say(f"The last line of {history} was torn by a crash and is passed over.")
     held = sum(a.holds for a in answers)
     say(f"{len(answers)} records: {held} {yes}, {len(answers) - held} {no}")
-    if section == "save":
-        _compare(answers)
+    if section == "save" and _differ(answers) and rules is None:
+        sys.exit(1)
 
 
-def _compare(answers: Sequence[Replayed]) -> None:
+def _differ(answers: Sequence[Replayed]) -> bool:
+    """Tells whether the answers differ from what was recorded, and the first that does."""
     recorded = [a for a in answers if a.recorded is not None]
     differing = [a for a in recorded if a.recorded != a.holds]
     if recorded and not differing:
@@ -73,3 +85,4 @@ def _compare(answers: Sequence[Replayed]) -> None:
             f"{epoch_words(a.record.epoch)}, step {a.record.step}: {then} then ({a.recorded_reason}), "
             f"{now} now ({a.reason})"
         )
+    return bool(differing)
