@@ -3,7 +3,7 @@
 # make check   lint, format and types
 # make bench   benchmarks, one JSON object a line on standard output
 
-.PHONY: setup demo test check format bench constraints test-install clean
+.PHONY: setup setup-peers demo test check format bench constraints test-install clean
 
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 unexport PYTHONDONTWRITEBYTECODE
@@ -14,8 +14,12 @@ setup:
 demo: setup
 	@.venv/bin/gated-pipeline run data/penguins/pipeline.yaml --root runs/penguins
 
-test: setup
+test: setup setup-peers
 	@.venv/bin/python -m pytest
+
+# Libraries that the tests compare with and that do not fit beside TFX.
+setup-peers: setup
+	@.ci/setup-peers
 
 check: setup
 	@.venv/bin/ruff check

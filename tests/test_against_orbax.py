@@ -23,6 +23,7 @@ from checkpoint_gate.training import GatedTraining
 
 ROOT = pathlib.Path(__file__).parents[1]
 PYTHON = ROOT / ".venv-peers/bin/python"
+CHANGED = "Orbax does something else than it did: say so wherever this project compares itself with it"
 EACH = 30  # histories for each way to retain
 GRID = [0.1, 0.2, 0.3, 0.5, 0.5, -1.0]  # few values, so that there are ties
 
@@ -59,7 +60,7 @@ def scenario_of(by, interval, parts, draw):
     steps = range(first, first + draw.randint(1, 12))
     grid = draw.random() < 0.7
     values = [[step, draw.choice(GRID) if grid else draw.uniform(-1e3, 1e3)] for step in steps]
-    reopened = draw.randint(1, len(values)) if draw.random() < 0.3 else None
+    reopened = draw.randint(1, len(values) - 1) if len(values) > 1 and draw.random() < 0.3 else None
     return {"keep": keep, "interval": interval, "by": by, "values": values, "reopened": reopened}
 
 
@@ -81,7 +82,7 @@ def asked(scenarios):
 @pytest.fixture(scope="module")
 def kept_by_orbax():
     """Scenario -> the steps that Orbax keeps, for all scenarios of this file; one process answers them."""
-    every = [*itertools.chain(*SCENARIOS.values()), *(parting.values[0] for parting in PARTINGS)]
+    every = [*itertools.chain(*SCENARIOS.values()), *(parting.values[0] for parting in PARTINGS), BEST_FIRST]
     answers = {json.dumps(scenario): kept for scenario, kept in zip(every, asked(every), strict=True)}
     return lambda scenario: answers[json.dumps(scenario)]
 
@@ -111,8 +112,8 @@ def ours(scenario):
     return [checkpoint.step for checkpoint in held]
 
 
-def in_a_store(scenario, root, write):
-    """The steps that are in a real store, trained in one go or, as after a crash, in two."""
+def trained(scenario, root, write):
+    """The run in a real store, trained in one go or, as after a crash, in two."""
     training = None
     for place, record in enumerate(records_of(scenario)):
         if training is None or place == scenario["reopened"]:
@@ -122,7 +123,7 @@ def in_a_store(scenario, root, write):
             training.begin(None)
         training.commit(record, training.observe(record), lambda prefix, step=record.step: write(prefix, step))
     training.finish(None)
-    return [stored.step for stored in training.run.live()]
+    return training.run
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -134,7 +135,8 @@ def test_the_same_steps_are_kept_as_by_orbax(kept_by_orbax, way):
 @pytest.mark.parametrize("way", WAYS)
 def test_the_same_steps_are_in_a_store_as_in_orbax_folder(kept_by_orbax, memory_path, write, way):
     for number, scenario in enumerate(SCENARIOS[way][:12]):
-        assert in_a_store(scenario, memory_path / str(number), write) == kept_by_orbax(scenario), scenario
+        run = trained(scenario, memory_path / str(number), write)
+        assert [stored.step for stored in run.live()] == kept_by_orbax(scenario), scenario
 
 
 def test_enough_histories_have_ties_lose_a_checkpoint_and_are_interrupted(kept_by_orbax):
@@ -146,13 +148,17 @@ def test_enough_histories_have_ties_lose_a_checkpoint_and_are_interrupted(kept_b
     assert min(len(tied), len(pruned), len(reopened)) >= len(every) // 6
 
 
-def case(keep, values, theirs, mine, id, by="options", interval=None):
+def scenario_with(keep, values, by="options", interval=None):
     numbered = [[step, value] for step, value in enumerate(values, 1)]
-    scenario = {"keep": keep, "interval": interval, "by": by, "values": numbered, "reopened": None}
-    return pytest.param(scenario, theirs, mine, id=id)
+    return {"keep": keep, "interval": interval, "by": by, "values": numbered, "reopened": None}
+
+
+def case(keep, values, theirs, mine, id, **more):
+    return pytest.param(scenario_with(keep, values, **more), theirs, mine, id=id)
 
 
 SMALLEST = {"best": {"mode": "min", "n": 1}}
+BEST_FIRST = scenario_with(SMALLEST, [0.1, 0.5, 0.6])
 THIRD = {"milestone": 3}
 PARTINGS = [
     case(SMALLEST, [0.5, math.nan], [2], [1], "a NaN ranks as the best with Orbax, never here"),
@@ -166,5 +172,12 @@ PARTINGS = [
 
 @pytest.mark.parametrize(("scenario", "theirs", "mine"), PARTINGS)
 def test_where_the_two_part_it_is_on_purpose(kept_by_orbax, scenario, theirs, mine):
-    assert kept_by_orbax(scenario) == theirs, "Orbax does something else now: say so where it is described."
+    assert kept_by_orbax(scenario) == theirs, CHANGED
     assert ours(scenario) == mine
+
+
+def test_where_only_the_best_is_kept_the_last_state_is_there_to_resume_from(kept_by_orbax, memory_path, write):
+    run = trained(BEST_FIRST, memory_path / "store", write)
+    assert [stored.step for stored in run.live()] == [1]
+    assert run.resume_state().step == 3
+    assert kept_by_orbax(BEST_FIRST) == [1], CHANGED  # which is its latest step: training would go on from there

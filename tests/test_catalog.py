@@ -12,6 +12,7 @@ import pytest
 from checkpoint_gate.catalog import catalog, chosen_runs, rows
 from checkpoint_gate.errors import DamagedCheckpoint, RunMissing, StoreError
 from checkpoint_gate.explaining import explain
+from checkpoint_gate.judgement import Decision
 from checkpoint_gate.records import Record
 from checkpoint_gate.rule_text import parse_rules
 from checkpoint_gate.store import Store
@@ -286,6 +287,150 @@ def test_a_checkpoint_that_the_ledger_does_not_know_is_explained_last(trainer):
     last = explain(run)[-1]
     assert (last.step, last.save, last.state) == (20, None, "kept")
     assert last.reason == ("the ledger has no record that saved it; the checkpoint says: val_loss 0.3 is at most 0.5")
+
+
+# The last step of an epoch is judged twice where steps are judged too; and a state may be overtaken.
+
+
+def judge(trainer, *judged, rules=GATE, between=None):
+    """A run with records as `judged`: at, val_loss and step, which is 10, the last of its epoch, where it is left out.
+
+    `between` is called with the run after the first.
+    """
+    training = GatedTraining(trainer.store, parse_rules(rules), "demo")
+    training.begin(None)
+    for number, (at, value, *step) in enumerate(judged):
+        record = Record(*(step or [10]), 0, {"loss": 0.4, "val_loss": value}, at, trainer.clock())
+        decision = training.observe(record)
+        training.commit(record, decision, lambda prefix: write(prefix, 10), resumable=at == "epoch")
+        if between is not None and number == 0:
+            between(training.run)
+    training.abandon()
+    return training.run
+
+
+def states(run):
+    return [(e.at, e.state) for e in explain(run)]
+
+
+BOTH_SAVED = [("step", 0.4), ("epoch", 0.3)]
+STEP_SAVED = [("step", 0.4), ("epoch", 0.9)]
+EPOCH_SAVED = [("step", 0.9), ("epoch", 0.3)]
+
+
+@pytest.mark.parametrize(
+    ("judged", "expected"),
+    [
+        pytest.param(BOTH_SAVED, ["amended", "kept"], id="both saved: the checkpoint is the epoch's"),
+        pytest.param(STEP_SAVED, ["kept", None], id="the epoch refused: it is the step's"),
+        pytest.param(EPOCH_SAVED, [None, "kept"], id="the step refused: it is the epoch's"),
+        pytest.param([("step", 0.4)], ["kept"], id="the epoch has not ended yet"),
+    ],
+)
+@pytest.mark.parametrize("then", ["", "trashed", "pruned", "quarantined"])
+def test_a_checkpoint_belongs_to_the_record_that_it_carries(trainer, judged, expected, then):
+    run = judge(trainer, *judged)
+    if then in ("trashed", "pruned"):
+        trainer.trash(run, 10, grace=DAY if then == "trashed" else 0.0)
+    if then == "quarantined":
+        run.quarantine(run.live()[0], "one bit is wrong")
+    assert [state for _, state in states(run)] == [then if then and state == "kept" else state for state in expected]
+    owner = explain(run)[[state is not None and state != "amended" for _, state in states(run)].index(True)]
+    assert [row.metrics for row in rows(run)] == [owner.metrics]
+    assert [row.state for row in rows(run)] == [owner.state]
+
+
+@pytest.mark.parametrize(
+    ("judged", "damaged"),
+    [
+        pytest.param(BOTH_SAVED, ["amended", "quarantined"], id="of the newest that saved it: the epoch"),
+        pytest.param(STEP_SAVED, ["quarantined", None], id="of the newest that saved it: the step"),
+    ],
+)
+def test_a_checkpoint_that_cannot_say_what_it_carries_is_the_newest_ones(trainer, judged, damaged):
+    run = judge(trainer, *judged)
+    flip(folder(run, 10) / "manifest.json")
+    assert [state for _, state in states(run)] == damaged
+
+
+def test_a_checkpoint_that_was_pruned_before_its_epoch_ended_stays_the_steps(trainer):
+    keep = GATE + "\nkeep: {best: {metric: val_loss, mode: min, n: 1}}"
+    run = judge(trainer, ("step", 0.35, 5), *BOTH_SAVED, rules=keep)
+    assert states(run) == [("step", "pruned"), ("step", "pruned"), ("epoch", "kept")]
+    assert [e.pruned and e.pruned["swept"] is not None for e in explain(run)] == [True, True, None]
+
+
+def test_a_checkpoint_that_was_set_aside_before_its_epoch_ended_stays_the_steps(trainer):
+    run = judge(trainer, *BOTH_SAVED, between=lambda run: run.quarantine(run.live()[0], "one bit is wrong"))
+    assert states(run) == [("step", "quarantined"), ("epoch", "kept")]
+
+
+def test_a_record_whose_checkpoint_vanished_is_missing_though_its_epoch_was_refused(trainer):
+    run = judge(trainer, *STEP_SAVED)
+    shutil.rmtree(folder(run, 10))
+    assert states(run) == [("step", "missing"), ("epoch", None)]
+
+
+def test_both_records_of_a_step_are_superseded_when_training_resumes_before_it(trainer):
+    run = judge(trainer, *BOTH_SAVED)
+    for shelf in ("resume", "checkpoints"):
+        shutil.rmtree(folder(run, 10, shelf))
+    judge(trainer, *EPOCH_SAVED)
+    assert states(run) == [("step", "superseded"), ("epoch", "superseded"), ("step", None), ("epoch", "kept")]
+
+
+def record_overtaken(trainer, run, step, at, saved=True, event=True):
+    """What saving with "latest" records of a state that was overtaken."""
+    record = Record(step, 0, {"loss": 0.4, "val_loss": 0.4}, at, trainer.clock())
+    run.ledger.append(record, Decision(saved, "as told"))
+    if event:
+        run.ledger.append_event("overtaken", step=step, at=at)
+
+
+def test_a_state_that_was_overtaken_is_not_missing(trainer):
+    run = trainer.train([0.4])
+    record_overtaken(trainer, run, 20, "epoch")
+    record_overtaken(trainer, run, 30, "epoch", event=False)
+    record_overtaken(trainer, run, 40, "epoch", saved=False, event=False)
+    assert [(e.step, e.state, e.path) for e in explain(run)][1:] == [
+        (20, "overtaken", None),
+        (30, "missing", None),
+        (40, None, None),
+    ]
+    assert [row.step for row in rows(run)] == [10]
+
+
+@pytest.mark.parametrize("at", ["step", "epoch"])
+def test_of_two_records_of_a_step_the_one_is_overtaken_that_the_event_names(trainer, at):
+    run = trainer.store.start("demo")
+    told = {"step": ("step", "overtaken"), "epoch": ("epoch", "overtaken")}
+    for kind in ("step", "epoch"):
+        if kind == at:
+            record_overtaken(trainer, run, 10, at)
+        else:
+            record = Record(10, 0, {"loss": 0.4}, kind, trainer.clock())
+            staged, place = run.stage()
+            write(str(place / "ckpt"), 10)
+            run.publish(staged, record, "as told", "0" * 64)
+            run.ledger.append(record, Decision(True, "as told"))
+            told[kind] = (kind, "kept")
+    assert states(run) == [told["step"], told["epoch"]]
+
+
+def test_what_was_overtaken_and_then_trained_again_is_told_apart(trainer):
+    run = trainer.train([0.4], end=False)
+    record_overtaken(trainer, run, 20, "epoch")
+    trainer.train([0.4, 0.3])
+    record_overtaken(trainer, run, 30, "epoch")
+    run.ledger.append_event("resumed", after_step=20)
+    record_overtaken(trainer, run, 30, "epoch")
+    assert [(e.step, e.state, e.superseded is not None) for e in explain(run)] == [
+        (10, "kept", False),
+        (20, "overtaken", True),
+        (20, "kept", False),
+        (30, "overtaken", True),
+        (30, "overtaken", False),
+    ]
 
 
 # Undelete: what comes back stays, whatever is interrupted in between.

@@ -16,6 +16,7 @@ from click.testing import CliRunner
 
 from checkpoint_gate.catalog import rows
 from checkpoint_gate.cli import cli, words
+from checkpoint_gate.judgement import Decision
 from checkpoint_gate.papers import write_papers
 from checkpoint_gate.records import Record, dump_json
 from checkpoint_gate.rule_text import parse_rules
@@ -378,6 +379,48 @@ def test_why_tells_what_a_resumed_training_overtook(home, store):
     text = home.call("why", store, "--step", 20).stdout
     assert re.search(r"  overtaken \d{4}-..-.. ..:.. UTC: training resumed before it, so it does not count\n", text)
     assert home.json("why", store, "--step", 20)[0]["superseded"] > time.time() - 5000.0
+
+
+def judged_twice(home, epoch=0.4):
+    """A run that saved the last step of its epoch, and judged then the epoch."""
+    training = GatedTraining(home.store, parse_rules(GATE), "demo")
+    training.begin(1)
+    for at, value in (("step", 0.45), ("epoch", epoch))[: 1 + (epoch is not None)]:
+        record = Record(20, 0, {"loss": 0.4, "val_loss": value}, at, home.clock())
+        training.commit(record, training.observe(record), lambda prefix: write(prefix, 20), resumable=at == "epoch")
+    training.finish(1)
+    return training.run
+
+
+def test_why_tells_of_the_step_and_of_the_epoch_that_ended_with_it(home, store):
+    judged_twice(home)
+    told = [(e["at"], e["state"], e["path"] is not None) for e in home.json("why", store, "--step", 20)]
+    assert told == [("step", "amended", False), ("epoch", "kept", True)]
+    text = home.call("why", store, "--step", 20).stdout
+    assert text.startswith("epoch 1, step 20 of demo, within the epoch: saved, checkpoint the epoch's\n")
+    assert "\n  amended   the epoch that ended with this step was saved too: the checkpoint tells of that\n" in text
+    record = home.json("why", "--model", push(home), "--store", store)["record"]
+    assert (record["at"], record["state"]) == ("epoch", "kept")
+    assert [row["metrics"]["val_loss"] for row in home.json("list", store)] == [0.4]
+
+
+def test_why_tells_of_a_state_that_was_overtaken(home, store):
+    run = home.train([0.4])
+    record = Record(20, 1, {"loss": 0.4, "val_loss": 0.3}, time=home.clock())
+    run.ledger.append(record, Decision(True, "val_loss 0.3 is at most 0.5"))
+    run.ledger.append_event("overtaken", step=20, at="epoch")
+    assert home.json("why", store, "--step", 20)[0]["state"] == "overtaken"
+    text = home.call("why", store, "--step", 20).stdout
+    assert text.startswith("epoch 2, step 20 of demo: saved, checkpoint never written\n")
+    assert text.endswith("\n  unwritten a newer state overtook it before it was written\n")
+
+
+def test_a_pushed_model_is_traced_to_the_record_whose_state_was_written(home, store):
+    run = judged_twice(home, epoch=None)
+    run.ledger.append(Record(20, 0, {"loss": 0.4, "val_loss": 0.4}, time=home.clock()), Decision(True, "as told"))
+    run.ledger.append_event("overtaken", step=20, at="epoch")
+    record = home.json("why", "--model", push(home), "--store", store)["record"]
+    assert (record["at"], record["state"]) == ("step", "kept")
 
 
 def selection(step=20):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import random
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from checkpoint_gate.replaying import replay
 from checkpoint_gate.rule_text import parse_rules, rules_from_mapping, write_rules
 from checkpoint_gate.rules import Improves, Threshold
 from checkpoint_gate.schedules import Schedule
+from checkpoint_gate.suggest_candidates import Ranked, candidates
 from checkpoint_gate.suggest_numbers import between, deltas, ladder, looser
 from checkpoint_gate.suggest_text import scalar
 from checkpoint_gate.suggesting import PastRun, suggest
@@ -199,6 +201,44 @@ def test_a_schedule_ends_with_the_shortest_run():
     suggestion = suggest([training(3, 40), training(4, 25)])
     schedules = [rule.limit for rule in suggestion.rules.save.rule.rules if isinstance(rule, Threshold)]
     assert next(limit.over for limit in schedules if isinstance(limit, Schedule)) in (24, 12)
+
+
+def test_a_training_loop_that_records_steps_gets_a_schedule_in_steps():
+    past = run(*(Record(step, step // 100, {"loss": falling(step // 5)}, "step") for step in range(1, 301)))
+    schedules = [rule.limit for rule in suggest([past]).rules.save.rule.rules if isinstance(rule, Threshold)]
+    assert {(limit.unit, limit.over > 100) for limit in schedules if isinstance(limit, Schedule)} == {("steps", True)}
+
+
+def risk(*rules) -> float:
+    records = tuple(Record(epoch + 1, epoch, {"acc": epoch / 10}) for epoch in range(11))
+    return candidates([Ranked("a run", records, 10)], "acc", "max", 5).risk(rules)
+
+
+@pytest.mark.parametrize(
+    ("less", "more"),
+    [
+        pytest.param(
+            [Improves("acc", "max", 0.01)], [Improves("acc", "max", 0.02)], id="a smaller gain costs less of the best"
+        ),
+        pytest.param(
+            [Threshold("acc", at_least=0.5)],
+            [Threshold("acc", at_least=0.9)],
+            id="a limit far from the best leaves fewer runs without a checkpoint",
+        ),
+        pytest.param(
+            [Threshold("acc", at_least=Schedule(0.1, 0.5, 10))],
+            [Threshold("acc", at_least=Schedule(0.1, 0.9, 10))],
+            id="of a schedule its end counts",
+        ),
+        pytest.param(
+            [Threshold("acc", at_least=0.99)], [Threshold("acc", at_least=1.0)], id="a limit on the best itself is last"
+        ),
+        pytest.param([], [Improves("acc", "max", 0.01)], id="no rule, no risk"),
+    ],
+)
+def test_the_risk_of_rules(less, more):
+    assert risk(*less) < risk(*more)
+    assert risk(*less, *more) == risk(*less) + risk(*more)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -553,6 +593,35 @@ def test_a_long_search_tells_how_far_it_is(ledger, monkeypatch):
     assert result.stderr.splitlines()[0] == "Trying rules on 40 records: 0 sets so far"
     assert parse_rules(result.stdout).save is not None
     assert sum("Trying" in line for line in result.stderr.splitlines()) == 1
+
+
+def read_terminal(handle: int) -> str:
+    try:
+        return os.read(handle, 4096).decode()
+    except OSError:  # nobody is left at the other end
+        return ""
+
+
+def test_on_a_terminal_the_progress_is_one_line_that_goes_away(ledger):
+    ours, theirs = os.openpty()
+    code = (
+        "import sys\n"
+        "from checkpoint_gate.cli import main, suggest\n"
+        "sys.modules[suggest.callback.__module__]._PATIENCE = -1.0\n"
+        "main()"
+    )
+    command = [sys.executable, "-c", code, "suggest", str(ledger(training(1)))]
+    environment = os.environ | {"TERM": "xterm"}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=theirs, text=True, env=environment) as process:
+        os.close(theirs)
+        told = "".join(iter(lambda: read_terminal(ours), ""))
+        rules = process.stdout.read()
+    os.close(ours)
+    assert process.returncode == 0, told
+    assert parse_rules(rules).save is not None
+    assert "Trying rules on 40 records: " in told
+    assert "\x1b[2K" in told  # clears the line
+    assert told.splitlines()[-1].startswith("5 saved a run on average")
 
 
 def test_a_short_search_says_nothing(ledger):

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import os
 import pathlib
+import re
 import shutil
+import threading
+import time
+import weakref
 
 import pytest
 
-from checkpoint_gate.errors import LeaseHeld, RuleError, StoreError, UnknownMetricError
+from checkpoint_gate.errors import LeaseHeld, RecordOrderError, RuleError, StoreError, UnknownMetricError
+from checkpoint_gate.judgement import Decision
 from checkpoint_gate.records import Record
-from checkpoint_gate.rule_text import parse_rules
+from checkpoint_gate.rule_text import parse_rules, write_rules
 from checkpoint_gate.store import Store
 from checkpoint_gate.store.checkpoints import verify_files
 from checkpoint_gate.store.pruning import pruned_before
@@ -32,26 +38,56 @@ def record_of(epoch, loss, clock):
     return Record(5 * (epoch + 1), epoch, {"loss": 0.5, "val_loss": loss}, time=clock())
 
 
-class Loop:
-    """A training loop as Keras' is: the state after an epoch is a function of the epoch alone."""
+class Model:
+    """A state in memory that changes while training goes on; captured by taking a copy."""
 
-    def __init__(self, store, rules, write, run="run"):
-        self.training = GatedTraining(store, parse_rules(rules), run)
+    def __init__(self, loop):
+        self.loop = loop
+        self.weights = [0, 0]
+
+    def capture(self):
+        copy = list(self.weights)
+        return lambda prefix: self.loop.write(prefix, copy[0])
+
+    def write(self, prefix):
+        raise AssertionError("what can be captured is not written at once")
+
+
+class Loop:
+    """A training loop as Keras' is: the state after an epoch is a function of the epoch alone.
+
+    Where saving is synchronous the state is a plain function, else a model that is captured.
+    """
+
+    def __init__(self, store, rules, write, run="run", saving="synchronous"):
+        self.training = GatedTraining(store, parse_rules(rules), run, saving=saving)
         self.run = self.training.run
         self.write = write
         self.clock = store.clock
         self.done = []
+        self.model = Model(self) if saving != "synchronous" else None
 
     def start(self, epochs=None):
         state = self.training.begin(epochs)
         return 0 if state is None else state.manifest.epoch + 1
 
     def epoch(self, epoch, loss):
-        record = record_of(epoch, loss, self.clock)
-        decision = self.training.observe(record)
-        self.training.commit(record, decision, lambda prefix: self.write(prefix, record.step))
+        decision = self.judge(record_of(epoch, loss, self.clock))
         self.done.append(epoch)
         return decision
+
+    def judge(self, record, resumable=True):
+        decision = self.training.observe(record)
+        self.training.commit(record, decision, self.state(record.step), resumable=resumable)
+        if self.model is not None:
+            self.model.weights[:] = [-1, -1]  # training goes on at once
+        return decision
+
+    def state(self, step):
+        if self.model is None:
+            return lambda prefix: self.write(prefix, step)
+        self.model.weights[:] = [step, step]
+        return self.model
 
     def train(self, losses, finish=True):
         first = self.start(len(losses))
@@ -65,7 +101,7 @@ class Loop:
 
 @pytest.fixture
 def loop(store, write):
-    return lambda rules=IMPROVES: Loop(store, rules, write)
+    return lambda rules=IMPROVES, saving="synchronous": Loop(store, rules, write, saving=saving)
 
 
 def live_steps(run):
@@ -383,8 +419,11 @@ def test_who_lost_the_lease_writes_nothing_more(loop, tree):
     training.train(LOSSES[:1], finish=False)
     take_over(training.run)
     before = tree(training.run.files.root)
+    training.write = None  # is not even called
     with pytest.raises(LeaseHeld, match="was taken over by another writer"):
         training.epoch(1, 0.5)
+    with pytest.raises(LeaseHeld, match="was taken over by another writer"):
+        training.training.note(record_of(2, 0.5, training.clock), Decision(False, "no"))
     assert tree(training.run.files.root) == before
 
 
@@ -401,6 +440,7 @@ def test_who_loses_the_lease_while_writing_publishes_nothing(loop, write):
         training.epoch(1, 0.5)
     assert live_steps(training.run) == [5]
     assert [step for step, _, _ in decisions(training.run)] == [5]
+    assert training.run.files.names("run/tmp") == []
 
 
 def test_a_run_in_use_is_not_begun(loop):
@@ -453,65 +493,78 @@ def attempt(memory_path, clock, write):
     """Trains in the store `name`, a new one unless told to go on."""
     began = clock.now
 
-    def make(name, again=False):
+    def make(name, again=False, saving="synchronous", kind=Loop, rules=RULES):
         if not again:
             shutil.rmtree(memory_path / name, ignore_errors=True)
             clock.now = began
-        return Loop(Store(memory_path / name, clock), RULES, write)
+        return kind(Store(memory_path / name, clock), rules, write, saving=saving)
 
     return make
 
 
-def test_killed_anywhere_a_training_resumes_at_its_last_complete_epoch(attempt, killable, killed):
+@pytest.mark.parametrize(
+    ("saving", "stride", "unsaved"),
+    [
+        pytest.param("synchronous", 1, 0, id="synchronous: every epoch that training has left behind is on the disk"),
+        pytest.param("background", 5, 1, id="background: every one but the last"),
+    ],
+)
+def test_killed_anywhere_a_training_resumes_at_its_last_complete_epoch(
+    attempt, killable, killed, saving, stride, unsaved
+):
     whole = attempt("whole")
     killable.arm(None)
     whole.train(LOSSES)
     operations, expected = killable.done, outcome(whole.run)
     assert expected[0] == [5, 30]
     assert operations > 200
-    for at in range(operations):
-        first = attempt("killed")
+    for at in range(0, operations, stride):
+        first = attempt("killed", saving=saving)
         killable.arm(at)
         with pytest.raises(killed):
             first.train(LOSSES)
         killable.arm(None)
         check(first.run)
-        again = attempt("killed", again=True)
+        recorded = decisions(first.run)
+        again = attempt("killed", again=True, saving=saving)
         resumed = again.train(LOSSES)
-        assert resumed >= len(first.done), at
-        assert not set(again.done) & set(first.done), at
+        assert resumed >= max(len(first.done) - unsaved, len(recorded) - 1), at  # the last may lack its state
+        assert again.done == list(range(resumed, len(LOSSES))), at
         assert outcome(again.run) == expected, at
 
 
-def test_killed_again_after_resuming_it_ends_all_the_same(attempt, killable, killed):
+@pytest.mark.parametrize("saving", ["synchronous", "background"])
+def test_killed_again_after_resuming_it_ends_all_the_same(attempt, killable, killed, saving):
     whole = attempt("whole")
     killable.arm(None)
     whole.train(LOSSES)
     operations, expected = killable.done, outcome(whole.run)
-    for number, at in enumerate(range(5, operations, 23)):
+    for number, at in enumerate(range(5, operations, 23 if saving == "synchronous" else 67)):
         for again in range(number % 7, operations - at, 17):
             for budget, new in ((at, True), (again, False)):
-                loop = attempt("killed", again=not new)
+                loop = attempt("killed", again=not new, saving=saving)
                 killable.arm(budget)
                 try:
                     loop.train(LOSSES)
                 except killed:
                     check(loop.run)
             killable.arm(None)
-            last = attempt("killed", again=True)
+            last = attempt("killed", again=True, saving=saving)
             last.train(LOSSES)
             assert outcome(last.run) == expected, (at, again)
 
 
+@pytest.mark.parametrize("saving", ["synchronous", "background"])
 @pytest.mark.parametrize("sticky", [False, True], ids=["once", "from then on"])
 @pytest.mark.parametrize("error", [errno.ENOSPC, errno.EIO], ids=errno.errorcode.get)
-def test_a_failing_disk_loses_nothing_and_is_never_passed_over(attempt, killable, caplog, error, sticky):
+def test_a_failing_disk_loses_nothing_and_is_never_passed_over(attempt, killable, caplog, error, sticky, saving):
     whole = attempt("whole")
     killable.arm(None)
     whole.train(LOSSES)
     operations, expected = killable.done, outcome(whole.run)
-    for at in range(number_of_setup_operations(attempt, killable), operations, 7):
-        first = attempt("failing")
+    stride = 7 if saving == "synchronous" else 17
+    for at in range(number_of_setup_operations(attempt, killable), operations, stride):
+        first = attempt("failing", saving=saving)
         killable.arm(at, error, sticky)
         caplog.clear()
         try:
@@ -522,8 +575,8 @@ def test_a_failing_disk_loses_nothing_and_is_never_passed_over(attempt, killable
         killable.arm(None)
         check(first.run)
         assert told or outcome(first.run) == expected, at
-        again = attempt("failing", again=True)
-        assert again.train(LOSSES) >= len(first.done), at
+        again = attempt("failing", again=True, saving=saving)
+        assert again.train(LOSSES) >= len(first.done) - (saving == "background"), at
         assert outcome(again.run) == expected, at
 
 
@@ -532,3 +585,657 @@ def number_of_setup_operations(attempt, killable):
     killable.arm(None)
     attempt("setup")
     return killable.done
+
+
+# The end of an epoch is judged twice where steps are judged too: as a step, and then as the epoch.
+
+BOTH = """
+save: {any: [{metric: accuracy, at_least: 0.5}, {metric: val_loss, at_most: 0.5}]}
+keep: {last: 2}
+"""
+
+
+def at_step(step, epoch, accuracy, clock):
+    return Record(step, epoch, {"loss": 0.5, "accuracy": accuracy}, "step", clock())
+
+
+class SteppedLoop(Loop):
+    """Judges the third and the fifth step of each epoch of five, and then the epoch, as the callback does."""
+
+    SAVED = (3, 5, 10)  # as steps; the losses say which epochs are
+
+    def epoch(self, epoch, loss):
+        for step in (5 * epoch + 3, 5 * epoch + 5):
+            self.judge(at_step(step, epoch, 0.9 if step in self.SAVED else 0.1, self.clock), resumable=False)
+        self.judge(record_of(epoch, loss, self.clock))
+        self.done.append(epoch)
+
+
+def carried(run):
+    """Step -> of which record the checkpoint tells."""
+    return {stored.step: stored.manifest.at for stored in run.live()}
+
+
+REASONS = {"epoch": "val_loss 0.4 is at most 0.5", "step": "accuracy 0.9 is at least 0.5"}
+JUDGED_TWICE = [
+    pytest.param(0.9, 0.4, "epoch", {"loss": 0.5, "val_loss": 0.4}, id="both saved: it tells of the epoch"),
+    pytest.param(0.9, 0.9, "step", {"loss": 0.5, "accuracy": 0.9}, id="the step saved, the epoch refused: of the step"),
+    pytest.param(0.1, 0.4, "epoch", {"loss": 0.5, "val_loss": 0.4}, id="the step refused, the epoch saved: the epoch"),
+]
+
+
+@pytest.mark.parametrize("resumable", [False, True], ids=["as the callback does", "as a loop of one's own does"])
+@pytest.mark.parametrize("bytes_differ", [False, True], ids=["the same bytes", "the writer's bytes differ"])
+@pytest.mark.parametrize("saving", ["synchronous", "background"])
+@pytest.mark.parametrize(("accuracy", "loss", "at", "metrics"), JUDGED_TWICE)
+def test_a_step_that_is_judged_twice_has_one_checkpoint(
+    loop, clock, write, accuracy, loss, at, metrics, saving, bytes_differ, resumable
+):
+    training = loop(BOTH, saving)
+    training.start()
+    weight = iter(range(40, 50))
+    if bytes_differ:
+        training.write = lambda prefix, step: write(prefix, step, next(weight))
+    training.judge(at_step(5, 0, accuracy, clock), resumable)
+    training.judge(record_of(0, loss, clock))
+    training.training.finish(1)
+    run = training.run
+    (stored,) = run.live()
+    assert (stored.step, stored.manifest.at, stored.manifest.metrics) == (5, at, metrics)
+    assert (
+        stored.manifest.decision == f"{'val_loss 0.4 is at most' if at == 'epoch' else 'accuracy 0.9 is at least'} 0.5"
+    )
+    assert [(step, save) for step, save, _ in decisions(run)] == [(5, accuracy == 0.9), (5, loss == 0.4)]
+    assert verify_files(run.files, stored) is None
+    assert (run.resume_state().step, run.files.names("run/tmp")) == (5, [])
+    assert run.files.names("run/resume") == ["step-000000005"]
+
+
+@pytest.mark.parametrize(("saving", "stride"), [("synchronous", 1), ("background", 4)])
+def test_killed_anywhere_what_is_judged_twice_ends_all_the_same(attempt, killable, killed, saving, stride):
+    losses = [0.4, 0.9]
+    whole = attempt("whole", kind=SteppedLoop, rules=BOTH)
+    killable.arm(None)
+    whole.train(losses)
+    operations, expected = killable.done, (*outcome(whole.run), carried(whole.run))
+    assert carried(whole.run) == {5: "epoch", 10: "step"}
+    assert [mark["step"] for mark in pruned_before(whole.run)] == [3]
+    for at in range(0, operations, stride):
+        first = attempt("killed", saving=saving, kind=SteppedLoop, rules=BOTH)
+        killable.arm(at)
+        with pytest.raises(killed):
+            first.train(losses)
+        killable.arm(None)
+        again = attempt("killed", again=True, saving=saving, kind=SteppedLoop, rules=BOTH)
+        resumed = again.train(losses)
+        assert resumed >= len(first.done) - (saving == "background"), at
+        assert (*outcome(again.run), carried(again.run)) == expected, at
+
+
+def test_a_step_that_is_saved_is_not_resumed_from_unless_it_is_to_be(loop, clock):
+    training = loop(BOTH)
+    training.start()
+    training.judge(at_step(3, 0, 0.9, clock), resumable=False)
+    assert (live_steps(training.run), training.run.files.names("run/resume")) == ([3], [])
+
+
+@pytest.mark.parametrize(
+    ("step", "epoch_ends"),
+    [
+        pytest.param(8, False, id="from within an epoch"),
+        pytest.param(10, True, id="of an epoch's last step, where the epoch was refused"),
+    ],
+)
+def test_a_checkpoint_of_a_step_is_not_resumed_from(loop, clock, step, epoch_ends):
+    training = loop(BOTH)
+    training.start()
+    training.judge(at_step(4, 0, 0.1, clock), resumable=False)
+    training.judge(record_of(0, 0.4, clock))
+    training.judge(at_step(step, 1, 0.9, clock), resumable=False)
+    if epoch_ends:
+        training.judge(record_of(1, 0.9, clock))
+    assert live_steps(training.run) == [5, step]
+    for state in training.run.resumable.stored():
+        spoil(training.run.files.local(f"{state.folder}/manifest.json"))
+    again = loop(BOTH)
+    assert again.start() == 1
+    assert again.run.resume_state().step == 5
+    assert again.run.files.names("run/superseded") == [f"step-{step:09d}"]
+
+
+def test_a_state_from_within_an_epoch_is_resumed_from_where_it_was_saved_for_that(loop, clock):
+    training = loop(BOTH)
+    training.start()
+    training.judge(at_step(8, 0, 0.1, clock))
+    assert loop(BOTH).training.begin(None).step == 8
+
+
+# Behind training.
+
+
+def finished(run):
+    """All that a finished run is, but for the times at which it became so."""
+    events = [{k: v for k, v in event.items() if k != "time"} for event in run.ledger.read().events]
+    manifests = [stored.manifest.model_dump(exclude={"time"}) for stored in run.live()]
+    tombstones = [(mark["step"], mark["event"], mark["by"], mark["reason"]) for mark in pruned_before(run)]
+    return (*outcome(run), events, manifests, tombstones)
+
+
+# Not `within`: how old a checkpoint is when another is done depends on how far behind training that is.
+TRAININGS = [
+    pytest.param([(RULES, LOSSES)], id="some are refused, some pruned"),
+    pytest.param([(IMPROVES, [math.nan, 0.5, math.inf, 0.4])], id="not finite"),
+    pytest.param([(ALWAYS + "\nkeep: {last: 2}", LOSSES)], id="the last two"),
+    pytest.param([(ALWAYS + "\nkeep: {milestone: 3}", LOSSES)], id="milestones"),
+    pytest.param([(ALWAYS + "\nkeep: {budget: 400B}", LOSSES)], id="a budget"),
+    pytest.param([(ALWAYS + "\nkeep: {best: {metric: val_loss, mode: min, n: 2}}", LOSSES)], id="the two best"),
+    pytest.param([("save: {metric: loss, at_most: 0.1}", LOSSES)], id="all refused"),
+    pytest.param([(RULES, LOSSES[:2]), (RULES, LOSSES)], id="resumed"),
+    pytest.param([(ALWAYS, LOSSES[:3]), (RULES, LOSSES)], id="resumed with other rules"),
+    pytest.param([(ALWAYS, LOSSES), (ALWAYS + "\nkeep: {last: 1}", LOSSES)], id="nothing more to train"),
+]
+
+
+@pytest.mark.parametrize("kind", [Loop, SteppedLoop], ids=["epochs", "steps and epochs"])
+@pytest.mark.parametrize("trainings", TRAININGS)
+def test_behind_training_the_store_becomes_what_it_becomes_at_once(attempt, trainings, kind):
+    ends = {}
+    for saving in ("synchronous", "background"):
+        for number, (rules, losses) in enumerate(trainings):
+            training = attempt(saving, again=number > 0, saving=saving, kind=kind, rules=rules)
+            training.train(losses, finish=losses is LOSSES)
+            training.training.abandon()
+        ends[saving] = finished(training.run)
+    assert ends["background"] == ends["synchronous"]
+
+
+class SlowWriter:
+    """Writes the state of step 5 no sooner than it is let; the others at once."""
+
+    def __init__(self, write):
+        self.write = write
+        self.begun = threading.Event()
+        self.free = threading.Event()
+        self.threads = {}
+
+    def __call__(self, prefix, step):
+        self.threads[step] = threading.current_thread()
+        if step == 5:
+            self.begun.set()
+            assert self.free.wait(10.0)
+        self.write(prefix, step)
+
+
+@pytest.fixture
+def slow(write):
+    writer = SlowWriter(write)
+    yield writer
+    writer.free.set()
+
+
+def begun(loop, slow, rules=ALWAYS, saving="background"):
+    """A training whose first state is being written."""
+    training = loop(rules, saving)
+    training.start()
+    training.write = slow
+    training.epoch(0, LOSSES[0])
+    assert slow.begun.wait(10.0)
+    return training
+
+
+def test_what_is_on_the_disk_is_the_state_at_the_call(loop, slow):
+    training = begun(loop, slow)
+    assert training.model.weights == [-1, -1]  # training has gone on, nothing is on the disk
+    assert live_steps(training.run) == []
+    slow.free.set()
+    training.training.finish(1)
+    (stored,) = training.run.live()
+    assert training.run.files.read(f"{stored.folder}/ckpt.index", 100) == b"index of 5"
+    assert slow.threads[5] is not threading.current_thread()
+
+
+def told(line):
+    """A line of the ledger in short."""
+    return " ".join(str(line[key]) for key in ("event", "step", "at") if key in line and line.get("event") != "started")
+
+
+@pytest.mark.parametrize(
+    ("saving", "losses", "lines", "live"),
+    [
+        pytest.param("background", LOSSES[:1], ["", "5", "finished"], [5], id="background: alone"),
+        pytest.param("latest", LOSSES[:2], ["", "5", "10", "finished"], [5, 10], id="latest: the newest is written"),
+        pytest.param(
+            "latest",
+            LOSSES[:4],
+            ["", "5", "10", "overtaken 10 epoch", "15", "20", "finished"],
+            [5, 20],
+            id="latest: the ledger has them all, and says which were let through and overtaken",
+        ),
+        pytest.param(
+            "latest",
+            [0.9, 0.5, 0.7, 0.6],
+            ["", "5", "10", "overtaken 10 epoch", "15", "20", "finished"],
+            [5],
+            id="latest: also by a state that is only there to resume from",
+        ),
+    ],
+)
+def test_what_is_overtaken_has_its_line_in_the_ledger(loop, slow, saving, losses, lines, live):
+    training = begun(loop, slow, IMPROVES, saving)
+    for epoch, loss in list(enumerate(losses))[1:]:
+        training.epoch(epoch, loss)
+    slow.free.set()
+    training.training.finish(len(losses))
+    run = training.run
+    written = [json.loads(line) for line in run.ledger.text().splitlines()]
+    assert [told(line) for line in written] == lines
+    assert [save for _, save, _ in decisions(run)] == [True, True, False, losses[-1] == 0.4][: len(losses)]
+    assert live_steps(run) == live
+    assert (run.resume_state().step, run.files.names("run/tmp")) == (5 * len(losses), [])
+    again = loop(IMPROVES, saving)
+    assert again.start() == len(losses)
+    assert again.epoch(len(losses), 0.95).reason == f"val_loss 0.95 does not improve on {min(losses)}"
+
+
+def test_a_training_that_was_killed_after_states_were_overtaken_resumes_at_the_last_one_written(loop, slow):
+    training = begun(loop, slow, ALWAYS, "latest")
+    training.write = slow.write = lambda prefix, step: slow.free.wait(10.0)  # writes nothing: an error
+    for epoch in (1, 2):
+        training.epoch(epoch, LOSSES[epoch])
+    slow.free.set()
+    with pytest.raises(StoreError, match="Nothing was written"):
+        training.training.finish(3)
+    training.training.abandon()
+    again = loop(ALWAYS, "latest")
+    assert again.start() == 0
+    assert decisions(again.run) == []
+
+
+class Once(Model):
+    """A state that can only be written at once."""
+
+    def capture(self):
+        return None
+
+    def write(self, prefix):
+        self.loop.write(prefix, self.weights[0])
+
+
+@pytest.mark.parametrize("plain", [False, True], ids=["a state", "a plain function"])
+@pytest.mark.parametrize("saving", ["synchronous", "background", "latest"])
+def test_what_cannot_be_captured_is_written_at_once_by_the_caller(loop, slow, saving, plain):
+    training = loop(ALWAYS, saving)
+    slow.free.set()
+    training.write = slow
+    training.start()
+    training.model = None if plain else Once(training)
+    training.epoch(0, 0.9)
+    assert slow.threads == {5: threading.current_thread()}
+    training.epoch(1, 0.8)
+    training.training.finish(2)
+    assert live_steps(training.run) == [5, 10]
+    assert [verify_files(training.run.files, stored) for stored in training.run.live()] == [None, None]
+
+
+@pytest.mark.parametrize("saving", ["background", "latest"])
+def test_what_cannot_be_captured_waits_for_what_is_being_written(loop, slow, saving):
+    training = begun(loop, slow, ALWAYS, saving)
+    training.model = Once(training)
+    caller = threading.Thread(target=training.epoch, args=(1, 0.8))
+    caller.start()
+    caller.join(0.01)
+    assert caller.is_alive()
+    assert list(slow.threads) == [5]
+    slow.free.set()
+    caller.join(10.0)
+    training.training.finish(2)
+    assert live_steps(training.run) == [5, 10]
+
+
+class Copy:
+    """A captured state."""
+
+    def __init__(self, model):
+        self.step = model.weights[0]
+        self.write = model.loop.write
+
+    def __call__(self, prefix):
+        self.write(prefix, self.step)
+
+
+class Counted(Model):
+    """Knows how many captured states are alive, and how many were when another was asked for."""
+
+    def __init__(self, loop):
+        super().__init__(loop)
+        self.alive = weakref.WeakSet()
+        self.seen = []
+
+    def capture(self):
+        self.seen.append(len(self.alive))
+        copy = Copy(self)
+        self.alive.add(copy)
+        return copy
+
+
+def test_in_the_background_no_two_captured_states_are_alive(loop):
+    training = loop(ALWAYS, "background")
+    training.start()
+    training.model = Counted(training)
+    for epoch, loss in enumerate(LOSSES):
+        training.epoch(epoch, loss)
+    training.training.finish(len(LOSSES))
+    assert training.model.seen == [0] * len(LOSSES)
+    assert len(training.model.alive) == 0
+
+
+def test_with_latest_no_more_than_the_one_being_written_and_the_newest_are_alive(loop, slow):
+    training = loop(ALWAYS, "latest")
+    training.start()
+    training.write = slow
+    training.model = Counted(training)
+    training.epoch(0, 0.9)
+    assert slow.begun.wait(10.0)
+    for epoch in range(1, 6):
+        training.epoch(epoch, 0.5)
+        assert len(training.model.alive) == 2
+    assert training.model.seen == [0, 1, 2, 2, 2, 2]
+    slow.free.set()
+    training.training.finish(6)
+    assert len(training.model.alive) == 0
+
+
+def record_at(clock, step=10, epoch=1):
+    return Record(step, epoch, {"loss": 0.5, "val_loss": 0.1}, time=clock())
+
+
+FIRST_CALLS = [
+    pytest.param(lambda loop: loop.training.check(), id="check"),
+    pytest.param(lambda loop: loop.training.observe(record_at(loop.clock)), id="observe"),
+    pytest.param(lambda loop: loop.training.note(record_at(loop.clock), Decision(False, "no")), id="note"),
+    pytest.param(
+        lambda loop: loop.training.commit(record_at(loop.clock), Decision(True, "yes"), loop.state(10)), id="commit"
+    ),
+    pytest.param(
+        lambda loop: loop.training.commit(
+            record_at(loop.clock), Decision(False, "no"), loop.state(10), resumable=False
+        ),
+        id="commit, refused",
+    ),
+    pytest.param(lambda loop: loop.training.save_resumable(record_at(loop.clock), loop.state(10)), id="save_resumable"),
+    pytest.param(lambda loop: loop.training.finish(1), id="finish"),
+]
+
+
+@pytest.mark.parametrize("saving", ["background", "latest"])
+@pytest.mark.parametrize("call", FIRST_CALLS)
+def test_a_disk_that_failed_behind_training_is_told_by_the_next_call(loop, slow, caplog, saving, call):
+    training = loop(ALWAYS, saving)
+    training.start()
+
+    def full(prefix, step):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    training.write = full
+    training.epoch(0, 0.9)
+    wait_for_error(training.training)
+    text = r"The state of epoch 1 could not be written to .*: No space left on device\. What was saved before is untou"
+    for _ in range(2):
+        with pytest.raises(StoreError, match=text):
+            call(training)
+    training.training.abandon()
+    assert decisions(training.run) == []
+    assert live_steps(training.run) == training.run.files.names("run/tmp") == []
+    assert [event["event"] for event in training.run.ledger.read().events] == ["started"]
+    with training.run.lease("pruning"):
+        pass
+
+
+def wait_for_error(training):
+    """Until something has failed behind training."""
+    for _ in range(2000):
+        try:
+            training.check()
+        except StoreError:
+            return
+        time.sleep(0.005)
+    raise AssertionError("nothing failed")
+
+
+@pytest.mark.parametrize("saving", ["synchronous", "background"])
+def test_a_decision_that_cannot_be_recorded_is_told(loop, killable, clock, saving):
+    training = loop(ALWAYS, saving)
+    training.start()
+    record = at_step(3, 0, 0.1, clock)
+    decision = training.training.observe(record)
+    killable.arm(0, errno.EIO)
+    told = pytest.raises(
+        StoreError, match=r"The decision about step 3 could not be written to .*: Input/output error\."
+    )
+    if saving == "synchronous":
+        with told:
+            training.training.note(record, decision)
+    else:
+        training.training.note(record, decision)
+        with told:
+            training.training.finish(1)
+    killable.arm(None)
+    assert decisions(training.run) == []
+
+
+@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EIO], ids=errno.errorcode.get)
+def test_whatever_fails_in_a_commit_is_told_in_a_sentence(attempt, killable, error):
+    told = []
+    for operation in range(operations_of_a_commit(attempt, killable)):
+        training = attempt("failing", rules=ALWAYS)
+        training.start()
+        killable.arm(operation, error)
+        try:
+            training.epoch(0, 0.9)
+        except StoreError as failed:
+            told.append(re.sub(" to .*:", " to …:", str(failed)))
+        killable.arm(None)
+    why = f"{os.strerror(error)}. What was saved before is untouched."
+    assert set(told) == {f"The state of epoch 1 could not be written to …: {why}"}
+    assert len(told) == operation + 1 - 4  # links; in their place files are copied
+
+
+def operations_of_a_commit(attempt, killable):
+    training = attempt("whole", rules=ALWAYS)
+    training.start()
+    killable.arm(None)
+    training.epoch(0, 0.9)
+    return killable.done
+
+
+@pytest.mark.parametrize("saving", ["background", "latest"])
+@pytest.mark.parametrize("end", [lambda t: t.finish(1), lambda t: t.abandon()], ids=["finish", "abandon"])
+def test_at_the_end_no_thread_is_left(loop, saving, end):
+    training = loop(ALWAYS, saving)
+    training.start()
+    training.epoch(0, 0.9)
+    assert [thread for thread in threading.enumerate() if thread.name.startswith("checkpoint-gate")]
+    end(training.training)
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("checkpoint-gate")]
+
+
+# Order, rules that change, and what is told.
+
+
+LOW = "save: {metric: loss, at_most: 1}"
+
+
+def at(step, kind="epoch"):
+    return Record(step, 0, {"loss": 0.5, "val_loss": 0.5}, kind)
+
+
+@pytest.mark.parametrize(
+    ("last", "following", "fine"),
+    [
+        pytest.param(at(5), at(6), True, id="epoch after epoch"),
+        pytest.param(at(5, "step"), at(6, "step"), True, id="step after step"),
+        pytest.param(at(5), at(6, "step"), True, id="a step after an epoch"),
+        pytest.param(at(5, "step"), at(5), True, id="the epoch whose last step it was"),
+        pytest.param(at(5), at(5), False, id="the same epoch again"),
+        pytest.param(at(5, "step"), at(5, "step"), False, id="the same step again"),
+        pytest.param(at(5), at(5, "step"), False, id="the last step after its epoch"),
+        pytest.param(at(5), at(4), False, id="an earlier epoch"),
+        pytest.param(at(5, "step"), at(4, "step"), False, id="an earlier step"),
+        pytest.param(at(5, "step"), at(4), False, id="an epoch that ended before the step"),
+    ],
+)
+@pytest.mark.parametrize("resumed", [False, True], ids=["at once", "after resuming"])
+def test_records_go_forward(loop, last, following, fine, resumed):
+    training = loop(LOW)
+    training.start()
+    training.judge(last)
+    if resumed:
+        training = loop(LOW)
+        training.start()
+    if fine:
+        assert training.training.observe(following).save
+        return
+    with pytest.raises(RecordOrderError) as told:
+        training.training.observe(following)
+    assert str(told.value) == (
+        f"Steps must go forward. Received: step {following.step} (at: {following.at}) after step 5 (at: {last.at})."
+    )
+    with pytest.raises(RecordOrderError, match=rf"after step 5 \(at: {last.at}\)"):  # the refused one left no trace
+        training.training.observe(last)
+
+
+@pytest.mark.parametrize(
+    ("rules", "differing", "words"),
+    [
+        pytest.param(
+            "save: {metric: val_loss, at_most: 0.6}",
+            2,
+            "of the 3 decisions before, 2 would have been others, the first at epoch 1, step 5: saved then, "
+            "refused now (val_loss 0.9 is not at most 0.6 (by 0.3))",
+            id="some would have been others",
+        ),
+        pytest.param(
+            "save: {metric: val_loss, at_most: 0.9}",
+            0,
+            "none of the 3 decisions before would have been another",
+            id="none would",
+        ),
+        pytest.param(
+            "save: {metric: f1, at_least: 0.5}",
+            3,
+            "of the 3 decisions before, 3 would have been others, the first at epoch 1, step 5: saved then, "
+            "refused now (f1 was not logged)",
+            id="a metric that was not logged then",
+        ),
+    ],
+)
+def test_rules_that_change_are_told_with_what_they_would_have_decided(loop, caplog, rules, differing, words):
+    training = loop(ALWAYS)
+    training.train(LOSSES[:3], finish=False)
+    assert caplog.text == ""
+    again = loop(rules)
+    again.start()
+    warning = f"the rules of run run have changed: the new ones hold after step 15; {words}"
+    assert [record.getMessage() for record in caplog.records] == [warning]
+    (changed,) = [e for e in again.run.ledger.read().events if e["event"] == "gate_changed"]
+    gate = write_rules(parse_rules(rules))
+    assert {k: changed[k] for k in changed if k != "time"} == {
+        "event": "gate_changed",
+        "gate": gate,
+        "after_step": 15,
+        "differing": differing,
+    }
+    started = [e["gate"] for e in again.run.ledger.read().events if e["event"] == "started"]
+    assert started == [write_rules(parse_rules(ALWAYS)), gate]
+    caplog.clear()
+    loop(rules).start()  # the same rules once more
+    assert caplog.text == ""
+
+
+def test_rules_that_change_before_anything_was_decided_are_no_change(loop, caplog):
+    loop(ALWAYS).start()
+    again = loop(IMPROVES)
+    again.start()
+    assert caplog.text == ""
+    assert [event["event"] for event in again.run.ledger.read().events] == ["started", "started"]
+
+
+def test_a_metric_of_new_rules_may_come_after_resuming(loop, clock):
+    loop(ALWAYS).train(LOSSES[:2], finish=False)
+    again = loop("save: {metric: f1, at_least: 0.5}")
+    assert again.start() == 2
+    assert again.training.observe(Record(15, 2, {"loss": 0.5, "f1": 0.6}, time=clock())).save
+
+
+def test_a_metric_that_was_logged_before_resuming_need_not_come_again(loop, clock):
+    rules = "save: {any: [{metric: f1, at_least: 0.5}, {every: 1}]}"
+    training = loop(rules)
+    training.start()
+    training.judge(Record(5, 0, {"loss": 0.5, "f1": 0.6}, time=clock()))
+    again = loop(rules)
+    assert again.start() == 1
+    assert again.epoch(1, 0.5).save
+
+
+def test_a_metric_of_new_rules_that_does_not_come_is_named_at_the_first_epoch(loop, clock):
+    loop(ALWAYS).train(LOSSES[:2], finish=False)
+    again = loop("save: {metric: f1, at_least: 0.5}")
+    again.start()
+    with pytest.raises(UnknownMetricError, match="'f1', which training never logged"):
+        again.training.observe(record_of(2, 0.5, clock))
+
+
+@pytest.mark.parametrize(
+    ("rules", "warnings"),
+    [
+        pytest.param(
+            "save: {metric: los, at_most: 1}",
+            ["the rules name 'los', which step 1 does not log; logged are: accuracy, loss"],
+            id="a misspelt metric: once",
+        ),
+        pytest.param("save: {metric: loss, at_most: 1}", [], id="none is missing"),
+        pytest.param("save: {metric: val_loss, at_most: 1}", [], id="val_*: validation may come yet"),
+    ],
+)
+def test_steps_that_lack_a_metric_of_the_rules_are_told_once(loop, clock, caplog, rules, warnings):
+    training = loop(rules)
+    training.start()
+    for step in (1, 2, 3):
+        training.judge(at_step(step, 0, 0.1, clock), resumable=False)
+    again = loop(rules)
+    again.start()
+    assert [record.getMessage() for record in caplog.records] == warnings
+
+
+@pytest.mark.parametrize("saving", ["synchronous", "background"])
+def test_an_interrupted_training_says_by_what(loop, saving):
+    training = loop(ALWAYS, saving)
+    training.train(LOSSES[:2], finish=False)
+    training.training.abandon("SIGTERM")
+    events = training.run.ledger.read().events
+    assert [(event["event"], event.get("why")) for event in events] == [("started", None), ("interrupted", "SIGTERM")]
+    assert len(decisions(training.run)) == 2  # all was saved first
+    with training.run.lease("pruning"):
+        pass
+
+
+def test_who_lost_the_lease_writes_no_last_word(loop, tree):
+    training = loop(ALWAYS)
+    training.train(LOSSES[:1], finish=False)
+    take_over(training.run)
+    before = tree(training.run.files.root)
+    training.training.abandon("SIGTERM")
+    assert tree(training.run.files.root) == before
+
+
+def test_retention_with_nothing_to_remove_reads_no_tombstones(loop, monkeypatch):
+    training = loop(ALWAYS + "\nkeep: {last: 2}")
+    training.train(LOSSES[:3], finish=False)
+    files, read = training.run.files, []
+    monkeypatch.setattr(files, "read", lambda path, limit, _read=files.read: (read.append(path), _read(path, limit))[1])
+    monkeypatch.setattr(files, "names", lambda path, _names=files.names: (read.append(path), _names(path))[1])
+    training.training.retain()
+    assert read
+    assert not [path for path in read if re.search("tombstones|journal|trash", path)]
+    training.epoch(3, 0.1)
+    assert "run/tombstones.jsonl" in read

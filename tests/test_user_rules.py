@@ -22,6 +22,8 @@ from checkpoint_gate.gate import Gate
 from checkpoint_gate.records import Record
 from checkpoint_gate.rule_text import RuleSet, parse_rules, rules_from_mapping, write_rules
 from checkpoint_gate.rules import All, Any, Every, Judgement, Not, Rule, Threshold, start
+from checkpoint_gate.store import Store
+from checkpoint_gate.training import GatedTraining
 
 HERE = __name__
 
@@ -541,6 +543,15 @@ def test_a_rule_of_a_script_has_a_text_within_that_script_only():
     assert json.loads(script.stdout) == {"save": {"not": {"rule": "__main__:Always", "with": {"size": 2}}}}
     with pytest.raises(RuleError, match=r"line 1: save\.not\.rule must not name a rule of another script or notebook"):
         parse_rules(script.stdout)
+
+
+def test_training_says_in_its_run_by_which_rule_it_saves(tmp_path):
+    rules = RuleSet(save=Gate(All((Plateau("val_loss", patience=5), Every(1)))))
+    training = GatedTraining(Store(tmp_path / "store"), rules, "first")
+    gate = Store.open(tmp_path / "store").run("first").about()["gate"]
+    assert gate == write_rules(rules)
+    assert rules_from_mapping(gate) == rules
+    training.abandon()
 
 
 # What a judge of one's own may do wrong.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from checkpoint_gate.errors import StoreError
-from checkpoint_gate.records import decode_metrics, encode_metrics
+from checkpoint_gate.records import At, decode_metrics, encode_metrics
 from checkpoint_gate.store import Run, Store
 from checkpoint_gate.store.checkpoints import Stored, read_checkpoint
 from checkpoint_gate.store.trash import marks_in_trash, tombstones, trash_place, trashed
@@ -34,6 +34,7 @@ class Row:
       path: its folder on the disk, absolute; None once pruned.
       reason: why it was saved, pruned or set aside.
       time: seconds since 1970 of what made its state, where that is known.
+      at: whether its record is of an epoch or of a step, where that is known: by its manifest.
     """
 
     run: str
@@ -46,6 +47,7 @@ class Row:
     path: str | None
     reason: str
     time: float | None = None
+    at: At | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The row as strict JSON values."""
@@ -137,8 +139,9 @@ def _whole(run: Run, stored: Stored, state: State, reason: str, time: float | No
     record = manifest.record
     place = str(run.files.local(stored.folder))
     pinned = manifest.step in pins
+    size = manifest.size
     return Row(
-        run.key, manifest.step, manifest.epoch, record.metrics, state, pinned, manifest.size, place, reason, time
+        run.key, manifest.step, manifest.epoch, record.metrics, state, pinned, size, place, reason, time, record.at
     )
 
 

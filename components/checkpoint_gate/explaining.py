@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from checkpoint_gate.catalog import Row, rows
 from checkpoint_gate.records import At, encode_metrics
 from checkpoint_gate.store import Run
-from checkpoint_gate.store.ledger import Entry
+from checkpoint_gate.store.ledger import Entry, History
 from checkpoint_gate.store.trash import GONE, Mark, tombstones, trash_path
 
-State = Literal["kept", "trashed", "pruned", "quarantined", "superseded", "missing"]
+State = Literal["kept", "trashed", "pruned", "quarantined", "superseded", "overtaken", "amended", "missing"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,9 @@ class Explanation:
       save: what the gate decided; None where the ledger has no record.
       reason: why.
       state: where its checkpoint is: as in the catalog, or "superseded" (set aside when training resumed before it),
-        or "missing" (saved, but removed by nobody that left word); None where it never had one.
+        "overtaken" (never written: a newer state overtook it while it waited), "amended" (of an epoch's last step: the
+        checkpoint tells of the epoch, which was saved too), or "missing" (saved, but removed by nobody that left word);
+        None where it never was to have one.
       pruned: of a trashed or pruned one: `by`, `rules` (their digest), `reason`, `time`, and `swept`, when its bytes
         were freed, None before that.
       superseded: when training resumed before this record, so that it does not count any more; else None.
@@ -69,36 +71,65 @@ def explain(run: Run) -> list[Explanation]:
     Raises:
       StoreError: the ledger or the tombstones are damaged.
     """
-    entries = run.ledger.read().every_entry
-    held = {(row.step, str(row.state)): row for row in rows(run)}
-    found = _Found(run, _saved(entries), held, run.protected())
-    gone, strays = _gone(run, entries, found.saved)
-    explained = [_explain(found, index, entry, gone.get(index)) for index, entry in enumerate(entries)]
-    return [*explained, *_without_record(found, strays)]
+    history = run.ledger.read()
+    entries = history.every_entry
+    overtaken = _overtaken(history)
+    saved: dict[int, list[int]] = {}
+    for index, entry in enumerate(entries):
+        if entry.decision.save and index not in overtaken:
+            saved.setdefault(entry.record.step, []).append(index)
+    listed = rows(run)
+    found = _Found(run, entries, saved, overtaken, _held(listed, entries, saved), run.protected())
+    gone, strays = _gone(run, entries, saved)
+    explained = [_explain(found, index, gone.get(index)) for index in range(len(entries))]
+    return [*explained, *_without_record(found, (row for row in listed if row.step not in saved), strays)]
 
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """What there is to explain with.
+    """What there is to explain with. Entries are told by their place in the ledger.
 
     Attributes:
-      saved: step -> the entries that saved it, oldest first.
-      held: (step, state) -> the row.
+      saved: step -> the entries that saved it, oldest first, without the overtaken ones.
+      overtaken: the entries that saved a state which was overtaken before it was written.
+      held: (entry, state) -> the row of its checkpoint.
       protected: step -> why no pruning may take it.
     """
 
     run: Run
+    entries: Sequence[Entry]
     saved: Mapping[int, Sequence[int]]
+    overtaken: Set[int]
     held: Mapping[tuple[int, str], Row]
     protected: Mapping[int, str]
 
 
-def _saved(entries: Sequence[Entry]) -> dict[int, list[int]]:
-    saved: dict[int, list[int]] = {}
-    for index, entry in enumerate(entries):
-        if entry.decision.save:
-            saved.setdefault(entry.record.step, []).append(index)
-    return saved
+def _overtaken(history: History) -> set[int]:
+    """The entries of which an `overtaken` event tells; one that counted then, where a step was saved several times."""
+    overtaken: set[int] = set()
+    for event in history.events:
+        if event["event"] != "overtaken":
+            continue
+        for index, entry in enumerate(history.every_entry):
+            told = (entry.record.step, entry.record.at) == (event.get("step"), event.get("at"))
+            counted = _superseded_at(entry) >= event.get("time", 0.0)
+            if told and counted and entry.decision.save and index not in overtaken:
+                overtaken.add(index)
+                break
+    return overtaken
+
+
+def _held(
+    listed: Sequence[Row], entries: Sequence[Entry], saved: Mapping[int, Sequence[int]]
+) -> dict[tuple[int, str], Row]:
+    """(entry, state) -> row: a checkpoint belongs to the newest entry of its step, of the kind that it carries."""
+    held = {}
+    for row in listed:
+        indices = saved.get(row.step, ())
+        owners = [index for index in indices if entries[index].record.at == row.at] or indices
+        if owners:
+            held[owners[-1], str(row.state)] = row
+    return held
 
 
 def _gone(
@@ -115,18 +146,21 @@ def _gone(
             by_step[mark["step"]] = mark
             continue
         when = mark["times"].get("trashed", mark["time"])
-        owner = next((i for i in indices if _overtaken_at(entries[i]) > when), indices[-1])
-        by_entry[owner] = mark
+        then = next((i for i in indices if _superseded_at(entries[i]) > when), indices[-1])
+        peers = [i for i in indices if entries[i].superseded is entries[then].superseded]  # as a step, and as an epoch
+        carried = [i for i in peers if encode_metrics(entries[i].record.metrics) == mark.get("metrics")]
+        by_entry[(carried or peers)[-1]] = mark
     return by_entry, by_step
 
 
-def _overtaken_at(entry: Entry) -> float:
+def _superseded_at(entry: Entry) -> float:
     return float("inf") if entry.superseded is None else float(entry.superseded.get("time", 0.0))
 
 
-def _explain(found: _Found, index: int, entry: Entry, mark: Mark | None) -> Explanation:
+def _explain(found: _Found, index: int, mark: Mark | None) -> Explanation:
+    entry = found.entries[index]
     record, decision = entry.record, entry.decision
-    state, path = _place(found, index, entry, mark)
+    state, path = _place(found, index, mark)
     return Explanation(
         run=found.run.key,
         step=record.step,
@@ -137,38 +171,48 @@ def _explain(found: _Found, index: int, entry: Entry, mark: Mark | None) -> Expl
         reason=decision.reason,
         state=state,
         pruned=_pruned(mark) if mark is not None and state in GONE else None,
-        superseded=_overtaken_at(entry) if entry.superseded is not None else None,
+        superseded=_superseded_at(entry) if entry.superseded is not None else None,
         path=path,
         protected=found.protected.get(record.step) if state == "kept" else None,
     )
 
 
-def _place(found: _Found, index: int, entry: Entry, mark: Mark | None) -> tuple[State | None, str | None]:
+def _place(found: _Found, index: int, mark: Mark | None) -> tuple[State | None, str | None]:
     """State and folder of the checkpoint of one entry."""
+    entry = found.entries[index]
     step = entry.record.step
     if not entry.decision.save:
         return None, None
-    newest = found.saved[step][-1] == index
-    if newest and (row := found.held.get((step, "kept"))) is not None:
+    if index in found.overtaken:
+        return "overtaken", None
+    if (row := found.held.get((index, "kept"))) is not None:
         return "kept", row.path
     if mark is not None:
         folder = trash_path(found.run, mark["plan"], step)
         lies = found.run.files.exists(folder)
         return ("trashed", str(found.run.files.local(folder))) if lies else ("pruned", None)
     for state in ("trashed", "quarantined"):  # trashed without a tombstone: the pruning was interrupted
-        if newest and (row := found.held.get((step, state))) is not None:
+        if (row := found.held.get((index, state))) is not None:
             return row.state, row.path
-    return ("superseded" if entry.superseded is not None else "missing"), None
+    if entry.superseded is not None:
+        return "superseded", None
+    return ("amended" if _amended(found, index) else "missing"), None
 
 
-def _without_record(found: _Found, strays: Mapping[int, Mark]) -> Iterator[Explanation]:
-    for row in sorted((row for (step, _), row in found.held.items() if step not in found.saved), key=lambda r: r.step):
+def _amended(found: _Found, index: int) -> bool:
+    """Whether the epoch whose last step it was has been saved too."""
+    later = [other for other in found.saved[found.entries[index].record.step] if other > index]
+    return found.entries[index].record.at == "step" and any(found.entries[i].record.at == "epoch" for i in later)
+
+
+def _without_record(found: _Found, listed: Iterable[Row], strays: Mapping[int, Mark]) -> Iterator[Explanation]:
+    for row in listed:
         mark = strays.get(row.step) if row.state in GONE else None
         yield Explanation(
             run=found.run.key,
             step=row.step,
             epoch=row.epoch,
-            at="epoch",
+            at=row.at or "epoch",
             metrics=row.metrics,
             save=None,
             reason=f"the ledger has no record that saved it; the checkpoint says: {row.reason}",

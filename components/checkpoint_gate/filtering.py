@@ -12,7 +12,7 @@ from checkpoint_gate.gate import broken_loss
 from checkpoint_gate.judgement import Judgement
 from checkpoint_gate.records import Record
 from checkpoint_gate.retention import Best
-from checkpoint_gate.rules import Rule
+from checkpoint_gate.rules import Rule, start
 from checkpoint_gate.selection import rank_key
 
 Outcome = Literal["keep", "reject", "quarantine"]
@@ -109,7 +109,7 @@ class Filter:
     def _each(self, history: Sequence[Record]) -> list[Judgement]:
         if self.rule is None:
             return [Judgement("holds", "no rules but top") for _ in history]
-        judge = self.rule.start(history)
+        judge = start(self.rule, history)
         return [judge.judge(record) for record in history]
 
     def _judgements(self, history: Sequence[Record]) -> dict[tuple[int, str], Judgement]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from checkpoint_gate.errors import RuleError, UnknownMetricError
 from checkpoint_gate.judgement import Decision
 from checkpoint_gate.records import Record
-from checkpoint_gate.rules import Judge, Rule
+from checkpoint_gate.rules import Judge, Rule, start
 
 LOSS = "loss"
 
@@ -38,7 +38,7 @@ class Gate:
 
     def start(self, decided: Iterable[tuple[Record, bool]] = ()) -> RunningGate:
         """A gate that goes on after records it has `decided` about: each with whether it was saved."""
-        running = RunningGate(self, self.rule.start())
+        running = RunningGate(self, start(self.rule))
         for record, saved in decided:
             running.recall(record, saved)
         return running

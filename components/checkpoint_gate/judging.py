@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from checkpoint_gate.errors import UnknownMetricError
+from checkpoint_gate.errors import RuleError, UnknownMetricError
 from checkpoint_gate.filtering import Filter, Saved, Verdict, closest_misses
 from checkpoint_gate.records import Record
 from checkpoint_gate.rule_text import rules_from_mapping
@@ -109,10 +109,14 @@ def why_none(runs: Sequence[Run], judged: Judged) -> str:
 
 
 def _gate_misses(run: Run) -> list[str]:
-    text = run.about().get("gate")
-    gate = rules_from_mapping(text).save if isinstance(text, dict) else None
-    records = run.ledger.read().records
-    if gate is None or any(entry.decision.save for entry in run.ledger.read().entries):
+    history = run.ledger.read()
+    records = history.records
+    text = history.gate or run.about().get("gate")
+    try:
+        gate = rules_from_mapping(text).save if isinstance(text, Mapping) else None
+    except RuleError:  # a rule of one's own that is not at hand here
+        gate = None
+    if gate is None or any(entry.decision.save for entry in history.entries):
         return []
     refused = zip(gate.replay(records), records, strict=True)
     ranked = sorted((d.shortfall, -r.step, r.epoch, d.reason) for d, r in refused if math.isfinite(d.shortfall))

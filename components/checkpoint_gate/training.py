@@ -87,7 +87,7 @@ class GatedTraining:
             run.resume_after(step)
             history = run.ledger.read()
         gate = write_rules(self._rules.cut("save"))
-        if history.entries and self._recorded_gate(history) != gate:
+        if history.entries and history.gate != gate:
             self._tell_change(history, gate, max(step, 0))
         run.ledger.append_event("started", epochs=epochs, step=max(step, 0), gate=gate)
         self._running = self._gate.start((entry.record, entry.decision.save) for entry in history.entries)
@@ -96,11 +96,6 @@ class GatedTraining:
         self._last = history.records[-1] if history.records else None
         self.retain()  # `keep` may have changed, or a crash may have come between a commit and its retention
         return state
-
-    def _recorded_gate(self, history: History) -> object:
-        """The rules that decided last."""
-        said = [event["gate"] for event in history.events if "gate" in event]
-        return said[-1] if said else self.run.about().get("gate")
 
     def _tell_change(self, history: History, gate: dict[str, object], step: int) -> None:
         """Says from where the new rules hold, and what they would have decided before."""

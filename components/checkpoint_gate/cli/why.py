@@ -30,6 +30,8 @@ _STATES = {
     "pruned": "pruned",
     "quarantined": "in quarantine",
     "superseded": "set aside",
+    "overtaken": "never written",
+    "amended": "the epoch's",
     "missing": "missing",
     None: "none",
 }
@@ -62,10 +64,13 @@ def why(
     why that one was chosen and, if STORE is given, why the gate saved it.
 
     --json prints an array with one object a record: run, step, epoch (from 0), at, metrics, save, reason, state
-    (kept, trashed, pruned, quarantined, superseded, missing, or null where there was never a checkpoint), pruned
-    (by, rules, reason, time, swept; or null), superseded (when training resumed before it, or null), path and
-    protected (by a pin, or as the champion; or null). With --model, it prints one object: model, run, step, reason,
-    metrics, rules_digest, record (as above, or null).
+    (kept, trashed, pruned, quarantined, superseded, overtaken, amended, missing, or null where there was never to be a
+    checkpoint), pruned (by, rules, reason, time, swept; or null), superseded (when training resumed before it, or
+    null), path and protected (by a pin, or as the champion; or null). With --model, it prints one object: model, run,
+    step, reason, metrics, rules_digest, record (as above, or null).
+
+    The state overtaken: a newer state overtook it while it waited to be written. The state amended: the last step of an
+    epoch that was saved too, and of which the checkpoint tells.
     """
     if store is not None and given_store is not None:
         raise click.UsageError("Give the store once, as STORE or with --store.")
@@ -136,6 +141,10 @@ def told(e: Explanation) -> list[str]:
         lines.append(f"  protected {e.protected}")
     if e.superseded is not None:
         lines.append(f"  overtaken {format_time(e.superseded)}: training resumed before it, so it does not count")
+    if e.state == "overtaken":
+        lines.append("  unwritten a newer state overtook it before it was written")
+    if e.state == "amended":
+        lines.append("  amended   the epoch that ended with this step was saved too: the checkpoint tells of that")
     if e.state == "missing":
         lines.append("  missing   the store has neither the checkpoint nor a tombstone: it was not pruned by this tool")
     if e.path is not None:
@@ -200,7 +209,9 @@ def _record(papers: Papers, place: Path) -> Explanation:
     records = [e for e in explain(store.run(papers.run)) if e.step == papers.step]
     if not records:
         raise RunMissing(f"The run {papers.run} of the store {store.root} has no record of step {papers.step}.")
-    return next((e for e in reversed(records) if e.save), records[-1])
+    saved = [e for e in records if e.save]
+    written = [e for e in saved if e.state not in ("overtaken", "amended")]
+    return (written or saved or records)[-1]
 
 
 def _model_json(model: Path, papers: Papers, record: Explanation | None) -> dict[str, Any]:

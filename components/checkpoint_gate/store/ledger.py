@@ -1,6 +1,7 @@
 """The ledger: the append-only history of a training run, one JSON object a line.
 
-    {"event": "started", "epochs": 40, "time": 1790000000.0}
+    {"epochs": 40, "event": "started", "gate": {"save": {"at_most": 0.5, "metric": "val_loss"}}, "step": 0,
+     "time": 1790000000.0}
     {"clauses": ["val_loss at most 0.5"], "epoch": 6, "metrics": {"loss": 0.40, "val_loss": 0.61}, "reason": "…",
      "save": false, "step": 49, "time": 1790000003.1}
     {"after_step": 49, "event": "resumed", "time": 1790000090.0}
@@ -49,6 +50,12 @@ class History:
     @property
     def records(self) -> list[Record]:
         return [entry.record for entry in self.entries]
+
+    @property
+    def gate(self) -> Mapping[str, Any] | None:
+        """The rules that decided last, as plain data; None while no line says."""
+        said = [event["gate"] for event in self.events if isinstance(event.get("gate"), dict)]
+        return said[-1] if said else None
 
     @property
     def finished_epochs(self) -> int:

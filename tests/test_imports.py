@@ -1,0 +1,76 @@
+"""What an import brings with it: nothing is loaded before it is needed, and frameworks only where they are used."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+FRAMEWORKS = {
+    "apache_beam",
+    "keras",
+    "kfp",
+    "matplotlib",
+    "numpy",
+    "pandas",
+    "tensorflow",
+    "tensorflow_model_analysis",
+    "tensorflow_transform",
+    "tf_keras",
+    "tfx",
+}
+PARSERS = {"pydantic", "ruamel"}
+# What the light layers need, with what those need in turn.
+LIGHT = {*PARSERS, "annotated_types", "pydantic_core", "typing_extensions", "typing_inspection", "checkpoint_gate"}
+
+
+def brought(statement):
+    """The top-level packages that a fresh interpreter has loaded after `statement`, the standard library's left out."""
+    code = f"{statement}\nimport sys; print(*{{name.partition('.')[0] for name in sys.modules}})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ)
+    return set(done.stdout.splitlines()[-1].split()) - sys.stdlib_module_names
+
+
+@pytest.mark.parametrize(
+    ("statement", "never"),
+    [
+        pytest.param("import checkpoint_gate", FRAMEWORKS | PARSERS | {"click"}, id="the package: nothing at all"),
+        pytest.param(
+            "from checkpoint_gate import Decision, Record, Gate, parse_rules",
+            FRAMEWORKS | {"click"},
+            id="the rules: no framework",
+        ),
+        pytest.param("from checkpoint_gate import Store", FRAMEWORKS | {"click"}, id="the store: no framework"),
+        pytest.param("import checkpoint_gate.training", FRAMEWORKS | {"click"}, id="a gated training: no framework"),
+        pytest.param("from checkpoint_gate import GatedLoop", FRAMEWORKS | {"click"}, id="the loop: no framework"),
+        pytest.param("import checkpoint_gate.cli", FRAMEWORKS | PARSERS, id="the command line: click only"),
+        pytest.param(
+            "import pkgutil, importlib, checkpoint_gate.cli as cli\n"
+            "[importlib.import_module(f'checkpoint_gate.cli.{m.name}') for m in pkgutil.iter_modules(cli.__path__)]",
+            FRAMEWORKS,
+            id="its commands: no framework",
+        ),
+    ],
+)
+def test_a_light_import_brings_no_framework(statement, never):
+    packages = brought(statement)
+    assert "checkpoint_gate" in packages
+    assert not packages & never
+
+
+def test_a_loop_is_run_without_any_framework(tmp_path):
+    packages = brought(
+        "import pathlib; from checkpoint_gate import GatedLoop\n"
+        f"with GatedLoop({str(tmp_path)!r}, 'save: {{every: 1}}', run='r') as gate:\n"
+        "    gate.observe(1, {'loss': 0.5}); gate.save(lambda prefix: pathlib.Path(prefix).write_text('state'))\n"
+    )
+    assert not packages & FRAMEWORKS
+
+
+def test_the_callback_brings_keras_and_tensorflow_and_nothing_of_its_own():
+    packages = brought("from checkpoint_gate import GatedCheckpoint, TensorFlowState")
+    assert packages >= {"keras", "tensorflow", "checkpoint_gate"}
+    assert not packages & {"apache_beam", "click", "kfp", "tensorflow_model_analysis", "tensorflow_transform", "tfx"}
+    assert packages - brought("import keras, tensorflow") <= LIGHT
