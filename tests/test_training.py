@@ -1051,12 +1051,14 @@ def operations_of_a_commit(attempt, killable):
 @pytest.mark.parametrize("saving", ["background", "latest"])
 @pytest.mark.parametrize("end", [lambda t: t.finish(1), lambda t: t.abandon()], ids=["finish", "abandon"])
 def test_at_the_end_no_thread_is_left(loop, saving, end):
+    before = set(threading.enumerate())  # with those of trainings that were killed
     training = loop(ALWAYS, saving)
     training.start()
     training.epoch(0, 0.9)
-    assert [thread for thread in threading.enumerate() if thread.name.startswith("checkpoint-gate")]
+    started = set(threading.enumerate()) - before
+    assert [thread.name for thread in started] == ["checkpoint-gate_0"]
     end(training.training)
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("checkpoint-gate")]
+    assert not [thread for thread in started if thread.is_alive()]
 
 
 # Order, rules that change, and what is told.

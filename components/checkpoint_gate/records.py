@@ -68,15 +68,22 @@ def metrics_from_logs(logs: Mapping[str, Any]) -> dict[str, float]:
 
 def _number(name: str, value: Any) -> float:
     shape = tuple(getattr(value, "shape", ()))
-    if isinstance(value, (bool, str, bytes, Mapping)) or shape != () or str(getattr(value, "dtype", "")) == "bool":
+    plain = value if shape else _plain(value)
+    if shape or isinstance(plain, (bool, str, bytes, Mapping)):
         what = f"an array of shape {shape}" if shape else repr(value)
         raise MetricValueError(f"Metric {name!r} must be a single number. Received: {what}.")
     try:
-        return float(value)
+        return float(plain)
     except OverflowError:  # an int beyond the largest double
         return math.inf if value > 0 else -math.inf
     except (TypeError, ValueError) as error:
         raise MetricValueError(f"Metric {name!r} must be a single number. Received: {value!r}.") from error
+
+
+def _plain(value: Any) -> Any:
+    """The Python value of a tensor or a numpy scalar without dimensions; anything else as it is."""
+    value = value.numpy() if hasattr(value, "numpy") else value
+    return value.item() if hasattr(value, "item") else value
 
 
 def encode_metrics(metrics: Mapping[str, float]) -> dict[str, float | str]:
