@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pathlib
+import re
 import tempfile
 import types
 
@@ -170,8 +171,8 @@ def killed():
 
 
 def tree_of(root) -> dict[str, bytes]:
-    """Every file below `root` with its bytes, and every folder."""
-    paths = sorted(root.rglob("*"))
+    """Every file below `root` with its bytes, and every folder; without the claims on leases, whose numbers rise."""
+    paths = sorted(path for path in root.rglob("*") if not re.fullmatch(r"lease\.\d+\.json", path.name))
     return {
         str(p.relative_to(root)) + ("/" if p.is_dir() else ""): b"" if p.is_dir() else p.read_bytes() for p in paths
     }

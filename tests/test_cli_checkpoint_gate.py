@@ -821,7 +821,7 @@ def trashed(run):
 
 def interrupted(run):
     plan = make_plan(run, {10: "bad"}, {}, 86400.0, "f" * 64, "CheckpointFilter")
-    plan.write(run)
+    plan.write(run, 0)
 
 
 def moved_back_by_hand(run):
@@ -913,7 +913,7 @@ def no_record(run):
             "training would resume from an earlier state: .* has 7 bytes",
             id="a damaged state to resume from",
         ),
-        pytest.param(leased, "note", "demo/lease.json", "a writer is at work, or was killed", id="a lease"),
+        pytest.param(leased, "note", "demo/lease.000000002.json", "a writer is at work, or was killed", id="a lease"),
         pytest.param(
             no_record,
             "warning",
@@ -1008,7 +1008,7 @@ def test_execute_does_what_was_printed(home, store):
         ("other", 20, "kept"),
     ]
     assert home.json("why", store, "--run", "demo", "--step", 10)[0]["pruned"]["by"] == "checkpoint-gate prune"
-    assert not (run.files.root / "demo" / "lease.json").exists()
+    assert run.lease("looking").holder() is None
 
 
 def test_executing_again_finds_it_done(home, store):

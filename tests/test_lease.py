@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+import signal
 import socket
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -80,7 +82,11 @@ def lease(tmp_path, clock):
 
 
 def written(tmp_path):
-    return json.loads((tmp_path / "lease.json").read_text())
+    """The only claim there is."""
+    (path,) = tmp_path.iterdir()
+    claim = json.loads(path.read_text())
+    assert path.name == f"lease.{claim['token']:09d}.json"
+    return claim
 
 
 def test_a_lease_is_taken_and_given_back(lease, tmp_path, clock):
@@ -88,22 +94,31 @@ def test_a_lease_is_taken_and_given_back(lease, tmp_path, clock):
         held.renew()
         claim = written(tmp_path)
         assert (claim["pid"], claim["host"], claim["purpose"]) == (os.getpid(), socket.gethostname(), "pruning")
-        assert claim["expires"] == clock.now + 600
-    assert list(tmp_path.iterdir()) == []
+        assert (claim["expires"], claim["released"]) == (clock.now + 600, False)
+    assert written(tmp_path)["released"]
+    assert lease().holder() is None
+
+
+def test_tokens_rise_for_ever(lease, tmp_path):
+    for token in range(1, 6):
+        with lease() as held:
+            assert (held.token, written(tmp_path)["token"]) == (token, token)
+        assert held.token == 0
 
 
 def test_a_lease_of_a_living_process_is_held_and_its_holder_named(lease, processes, tmp_path):
     other = processes()
     other.start()
     assert other.answer() == "held"
-    before = (tmp_path / "lease.json").read_bytes()
+    before = written(tmp_path)
     with pytest.raises(LeaseHeld) as error:
         lease().acquire()
     assert str(error.value) == (
         f"{tmp_path} is in use by process {other.process.pid} on {socket.gethostname()} (training). "
         f"Wait until it has ended, and try again."
     )
-    assert (tmp_path / "lease.json").read_bytes() == before
+    assert written(tmp_path) == before
+    assert lease().holder() == "lease.000000001.json"
 
 
 def test_a_living_process_keeps_its_lease_however_late_it_is(lease, processes, clock):
@@ -123,26 +138,28 @@ def test_the_lease_of_a_dead_process_is_taken_over_at_once(lease, processes, tmp
     other.die()
     with lease():
         assert (written(tmp_path)["pid"], written(tmp_path)["token"]) == (os.getpid(), before["token"] + 1)
-        assert [path.name for path in tmp_path.iterdir()] == ["lease.json"]
 
 
 def test_a_reused_process_number_is_no_living_owner(lease, tmp_path, clock):
     claim = {"host": socket.gethostname(), "pid": 1, "born": "a time long ago", "purpose": "training", "token": 4}
-    (tmp_path / "lease.json").write_text(json.dumps(claim | {"nonce": "n", "expires": clock.now + 600}))
+    (tmp_path / "lease.000000004.json").write_text(json.dumps(claim | {"nonce": "n", "expires": clock.now + 600}))
     with lease():
         assert written(tmp_path)["token"] == 5
 
 
 def foreign(tmp_path, expires, **more):
     claim = {"host": "elsewhere", "pid": 1, "born": "1", "purpose": "training", "token": 7, "nonce": "n"}
-    (tmp_path / "lease.json").write_text(json.dumps(claim | {"expires": expires} | more))
+    (tmp_path / "lease.000000007.json").write_text(json.dumps(claim | {"expires": expires} | more))
 
 
 def test_a_lease_of_another_host_is_held_until_it_expires(lease, tmp_path, clock):
     foreign(tmp_path, clock.now)
     with pytest.raises(LeaseHeld, match=r"in use by process 1 on elsewhere \(training\)"):
         lease().acquire()
-    clock.now += 0.5
+    clock.now += 59.0  # the clocks of two hosts differ
+    with pytest.raises(LeaseHeld, match=r"in use by process 1 on elsewhere \(training\)"):
+        lease().acquire()
+    clock.now += 1.5
     with lease():
         assert written(tmp_path)["token"] == 8
 
@@ -151,15 +168,61 @@ def test_who_lost_the_lease_notices_before_it_writes(lease, tmp_path, clock):
     first = lease("training")
     first.acquire()
     claim = written(tmp_path)
-    (tmp_path / "lease.json").write_text(json.dumps(claim | {"host": "elsewhere", "expires": clock.now - 1}))
+    path = tmp_path / "lease.000000001.json"
+    path.write_text(json.dumps(claim | {"host": "elsewhere", "expires": clock.now - 61}))
     second = lease()
     second.acquire()
-    with pytest.raises(LeaseHeld, match=rf"The lease of {tmp_path} was taken over by another writer\."):
-        first.renew()
+    for proof in (first.renew, first.check, first.renew):
+        with pytest.raises(LeaseHeld, match=rf"The lease of {tmp_path} was taken over by another writer\."):
+            proof()
     first.release()
     second.renew()
+    assert not written(tmp_path)["released"]
     second.release()
-    assert list(tmp_path.iterdir()) == []
+    assert (written(tmp_path)["token"], written(tmp_path)["released"]) == (2, True)
+
+
+def test_an_owner_stopped_while_it_renews_finds_out(lease, tmp_path, clock, monkeypatch):
+    first, others = lease("training"), [lease("pruning"), lease("repair")]
+    first.acquire()
+    replace = LocalFiles.replace
+
+    def overtaken(files, path, data):
+        """Stopped between the proof and the write, while two others come and the first of them goes."""
+        monkeypatch.setattr(LocalFiles, "replace", replace)
+        path_of_first = tmp_path / "lease.000000001.json"
+        path_of_first.write_text(json.dumps(json.loads(path_of_first.read_text()) | {"released": True}))
+        with others[0]:
+            pass
+        others[1].acquire()
+        assert written(tmp_path)["token"] == 3
+        replace(files, path, data)
+
+    monkeypatch.setattr(LocalFiles, "replace", overtaken)
+    clock.now += 300
+    with pytest.raises(LeaseHeld, match="was taken over by another writer"):
+        first.renew()
+    others[1].renew()
+
+
+def test_a_folder_listed_while_it_changes_gives_no_second_owner(lease, monkeypatch):
+    first = lease("training")
+    first.acquire()
+    names = LocalFiles.names
+
+    def cut_through(files, path=None):
+        monkeypatch.setattr(LocalFiles, "names", names)
+        return []
+
+    second = lease("pruning")
+    for _ in range(2):  # with one claim, then with one of a higher number
+        monkeypatch.setattr(LocalFiles, "names", cut_through)
+        with pytest.raises(LeaseHeld):
+            second.acquire()
+        first.renew()
+        first.release()
+        first.acquire()
+    assert first.token == 3
 
 
 def test_a_lease_that_is_gone_cannot_be_renewed(lease, tmp_path):
@@ -167,7 +230,7 @@ def test_a_lease_that_is_gone_cannot_be_renewed(lease, tmp_path):
     with pytest.raises(LeaseHeld, match="was taken over by another writer"):
         held.renew()
     held.acquire()
-    (tmp_path / "lease.json").unlink()
+    (tmp_path / "lease.000000001.json").unlink()
     with pytest.raises(LeaseHeld, match="was taken over by another writer"):
         held.renew()
     held.release()
@@ -178,6 +241,34 @@ def test_renewing_puts_the_end_off(lease, tmp_path, clock):
         clock.now += 500
         held.renew()
         assert written(tmp_path)["expires"] == clock.now + 600
+
+
+def test_a_held_lease_is_renewed_while_its_owner_is_busy(tmp_path):
+    lease = Lease(LocalFiles(tmp_path), "lease.json", "training", time.time, seconds=0.3)
+    with lease:
+        first = written(tmp_path)["expires"]
+        time.sleep(1.0)  # an epoch of three times that length
+        (path,) = tmp_path.glob("lease.*.json")
+        assert json.loads(path.read_text())["expires"] > first + 0.5
+    given_back = written(tmp_path)
+    time.sleep(0.4)
+    assert written(tmp_path) == given_back
+
+
+def test_a_check_looks_again_only_after_a_while(lease, tmp_path, monkeypatch):
+    with lease() as held:
+        (tmp_path / "lease.000000002.json").write_text("{}")
+        held.check()
+        monkeypatch.setattr("checkpoint_gate.store.lease._now", lambda: time.clock_gettime(time.CLOCK_BOOTTIME) + 6)
+        with pytest.raises(LeaseHeld):
+            held.check()
+    lease().check()  # one that was never taken has nothing to lose
+
+
+def test_a_claim_of_a_newer_format_is_refused_by_name(lease, tmp_path):
+    (tmp_path / "lease.000000001.json").write_text('{"format": 2}')
+    with pytest.raises(StoreError, match=r"lease\.000000001\.json has the format 2; this version reads format 1"):
+        lease().acquire()
 
 
 def test_the_same_work_begun_again_takes_the_lease_other_work_does_not(lease):
@@ -197,7 +288,7 @@ def test_the_same_work_begun_again_takes_the_lease_other_work_does_not(lease):
     [b"", b"{", b"\xff", b"[]", b"{}", b'{"token": "x"}', b'{"token": 1}', b'{"token": 1, "pid": "x", "expires": 1.0}'],
 )
 def test_a_torn_lease_is_nobodys(lease, tmp_path, content):
-    (tmp_path / "lease.json").write_bytes(content)
+    (tmp_path / "lease.000000001.json").write_bytes(content)
     with lease() as held:
         held.renew()
         assert written(tmp_path)["pid"] == os.getpid()
@@ -208,31 +299,15 @@ def test_a_lease_is_never_seen_half_written(lease, killable, killed, tmp_path):
         killable.arm(at)
         with pytest.raises(killed):
             lease().acquire()
-        assert not (tmp_path / "lease.json").exists()
+        assert not list(tmp_path.glob("lease.*"))
     killable.arm(None)
     lease().acquire()
-    assert written(tmp_path)["token"] == 1
+    (claim,) = tmp_path.glob("lease.*")
+    assert json.loads(claim.read_text())["token"] == 1
 
 
 def test_of_two_that_take_over_a_stale_lease_one_wins(lease, tmp_path, clock, monkeypatch):
-    foreign(tmp_path, clock.now - 1)
-    slow, quick = lease("pruning"), lease("training")
-    rename = LocalFiles.rename
-
-    def overtaken(files, source, target):
-        monkeypatch.setattr(LocalFiles, "rename", rename)
-        quick.acquire()
-        rename(files, source, target)
-
-    monkeypatch.setattr(LocalFiles, "rename", overtaken)
-    with pytest.raises(LeaseHeld, match=rf"{tmp_path} was just taken by another writer\."):
-        slow.acquire()
-    quick.renew()
-    assert [path.name for path in tmp_path.iterdir()] == ["lease.json"]
-
-
-def test_of_two_that_find_the_stale_lease_gone_one_wins(lease, tmp_path, clock, monkeypatch):
-    foreign(tmp_path, clock.now - 1)
+    foreign(tmp_path, clock.now - 61)
     slow, quick = lease("pruning"), lease("training")
     create = LocalFiles.create
 
@@ -256,12 +331,68 @@ def test_of_many_processes_that_race_exactly_one_wins(processes, tmp_path):
     assert answers == ["LeaseHeld"] * 5 + ["held"]
 
 
-def test_what_killed_takers_left_is_removed_by_the_holder(lease, tmp_path):
-    (tmp_path / "lease.json.stale-0123").write_text("{}")
+def test_the_next_owner_removes_older_claims_and_nothing_else(lease, tmp_path):
+    for token in (1, 2, 3):
+        (tmp_path / f"lease.{token:09d}.json").write_text('{"token": 1, "pid": 1, "expires": 0.0}')
     (tmp_path / "lease.json.bak").write_text("mine")
-    with lease() as held:
-        held.clear_stale()
-        assert sorted(path.name for path in tmp_path.iterdir()) == ["lease.json", "lease.json.bak"]
+    (tmp_path / "lease.5.json").write_text("mine")
+    with lease():
+        assert sorted(path.name for path in tmp_path.iterdir()) == [
+            "lease.000000004.json",
+            "lease.5.json",
+            "lease.json.bak",
+        ]
+
+
+STOPPED = """
+import sys, time
+sys.path.insert(0, sys.argv[1])
+import socket
+socket.gethostname = lambda: "elsewhere"
+from checkpoint_gate.errors import LeaseHeld
+from checkpoint_gate.store.files import LocalFiles
+from checkpoint_gate.store.lease import Lease
+files = LocalFiles(sys.argv[2])
+lease = Lease(files, "lease.json", "pruning", time.time, seconds=0.5)
+lease.acquire()
+print("held", flush=True)
+try:
+    for n in range(10_000):
+        lease.renew()
+        files.remove_file(f"checkpoint-{n:05d}")
+        time.sleep(0.005)
+except LeaseHeld as error:
+    print(error, flush=True)
+"""
+
+
+def test_an_owner_that_was_stopped_and_goes_on_removes_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr("checkpoint_gate.store.lease._SKEW", 0.0)
+    for n in range(10_000):
+        (tmp_path / f"checkpoint-{n:05d}").touch()
+    source = pathlib.Path(checkpoint_gate.__file__).parents[1]
+    owner = subprocess.Popen(
+        [sys.executable, "-c", STOPPED, str(source), str(tmp_path)], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert owner.stdout.readline() == "held\n"
+        time.sleep(1.0)  # longer than it holds: a living owner keeps it
+        with pytest.raises(LeaseHeld, match="in use by process"):
+            Lease(LocalFiles(tmp_path), "lease.json", "training", time.time).acquire()
+        owner.send_signal(signal.SIGSTOP)
+        time.sleep(1.0)
+        with Lease(LocalFiles(tmp_path), "lease.json", "training", time.time):
+            before = sorted(path.name for path in tmp_path.glob("checkpoint-*"))
+            assert 1_000 < len(before) < 10_000
+            owner.send_signal(signal.SIGCONT)
+            assert "was taken over by another writer" in owner.stdout.readline()
+            assert owner.wait(10) == 0
+            after = sorted(path.name for path in tmp_path.glob("checkpoint-*"))
+            assert len(before) - len(after) <= 1  # the one that it had proved its right to when it was stopped
+    finally:
+        owner.kill()
+        owner.wait()
+        owner.stdout.close()
 
 
 def test_a_folder_that_cannot_be_written_to_is_told(clock, tmp_path):

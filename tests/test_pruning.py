@@ -134,7 +134,7 @@ def spoil_manifest(run):
 
 def other_writer(run):
     lease = {"host": "elsewhere", "pid": 7, "born": "1", "purpose": "training", "token": 3, "nonce": "n"}
-    run.files.replace(f"{run.key}/lease.json", json.dumps(lease | {"expires": run.clock() + 60.0}).encode())
+    run.files.replace(f"{run.key}/lease.000000003.json", json.dumps(lease | {"expires": run.clock() + 60.0}).encode())
 
 
 @pytest.mark.parametrize(
@@ -481,7 +481,7 @@ def test_killed_anywhere_a_pruning_loses_nothing_and_is_finished_by_the_next(fre
     killable.arm(None)
     assert work(run, policy) == ()
     operations, expected = killable.done, outcome(run, tree)
-    assert operations >= 40
+    assert operations >= 30
     for at in range(operations):
         run = fresh()
         killable.arm(at)

@@ -6,6 +6,7 @@ import errno
 import hashlib
 import os
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -380,12 +381,26 @@ def test_a_store_that_cannot_be_made_is_told(tmp_path):
         Store(tmp_path / "file" / "store").create()
 
 
-@pytest.mark.parametrize("root", ["gs://bucket/store", "s3://bucket", "file:///tmp/store"])
-def test_a_place_that_is_no_local_folder_is_refused_and_no_folder_of_that_name_made(root, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("root", "words"),
+    [
+        pytest.param("nosuch://bucket/store", r"nosuch://bucket/store cannot hold a store: .*nosuch", id="unknown"),
+        pytest.param(
+            Path("s3://bucket/store"), r"as text, not as a pathlib\.Path\. Received: 's3:/bucket", id="a Path"
+        ),
+        pytest.param("simplecache::s3://bucket/store", r"A store's URL is a plain one", id="a chain of drivers"),
+    ],
+)
+def test_a_place_that_cannot_hold_a_store_is_told_and_no_folder_of_that_name_made(root, words, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(StoreError, match=rf"Only local folders can hold a store\. Received: '{root}'\."):
+    with pytest.raises(StoreError, match=words):
         Store(root).create()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_url_of_the_disk_is_the_disk(tmp_path):
+    store = Store(f"file://{tmp_path}/a%20store").create()
+    assert (store.root, store.files.atomic) == (tmp_path / "a store", True)
 
 
 @pytest.mark.parametrize("key", ["../run", "/run", "", ".run", "-run", "a/b", "a b", "a\n", "x" * 121, "é", "run\0"])

@@ -410,8 +410,10 @@ def test_a_writer_that_writes_nothing_is_told(loop):
 
 
 def take_over(run):
-    lease = json.loads(run.files.read("run/lease.json", 4096))
-    run.files.replace("run/lease.json", json.dumps(lease | {"nonce": "another", "host": "elsewhere"}).encode())
+    (name,) = (name for name in run.files.names("run") if name.startswith("lease."))
+    lease = json.loads(run.files.read(f"run/{name}", 4096))
+    claim = json.dumps(lease | {"token": 2, "nonce": "another", "host": "elsewhere"})
+    run.files.replace("run/lease.000000002.json", claim.encode())
 
 
 def test_who_lost_the_lease_writes_nothing_more(loop, tree):
@@ -477,7 +479,7 @@ def outcome(run):
         {stored.step: stored.manifest.files for stored in run.live()},
         [mark["step"] for mark in pruned_before(run)],
         *(files.names(f"run/{name}") for name in ("tmp", "resume", "trash", "journal", "quarantine")),
-        [name for name in files.names("run") if name != "superseded"],
+        [name for name in files.names("run") if name != "superseded" and not name.startswith("lease.")],
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from checkpoint_gate.errors import StoreError
 from checkpoint_gate.records import At, decode_metrics, encode_metrics
 from checkpoint_gate.store import Run, Store
+from checkpoint_gate.store import manifest as manifests
 from checkpoint_gate.store.checkpoints import Stored, read_checkpoint
 from checkpoint_gate.store.trash import marks_in_trash, tombstones, trash_place, trashed
 
@@ -31,7 +32,7 @@ class Row:
         as damaged, or live with a damaged manifest).
       pinned: whether a pin keeps the step from every pruning.
       bytes: of its files; of those that it had, once pruned.
-      path: its folder on the disk, absolute; None once pruned.
+      path: its folder, absolute, or its URL; None once pruned.
       reason: why it was saved, pruned or set aside.
       time: seconds since 1970 of what made its state, where that is known.
       at: whether its record is of an epoch or of a step, where that is known: by its manifest.
@@ -118,6 +119,8 @@ def _quarantined(run: Run, pins: Mapping[int, str]) -> Iterator[Row]:
         if match is None:
             continue
         stored = read_checkpoint(run.files, f"{folder}/{name}", run.key)
+        if not run.files.holds(stored.folder, manifests.NAME):
+            continue
         reason = _reason(run, f"{folder}/{name}.reason") or stored.damage or "set aside as damaged"
         if stored.manifest is not None and stored.manifest.kind == "gated":
             yield _whole(run, stored, "quarantined", reason, None, pins)
@@ -137,7 +140,7 @@ def _whole(run: Run, stored: Stored, state: State, reason: str, time: float | No
     manifest = stored.manifest
     assert manifest is not None
     record = manifest.record
-    place = str(run.files.local(stored.folder))
+    place = run.files.place(stored.folder)
     pinned = manifest.step in pins
     size = manifest.size
     return Row(
@@ -150,7 +153,7 @@ def _damaged(
 ) -> Row:
     files = [f"{stored.folder}/{name}" for name in run.files.names(stored.folder)]
     size = sum(run.files.size(path) for path in files if run.files.is_file(path))
-    place = str(run.files.local(stored.folder))
+    place = run.files.place(stored.folder)
     return Row(run.key, step, epochs.get(step), {}, "quarantined", step in pins, size, place, reason)
 
 
@@ -158,7 +161,7 @@ def _row_of_mark(
     run: Run, mark: Mapping[str, Any], state: State, reason: str, folder: str | None, pins: Mapping[int, str]
 ) -> Row:
     step, epoch, size = mark["step"], mark.get("epoch"), mark.get("bytes", 0)
-    place = None if folder is None else str(run.files.local(folder))
+    place = None if folder is None else run.files.place(folder)
     try:
         metrics = decode_metrics(mark.get("metrics", {}))
     except ValueError as error:

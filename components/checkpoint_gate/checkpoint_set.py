@@ -13,7 +13,7 @@ from checkpoint_gate.judging import Judged
 from checkpoint_gate.records import dump_json, encode_metrics, load_json
 from checkpoint_gate.store import Run
 from checkpoint_gate.store import manifest as manifests
-from checkpoint_gate.store.checkpoints import PREFIX, Stored, folder_name, verify_files
+from checkpoint_gate.store.checkpoints import PREFIX, Stored, copy_out, folder_name, verify_files
 from checkpoint_gate.store.documents import parse_lines
 from checkpoint_gate.store.files import LocalFiles
 from checkpoint_gate.store.layout import FORMAT
@@ -39,7 +39,7 @@ def publish_survivors(folder: Path, runs: Sequence[Run], judged: Judged) -> None
     for verdict in judged.survivors:
         run, stored = by_key[verdict.run], judged.stored[verdict.run, verdict.step]
         name = stored.folder.rpartition("/")[2]
-        _copy(run, stored, folder / SURVIVORS / (name if len(runs) == 1 else f"{run.key}--{name}"))
+        copy_out(run.files, stored, folder / SURVIVORS / (name if len(runs) == 1 else f"{run.key}--{name}"))
     folder.mkdir(parents=True, exist_ok=True)
     lines = "".join(dump_json(_verdict_line(v)) + "\n" for v in judged.verdicts)
     (folder / VERDICTS_FILE).write_text(lines, encoding="utf-8")
@@ -91,16 +91,17 @@ def read_set(folder: Path) -> list[Survivor]:
 
 
 def read_about(folder: Path) -> Mapping[str, Any]:
-    """What set.json says."""
+    """What set.json says.
+
+    Raises:
+      StoreError: it is of another format.
+    """
     value: Mapping[str, Any] = load_json((folder / SET_FILE).read_text(encoding="utf-8"))
+    if value.get("format") != FORMAT:
+        raise StoreError(
+            f"{folder / SET_FILE} has the format {value.get('format')!r}; this version reads format {FORMAT}."
+        )
     return value
-
-
-def _copy(run: Run, stored: Stored, target: Path) -> None:
-    assert stored.manifest is not None
-    target.mkdir(parents=True)
-    for name in [entry.path for entry in stored.manifest.files] + [manifests.NAME]:
-        run.files.link(f"{stored.folder}/{name}", target / name)
 
 
 def _verdict_line(verdict: Verdict) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from checkpoint_gate.catalog import Row, rows
 from checkpoint_gate.records import At, encode_metrics
 from checkpoint_gate.store import Run
+from checkpoint_gate.store import manifest as manifests
 from checkpoint_gate.store.ledger import Entry, History
 from checkpoint_gate.store.trash import GONE, Mark, tombstones, trash_path
 
@@ -189,8 +190,8 @@ def _place(found: _Found, index: int, mark: Mark | None) -> tuple[State | None, 
         return "kept", row.path
     if mark is not None:
         folder = trash_path(found.run, mark["plan"], step)
-        lies = found.run.files.exists(folder)
-        return ("trashed", str(found.run.files.local(folder))) if lies else ("pruned", None)
+        lies = found.run.files.holds(folder, manifests.NAME)
+        return ("trashed", found.run.files.place(folder)) if lies else ("pruned", None)
     for state in ("trashed", "quarantined"):  # trashed without a tombstone: the pruning was interrupted
         if (row := found.held.get((index, state))) is not None:
             return row.state, row.path

@@ -29,6 +29,10 @@ class _Group(click.Group):
             return super().invoke(ctx)
         except CheckpointGateError as error:
             raise click.ClickException(str(error)) from error
+        except OSError as error:
+            if "://" not in str(error.filename):
+                raise
+            raise click.ClickException(f"{error.filename}: {error.strerror}.") from error  # an object store's answer
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})

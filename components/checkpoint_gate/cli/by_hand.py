@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -21,7 +20,7 @@ _step = click.option("--step", type=click.IntRange(min=0), required=True, help="
 @_run
 @_step
 @json_option
-def undelete(store: Path, key: str | None, step: int, as_json: bool) -> None:
+def undelete(store: str, key: str | None, step: int, as_json: bool) -> None:
     """Bring a checkpoint of STORE back from the trash.
 
     Every byte is verified first. Pin it as well, or the next pruning by the same rules takes it away again.
@@ -32,7 +31,7 @@ def undelete(store: Path, key: str | None, step: int, as_json: bool) -> None:
     home = Store.open(store)
     run = home.run(one_run(home, key))
     with run.lease("undeleting") as lease:
-        place = str(run.files.local(bring_back(run, step, lease)))
+        place = run.files.place(bring_back(run, step, lease))
     if as_json:
         print_json({"run": run.key, "step": step, "path": place, "revision": home.revision()})
     else:
@@ -47,7 +46,7 @@ def undelete(store: Path, key: str | None, step: int, as_json: bool) -> None:
 @click.option("--note", metavar="TEXT", help="Why it is kept; stands in every plan that would have removed it.")
 @click.option("--remove", is_flag=True, help="Take the pin away.")
 @json_option
-def pin(store: Path, key: str | None, step: int, note: str | None, remove: bool, as_json: bool) -> None:
+def pin(store: str, key: str | None, step: int, note: str | None, remove: bool, as_json: bool) -> None:
     """Keep a checkpoint of STORE from every pruning, whatever the rules say."""
     from checkpoint_gate.store import Store
 

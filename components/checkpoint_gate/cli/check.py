@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from pathlib import Path
 
 import click
 
@@ -14,7 +13,7 @@ from checkpoint_gate.cli.words import json_option, print_json, say, store_argume
 @click.command(short_help="Verify every live checkpoint, to the byte.")
 @store_argument
 @json_option
-def check(store: Path, as_json: bool) -> None:
+def check(store: str, as_json: bool) -> None:
     """Verify every byte of every live checkpoint of STORE, and look for what does not belong. Changes nothing.
 
     Exit code 1 when there is a fault: damage, or a checkpoint that is gone without a tombstone. Warnings (files of

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 from checkpoint_gate.cli.words import (
@@ -22,7 +20,7 @@ from checkpoint_gate.cli.words import (
 @store_argument
 @run_option
 @json_option
-def list_checkpoints(store: Path, key: str | None, as_json: bool) -> None:
+def list_checkpoints(store: str, key: str | None, as_json: bool) -> None:
     """List the checkpoints of STORE, the pruned ones too.
 
     States: kept; trashed (can be brought back until it is swept); pruned (its bytes are gone, the record stays);

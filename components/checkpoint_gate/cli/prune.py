@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 @run_option
 @click.option("--execute", "digest", metavar="DIGEST", help="Carry out the plan that was printed with this digest.")
 @json_option
-def prune(store: Path, rules: Path, key: str | None, digest: str | None, as_json: bool) -> None:
+def prune(store: str, rules: Path, key: str | None, digest: str | None, as_json: bool) -> None:
     """Plan what the rules would remove from STORE, and remove it only when told to.
 
     Without --execute nothing is changed: the plan is printed, with the reason for each checkpoint that goes or stays,
@@ -68,7 +68,7 @@ def prune(store: Path, rules: Path, key: str | None, digest: str | None, as_json
         only = f" --run {shlex.quote(key)}" if key is not None else ""
         say("Nothing was removed. To do exactly this:")
         say(
-            f"  checkpoint-gate prune {shlex.quote(str(store))} --rules {shlex.quote(str(rules))}{only} "
+            f"  checkpoint-gate prune {shlex.quote(store)} --rules {shlex.quote(str(rules))}{only} "
             f"--execute {plan.digest}"
         )
     refusals = plan.refusals if plan is not None else []

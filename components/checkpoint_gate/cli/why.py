@@ -39,20 +39,20 @@ _TOLD_IN_FULL = 3  # more records than this become a table
 
 
 @click.command(short_help="Say why each record was saved, refused or pruned.")
-@click.argument("store", type=click.Path(path_type=Path), required=False)
+@click.argument("store", required=False)
 @run_option
 @click.option("--step", type=click.IntRange(min=0), help="Only the record of this optimizer step.")
 @click.option("--epoch", type=click.IntRange(min=0), help="Only this epoch; counts from 0, as in the ledger.")
 @click.option("--model", type=click.Path(path_type=Path), metavar="DIR", help="Explain a pushed model instead.")
-@click.option("--store", "given_store", type=click.Path(path_type=Path), metavar="STORE", help="The same as STORE.")
+@click.option("--store", "given_store", metavar="STORE", help="The same as STORE.")
 @json_option
 def why(
-    store: Path | None,
+    store: str | None,
     key: str | None,
     step: int | None,
     epoch: int | None,
     model: Path | None,
-    given_store: Path | None,
+    given_store: str | None,
     as_json: bool,
 ) -> None:
     """Say why each record of STORE was saved or refused, and what became of its checkpoint.
@@ -87,7 +87,7 @@ def why(
     _why_records(home, key, step, epoch, as_json)
 
 
-def _why_records(place: Path, key: str | None, step: int | None, epoch: int | None, as_json: bool) -> None:
+def _why_records(place: str, key: str | None, step: int | None, epoch: int | None, as_json: bool) -> None:
     from checkpoint_gate.catalog import chosen_runs
     from checkpoint_gate.explaining import explain
     from checkpoint_gate.store import Store
@@ -167,7 +167,7 @@ def _print_all(found: Sequence[Explanation]) -> None:
     print_table(titles, rows, right=("epoch", "step"))
 
 
-def _why_model(model: Path, place: Path | None, as_json: bool) -> None:
+def _why_model(model: Path, place: str | None, as_json: bool) -> None:
     model, papers = _papers(model)
     record = _record(papers, place) if place is not None else None
     if as_json:
@@ -200,7 +200,7 @@ def _papers(model: Path) -> tuple[Path, Papers]:
     return model, papers
 
 
-def _record(papers: Papers, place: Path) -> Explanation:
+def _record(papers: Papers, place: str) -> Explanation:
     from checkpoint_gate.errors import RunMissing
     from checkpoint_gate.explaining import explain
     from checkpoint_gate.store import Store

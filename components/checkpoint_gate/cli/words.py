@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,7 +11,7 @@ import click
 if TYPE_CHECKING:
     from checkpoint_gate.store import Store
 
-store_argument = click.argument("store", type=click.Path(path_type=Path))
+store_argument = click.argument("store")  # a folder's path, or a URL
 run_option = click.option("--run", "key", metavar="KEY", help="Only this run.  [default: every run of the store]")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 

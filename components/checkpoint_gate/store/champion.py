@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from checkpoint_gate.errors import StoreError
 from checkpoint_gate.store.documents import read_object, write_object
-from checkpoint_gate.store.files import LocalFiles
+from checkpoint_gate.store.filesystem import Files
 
 FILE = "champion.json"
 
@@ -23,13 +23,13 @@ class ChampionNote:
     version: str
 
 
-def note_champion(files: LocalFiles, note: ChampionNote) -> None:
+def note_champion(files: Files, note: ChampionNote) -> None:
     """Remembers the champion; the one before it loses its protection."""
     if read_champion(files) != note:
         write_object(files, FILE, run=note.run, step=note.step, version=note.version)
 
 
-def read_champion(files: LocalFiles) -> ChampionNote | None:
+def read_champion(files: Files) -> ChampionNote | None:
     """The champion that the store was told of; None before the first push.
 
     Raises:
@@ -41,4 +41,4 @@ def read_champion(files: LocalFiles) -> ChampionNote | None:
     try:
         return ChampionNote(str(value["run"]), int(value["step"]), str(value["version"]))
     except (KeyError, ValueError, TypeError) as error:
-        raise StoreError(f"{files.local(FILE)} is damaged: it does not tell run, step and version.") from error
+        raise StoreError(f"{files.place(FILE)} is damaged: it does not tell run, step and version.") from error

@@ -6,7 +6,6 @@ and that no command of this package has left there when it ended well; a *note* 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeVar
@@ -18,7 +17,8 @@ from checkpoint_gate.store import manifest as manifests
 from checkpoint_gate.store.champion import FILE as CHAMPION
 from checkpoint_gate.store.champion import read_champion
 from checkpoint_gate.store.checkpoints import STEP_FOLDER, Stored, verify_files
-from checkpoint_gate.store.layout import RUN_FILE, STORE_FILE
+from checkpoint_gate.store.layout import LEASE_FILE, PROBE_FILE, RUN_FILE, STORE_FILE, UNFINISHED_FILE
+from checkpoint_gate.store.lease import claim_name
 from checkpoint_gate.store.ledger import NAME as LEDGER
 from checkpoint_gate.store.ledger import Entry
 from checkpoint_gate.store.run import Run
@@ -39,7 +39,7 @@ from checkpoint_gate.store.trash import (
 T = TypeVar("T")
 Severity = Literal["fault", "warning", "note"]
 
-_FILES = (RUN_FILE, LEDGER, "tombstones.jsonl", "pins.json", "lease.json")
+_FILES = (RUN_FILE, LEDGER, "tombstones.jsonl", "pins.json")
 _FOLDERS = ("checkpoints", "resume", "trash", "quarantine", "superseded", "journal", "tmp")
 _REASON_BYTES = 1 << 16
 
@@ -63,16 +63,16 @@ class Finding:
 
 def check_store(store: Store) -> Iterator[Finding]:
     """Everything there is to say about the store, run by run, as it is found."""
-    yield Finding(None, str(store.root), "note", "a local disk: checkpoints are published by rename")
+    yield Finding(None, str(store.root), "note", store.files.protocol)
     keys = store.keys()
-    known = {STORE_FILE, "lease.json", CHAMPION, *keys}
+    known = {STORE_FILE, CHAMPION, PROBE_FILE, *keys}
     try:
         read_champion(store.files)
     except (StoreError, KeyError, ValueError) as error:
-        yield Finding(None, str(store.root / CHAMPION), "fault", f"does not tell the champion: {error}")
+        yield Finding(None, store.files.place(CHAMPION), "fault", f"does not tell the champion: {error}")
     for name in store.files.names():
-        if name not in known:
-            yield _foreign(None, str(store.root / name), name)
+        if name not in known and not claim_name(name, LEASE_FILE):
+            yield _foreign(None, f"{store.root}/{name}", name)
     for key in keys:
         yield from check_run(store.run(key))
 
@@ -83,7 +83,7 @@ def check_run(run: Run) -> Iterator[Finding]:
 
 
 def _foreign(run: str | None, place: str, name: str) -> Finding:
-    if (name.startswith(".") and name.endswith(".tmp")) or name.startswith("lease.json.stale-"):
+    if name.startswith(".") and name.endswith(".tmp"):
         return Finding(run, place, "note", "left by an interrupted write")
     return Finding(run, place, "warning", "is not of this store, and left alone")
 
@@ -109,16 +109,17 @@ class _Check:
                     yield self._finding(self._run.key, "fault", str(error))
 
     def _finding(self, path: str, severity: Severity, what: str) -> Finding:
-        return Finding(self._run.key, str(self._files.local(path)), severity, what)
+        return Finding(self._run.key, self._files.place(path), severity, what)
 
     def _path(self, name: str) -> str:
         return f"{self._run.key}/{name}"
 
     def _small_files(self) -> Iterator[Finding]:
         run = self._run
-        if self._files.exists(self._path("lease.json")):
+        holder = run.lease("checking").holder()
+        if holder is not None:
             what = "a writer is at work, or was killed; what it is writing may show below"
-            yield self._finding(self._path("lease.json"), "note", what)
+            yield self._finding(holder, "note", what)
         ledger = yield from self._readable(LEDGER, run.ledger.read)
         self._entries = ledger.entries if ledger is not None else None
         self._marks = yield from self._readable("tombstones.jsonl", lambda: tombstones(run))
@@ -143,7 +144,7 @@ class _Check:
         size = 0
         for stored in live:
             damage = self._damage(stored)
-            if damage is not None and not self._files.exists(stored.folder):
+            if damage is not None and not self._holds(stored):
                 continue  # pruned while this was read
             if damage is not None:
                 yield self._finding(stored.folder, "fault", damage)
@@ -190,7 +191,7 @@ class _Check:
         states = self._run.resumable.stored()
         for stored in states:
             damage = self._damage(stored)
-            if damage is not None and self._files.exists(stored.folder):
+            if damage is not None and self._holds(stored):
                 newest = stored is states[-1]
                 what = (
                     "training would resume from an earlier state" if newest else "half removed by an interrupted save"
@@ -201,7 +202,7 @@ class _Check:
         marks = marks_in_trash(self._run) if self._marks is not None else {}
         for stored in trashed(self._run):
             damage = self._damage(stored)
-            if damage is not None and self._files.exists(stored.folder):
+            if damage is not None and self._holds(stored):
                 yield self._finding(stored.folder, "warning", f"cannot be brought back: {damage}")
             event = marks.get(stored.folder.rpartition("/")[2], {}).get("event")
             if self._marks is not None and event != "trashed":
@@ -241,33 +242,39 @@ class _Check:
 
     def _strangers(self) -> Iterator[Finding]:
         for name in self._files.names(self._run.key):
-            if name not in (*_FILES, *_FOLDERS):
+            if name not in (*_FILES, *_FOLDERS) and not claim_name(name, LEASE_FILE):
                 yield self._stranger("", name)
         for folder, expected in (("checkpoints", STEP_FOLDER), ("resume", STEP_FOLDER), ("trash", TRASH_FOLDER)):
             for name in self._names(folder):
                 if not expected.fullmatch(name):
                     yield self._stranger(folder, name)
+                elif self._files.is_file(self._path(f"{folder}/{name}/{UNFINISHED_FILE}")):
+                    what = "half-written, half-moved or half-removed; the next writer clears it away"
+                    yield self._finding(self._path(f"{folder}/{name}"), "note", what)
         for name in self._names("tmp"):
             yield self._finding(self._path(f"tmp/{name}"), "note", "half-written; swept when training next begins")
 
     def _stranger(self, folder: str, name: str) -> Finding:
-        place = os.path.join(self._files.local(self._run.key), folder, name)
+        place = "/".join(filter(None, (self._files.place(self._run.key), folder, name)))
         return _foreign(self._run.key, place, name)
 
     def _unlisted(self, stored: Stored) -> Iterator[Finding]:
         if stored.manifest is None:
             return
-        listed = {manifests.NAME, *(entry.path for entry in stored.manifest.files)}
+        listed = {manifests.NAME, UNFINISHED_FILE, *(entry.path for entry in stored.manifest.files)}
         for name in self._files.names(stored.folder):
             if name not in listed:
-                place = os.path.join(self._files.local(stored.folder), name)
+                place = f"{self._files.place(stored.folder)}/{name}"
                 yield Finding(self._run.key, place, "warning", "is not listed by its manifest, and left alone")
 
     def _damage(self, stored: Stored) -> str | None:
         try:
             return verify_files(self._files, stored)
         except (OSError, StoreError) as error:
-            return f"{self._files.local(stored.folder)} cannot be read: {error}"
+            return f"{self._files.place(stored.folder)} cannot be read: {error}"
+
+    def _holds(self, stored: Stored) -> bool:
+        return self._files.holds(stored.folder, manifests.NAME)
 
     def _names(self, folder: str) -> list[str]:
         return self._files.names(self._path(folder))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,9 @@ from checkpoint_gate.errors import DamagedCheckpoint, StoreError
 from checkpoint_gate.records import Record
 from checkpoint_gate.store import manifest as manifests
 from checkpoint_gate.store.files import LocalFiles
-from checkpoint_gate.store.manifest import FileEntry, Manifest, parse_manifest
+from checkpoint_gate.store.filesystem import Fence, Files
+from checkpoint_gate.store.layout import UNFINISHED_FILE
+from checkpoint_gate.store.manifest import FileEntry, Kind, Manifest, parse_manifest
 
 _STAGED = re.compile(r"[0-9a-f]{32}")
 STEP_FOLDER = re.compile(r"step-(\d{9,})")  # what else lies on a shelf is foreign, and left alone
@@ -41,31 +43,56 @@ def folder_name(step: int) -> str:
 
 
 class Shelf:
-    """A folder of checkpoints of one kind, with the temporary folder beside it from which they are published."""
+    """A folder of checkpoints of one kind, with the temporary folder from which they are published.
 
-    def __init__(self, files: LocalFiles, run: str, folder: str, temporary: str, clock: Callable[[], float]) -> None:
+    Args:
+      temporary: on a local disk beside the shelf; for an object store on the disk of this machine.
+      expected: steps that should be here by the run's records; asked for where a listing may be late.
+      fence: raises when the run's lease was lost.
+    """
+
+    def __init__(
+        self,
+        files: Files,
+        run: str,
+        folder: str,
+        temporary: str,
+        clock: Callable[[], float],
+        expected: Callable[[], Iterable[int]],
+        fence: Fence,
+    ) -> None:
         self._files = files
         self._run = run
         self._folder = folder
         self._temporary = temporary
         self._clock = clock
+        self._expected = expected
+        self._fence = fence
 
     def stage(self) -> tuple[str, Path]:
-        """A new empty folder to write TensorFlow's files into: its path in the store, and its place on the disk."""
-        path = f"{self._temporary}/{uuid.uuid4().hex}"
-        self._files.make_folder(path)
-        return path, self._files.local(path)
+        """A new empty folder to write TensorFlow's files into: its name for `publish`, and its place on the disk."""
+        path = self._new_temporary()
+        self._files.staging.make_folder(path)
+        return path, self._files.staging.local(path)
 
-    def describe(self, staged: str, record: Record, kind: str, decision: str, rules: str, writer: str) -> Manifest:
+    def _new_temporary(self) -> str:
+        return f"{self._temporary}/{uuid.uuid4().hex}"
+
+    def describe(self, staged: str, record: Record, kind: Kind, decision: str, rules: str, writer: str) -> Manifest:
         """Makes the staged files survive a power cut, and their manifest."""
+        disk = self._files.staging
         entries = []
-        for name in self._files.names(staged):
+        for name in disk.names(staged):
             path = f"{staged}/{name}"
-            self._files.sync_file(path)
-            checksum = f"sha256:{self._files.sha256(path)}"
-            entries.append(FileEntry(path=name, bytes=self._files.size(path), checksum=checksum))
+            disk.sync_file(path)
+            entries.append(FileEntry(path=name, bytes=disk.size(path), checksum=f"sha256:{disk.sha256(path)}"))
         if not entries:
-            raise StoreError(f"Nothing was written to {self._files.local(staged)}, so there is nothing to publish.")
+            raise StoreError(f"Nothing was written to {disk.local(staged)}, so there is nothing to publish.")
+        return self._manifest(record, kind, decision, rules, entries, writer)
+
+    def _manifest(
+        self, record: Record, kind: Kind, decision: str, rules: str, entries: list[FileEntry], writer: str
+    ) -> Manifest:
         return Manifest.build(
             record=record,
             time=self._clock(),
@@ -86,53 +113,68 @@ class Shelf:
           StoreError: the step is there with other bytes.
         """
         target = self.path(manifest.step)
-        if self._files.exists(target):
-            present = self.read(folder_name(manifest.step)).manifest
-            if present is None or present.files != manifest.files:
-                raise StoreError(f"{self._files.local(target)} is there already, with other content.")
+        if not self._is_published(target, manifest):
+            self._files.publish_folder(staged, target, manifests.NAME, manifest.to_bytes(), self._fence)
+        if self._files.staging.exists(staged):
             self.discard(staged)
-            return target
-        self._files.create(f"{staged}/{manifests.NAME}", manifest.to_bytes())
-        self._files.sync_folder(staged)
-        self._files.make_folder(self._folder)
-        self._files.rename(staged, target)
         return target
+
+    def publish_copy(self, source: Stored, record: Record, kind: Kind, decision: str, rules: str, writer: str) -> str:
+        """Publishes the files of a published checkpoint again, on this shelf, as links or copies."""
+        if source.manifest is None:
+            raise StoreError(source.damage or f"{source.folder} has no manifest")
+        manifest = self._manifest(record, kind, decision, rules, list(source.manifest.files), writer)
+        target = self.path(manifest.step)
+        if not self._is_published(target, manifest):
+            names = [entry.path for entry in manifest.files]
+            staged, data = self._new_temporary(), manifest.to_bytes()
+            self._files.publish_copy(source.folder, names, staged, target, manifests.NAME, data, self._fence)
+        return target
+
+    def _is_published(self, target: str, manifest: Manifest) -> bool:
+        if not self._files.holds(target, manifests.NAME):
+            return False
+        present = self.read(folder_name(manifest.step)).manifest
+        if present is None or present.files != manifest.files:
+            raise StoreError(f"{self._files.place(target)} is there already, with other content.")
+        return True
 
     def restate(self, manifest: Manifest) -> str:
         """Puts another manifest over the files of a published checkpoint, and answers with its path in the store."""
         target = self.path(manifest.step)
+        self._fence()
         self._files.replace(f"{target}/{manifests.NAME}", manifest.to_bytes())
         return target
 
-    def stage_links(self, source: str, manifest: Manifest) -> str:
-        """Stages the files of a published checkpoint again, as links."""
-        staged, _ = self.stage()
-        for entry in manifest.files:
-            self._files.link(f"{source}/{entry.path}", f"{staged}/{entry.path}")
-        return staged
-
     def discard(self, staged: str) -> None:
         """Removes a staged folder with all that is in it: TensorFlow, when killed, leaves a folder of its own there."""
-        if not self._files.is_folder(staged):
-            self._files.remove_file(staged)
+        disk = self._files.staging
+        if not disk.is_folder(staged):
+            disk.remove_file(staged)
             return
-        for name in self._files.names(staged):
+        for name in disk.names(staged):
             self.discard(f"{staged}/{name}")
-        self._files.remove_folder(staged)
+        disk.remove_folder(staged)
 
     def clear_staged(self) -> None:
         """Removes what dead writers left in the temporary folder; only under the lease. Other names are not ours."""
-        for name in filter(_STAGED.fullmatch, self._files.names(self._temporary)):
+        for name in filter(_STAGED.fullmatch, self._files.staging.names(self._temporary)):
             self.discard(f"{self._temporary}/{name}")
 
     def path(self, step: int) -> str:
         """Where the checkpoint of `step` is, or would be."""
         return f"{self._folder}/{folder_name(step)}"
 
+    def holds(self, step: int) -> bool:
+        """Whether a reader may see a checkpoint of `step` here."""
+        return self._files.holds(self.path(step), manifests.NAME)
+
     def stored(self) -> list[Stored]:
         """Every checkpoint on the shelf, by step; damaged manifests come with the damage."""
-        names = [name for name in self._files.names(self._folder) if STEP_FOLDER.fullmatch(name)]
-        return [self.read(name) for name in sorted(names, key=lambda name: (len(name), name))]
+        names = {name for name in self._files.names(self._folder) if STEP_FOLDER.fullmatch(name)}
+        if not self._files.atomic:
+            names.update(map(folder_name, self._expected()))
+        return read_all(self._files, self._folder, sorted(names, key=lambda name: (len(name), name)), self._run)
 
     def read(self, name: str) -> Stored:
         """The checkpoint in the folder `name` of this shelf."""
@@ -140,46 +182,88 @@ class Shelf:
         return read_checkpoint(self._files, folder, self._run)
 
     def remove(self, stored: Stored) -> bool:
-        """Removes a checkpoint file by file, the manifest last, and tells whether it is gone.
+        """Removes a checkpoint file by file, and tells whether it is gone.
 
         One that holds files which its manifest does not list, or whose manifest is damaged, stays as it is.
         """
-        names = set(self._files.names(stored.folder))
-        if names and (
-            stored.manifest is None or names - {entry.path for entry in stored.manifest.files} - {manifests.NAME}
-        ):
-            return False
-        for name in sorted(names - {manifests.NAME}):
-            self._files.remove_file(f"{stored.folder}/{name}")
-        if names:
-            self._files.sync_folder(stored.folder)
-            self._files.remove_file(f"{stored.folder}/{manifests.NAME}")
-        return self._files.remove_folder(stored.folder)
+        return remove_checkpoint(self._files, stored, self._fence)
 
 
-def read_checkpoint(files: LocalFiles, folder: str, run: str) -> Stored:
+def remove_checkpoint(files: Files, stored: Stored, fence: Fence) -> bool:
+    """Removes what a manifest lists, and the manifest; tells whether the checkpoint is gone."""
+    if not files.holds(stored.folder, manifests.NAME):
+        return True
+    names = set(files.names(stored.folder))
+    if stored.manifest is None:
+        return not names and files.discard_folder(stored.folder, manifests.NAME, (), fence)
+    listed = {entry.path for entry in stored.manifest.files}
+    if any(files.exists(f"{stored.folder}/{name}") for name in names - listed - {manifests.NAME, UNFINISHED_FILE}):
+        return False
+    return files.discard_folder(stored.folder, manifests.NAME, listed, fence)
+
+
+def move_checkpoint(files: Files, stored: Stored, target: str, fence: Fence) -> None:
+    """Moves a checkpoint to a free place, whole.
+
+    Raises:
+      FileExistsError: the place is taken.
+    """
+    files.make_folder(target.rpartition("/")[0])
+    names = [entry.path for entry in stored.manifest.files] if stored.manifest is not None else []
+    files.move_folder(stored.folder, target, manifests.NAME, names, fence)
+
+
+def copy_out(files: Files, stored: Stored, folder: Path) -> None:
+    """Links or copies a checkpoint into a folder on the disk; copies are compared with the manifest.
+
+    Raises:
+      DamagedCheckpoint: what arrived does not match the manifest.
+    """
+    if stored.manifest is None:
+        raise DamagedCheckpoint(stored.damage or f"{files.place(stored.folder)} has no manifest.")
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in [entry.path for entry in stored.manifest.files] + [manifests.NAME]:
+        files.link(f"{stored.folder}/{name}", folder / name)
+    if not files.atomic:
+        copy = LocalFiles(folder.parent)
+        damage = verify_files(copy, Stored(folder.name, stored.manifest))
+        if damage is not None:
+            raise DamagedCheckpoint(f"The copy of {files.place(stored.folder)} is damaged: {damage}.")
+
+
+def read_all(files: Files, folder: str, names: Iterable[str], run: str) -> list[Stored]:
+    """The checkpoints of these names in `folder`, without those that are gone, or not yet whole."""
+    found = (read_checkpoint(files, f"{folder}/{name}", run) for name in names)
+    return [each for each in found if each.manifest is not None or files.holds(each.folder, manifests.NAME)]
+
+
+def read_checkpoint(files: Files, folder: str, run: str) -> Stored:
     """Reads the manifest in `folder`, and checks that it is of `run` and of that folder. Bytes are not read."""
     path = f"{folder}/{manifests.NAME}"
     try:
-        if not files.is_file(path):
-            raise DamagedCheckpoint(f"{files.local(folder)} has no manifest.")
-        manifest = parse_manifest(files.read(path, manifests.MAX_BYTES), str(files.local(path)))
+        try:
+            if files.atomic and not files.is_file(path):  # a link is no manifest
+                raise FileNotFoundError
+            data = files.read(path, manifests.MAX_BYTES)
+        except FileNotFoundError:
+            raise DamagedCheckpoint(f"{files.place(folder)} has no manifest.") from None
+        manifest = parse_manifest(data, files.place(path))
         if manifest.run != run:
-            raise DamagedCheckpoint(f"{files.local(folder)} belongs to the run {manifest.run}, not to {run}.")
+            raise DamagedCheckpoint(f"{files.place(folder)} belongs to the run {manifest.run}, not to {run}.")
         if re.split("--|[.]", folder.rpartition("/")[2])[0] != folder_name(manifest.step):
-            raise DamagedCheckpoint(f"{files.local(folder)} holds the manifest of step {manifest.step}.")
+            raise DamagedCheckpoint(f"{files.place(folder)} holds the manifest of step {manifest.step}.")
         return Stored(folder, manifest)
     except StoreError as error:
         return Stored(folder, None, str(error))
 
 
-def verify_files(files: LocalFiles, stored: Stored) -> str | None:
+def verify_files(files: Files, stored: Stored) -> str | None:
     """What does not match the manifest, as one sentence; None when every byte does."""
     if stored.manifest is None:
         return stored.damage or "it has no manifest"
     for entry in stored.manifest.files:
         path = f"{stored.folder}/{entry.path}"
-        place = files.local(path)
+        place = files.place(path)
         if not files.is_file(path):
             return f"{place} is missing"
         size = files.size(path)

@@ -7,20 +7,20 @@ from typing import Any
 
 from checkpoint_gate.errors import StoreError
 from checkpoint_gate.records import dump_json, load_json, numbered_objects
-from checkpoint_gate.store.files import LocalFiles
+from checkpoint_gate.store.filesystem import Files
 from checkpoint_gate.store.layout import FORMAT
 
 _OBJECT_BYTES = 64 << 20
 _LINES_BYTES = 1 << 30
 
 
-def read_object(files: LocalFiles, path: str) -> dict[str, Any]:
+def read_object(files: Files, path: str) -> dict[str, Any]:
     """The JSON object in a file of this format.
 
     Raises:
       StoreError: missing, damaged, or of another format; names the file.
     """
-    place = files.local(path)
+    place = files.place(path)
     try:
         value = load_json(files.read(path, _OBJECT_BYTES))
     except FileNotFoundError as error:
@@ -33,7 +33,7 @@ def read_object(files: LocalFiles, path: str) -> dict[str, Any]:
     return value
 
 
-def write_object(files: LocalFiles, path: str, **fields: Any) -> None:
+def write_object(files: Files, path: str, **fields: Any) -> None:
     """Replaces a file by one JSON object of this format."""
     files.replace(path, (dump_json({"format": FORMAT, **fields}, indent=1) + "\n").encode())
 
@@ -41,7 +41,7 @@ def write_object(files: LocalFiles, path: str, **fields: Any) -> None:
 class JsonLines:
     """A file of JSON objects, one a line. A line torn by a crash is not read, and cut off before the next is added."""
 
-    def __init__(self, files: LocalFiles, path: str) -> None:
+    def __init__(self, files: Files, path: str) -> None:
         self._files = files
         self._path = path
 
@@ -56,7 +56,7 @@ class JsonLines:
         Raises:
           StoreError: a whole line is not a JSON object; names it.
         """
-        return parse_lines(self.text(), str(self._files.local(self._path)))
+        return parse_lines(self.text(), self._files.place(self._path))
 
     @property
     def torn(self) -> bool:
@@ -70,15 +70,27 @@ class JsonLines:
         self._files.append(self._path, (dump_json(line) + "\n").encode())
 
     def _raw(self) -> str:
-        if not self._files.exists(self._path):
+        try:
+            data = self._files.read(self._path, _LINES_BYTES)
+        except (FileNotFoundError, NotADirectoryError):
             return ""
-        return self._files.read(self._path, _LINES_BYTES).decode("utf-8", errors="surrogateescape")
+        return data.decode("utf-8", errors="surrogateescape")
 
 
 def parse_lines(text: str, name: str) -> Iterator[dict[str, Any]]:
     """The objects in JSON lines; blank lines are passed over, and so is a last line without its end.
 
     Raises:
-      StoreError: a whole line is not a JSON object; names it.
+      StoreError: a whole line is not a JSON object, or is of a newer format; names it.
     """
-    return (value for _, value in numbered_objects(text.rpartition("\n")[0], name))
+    return (value for _, value in numbered_lines(text, name))
+
+
+def numbered_lines(text: str, name: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """As `parse_lines`, each with its number. A line may say its `format`; those of this format need not."""
+    for number, value in numbered_objects(text.rpartition("\n")[0], name):
+        if value.get("format", FORMAT) != FORMAT:
+            raise StoreError(
+                f"{name} line {number} has the format {value['format']!r}; this version reads format {FORMAT}."
+            )
+        yield number, value

@@ -1,4 +1,4 @@
-"""The one way to the disk: every operation of the store goes through this class.
+"""The one way to a local disk: every operation of a store there goes through this class.
 
 Paths are relative to the store's root, with "/" between names. What would leave the root is refused before anything is
 touched, and symbolic links are never followed out of it.
@@ -13,8 +13,9 @@ import os
 import re
 import shutil
 import stat
+import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -24,13 +25,40 @@ _CHUNK = 1 << 20
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{12}\.tmp")
 
 
+def plain_parts(path: str) -> list[str]:
+    """The names in a path of the store.
+
+    Raises:
+      StoreError: the path is absolute, climbs, or is written in another way than the plain one.
+    """
+    parts = path.split("/")
+    if not path or path.startswith("/") or "\\" in path or "\0" in path or any(p in ("", ".", "..") for p in parts):
+        raise StoreError(f"A path in the store must be relative and plain. Received: {path!r}.")
+    return parts
+
+
 class LocalFiles:
-    """A folder on a local disk. What a method has written when it returns survives a power cut."""
+    """A folder on a local disk: `Files` by calls of the operating system. What is written survives a power cut."""
+
+    atomic = True
+    protocol = "a local disk: checkpoints are published by rename"
 
     def __init__(self, root: str | Path) -> None:
         if "://" in str(root):
-            raise StoreError(f"Only local folders can hold a store. Received: {str(root)!r}.")
+            raise StoreError(f"A folder on a disk has no URL. Received: {str(root)!r}.")
         self.root = Path(root).resolve()
+
+    @property
+    def staging(self) -> LocalFiles:
+        return self
+
+    def place(self, path: str | None = None) -> str:
+        """Where `path` is on the disk."""
+        return str(self.root if path is None else self.local(path))
+
+    def make_root(self) -> None:
+        """Makes the root folder and its parents; fine when it is there."""
+        self.root.mkdir(parents=True, exist_ok=True)
 
     def local(self, path: str) -> Path:
         """The place of `path` on the disk.
@@ -38,9 +66,7 @@ class LocalFiles:
         Raises:
           StoreError: the path is absolute, climbs, or passes through a symbolic link.
         """
-        parts = path.split("/")
-        if not path or path.startswith("/") or "\\" in path or "\0" in path or any(p in ("", ".", "..") for p in parts):
-            raise StoreError(f"A path in the store must be relative and plain. Received: {path!r}.")
+        parts = plain_parts(path)
         place = str(self.root)  # text, not Path: this is called for every file of every checkpoint
         for part in parts[:-1]:
             place = f"{place}/{part}"
@@ -235,6 +261,62 @@ class LocalFiles:
             raise
         self._sync_folder(place.parent)
         return True
+
+    def download_folder(self) -> Path:
+        """A new empty folder; a store on a disk is read in its own place instead."""
+        return Path(tempfile.mkdtemp(prefix="checkpoint-gate-"))
+
+    def holds(self, folder: str, marker: str) -> bool:
+        """Whether the folder is there: what is half-written has a name of its own."""
+        return self.exists(folder)
+
+    def publish_folder(self, staged: str, target: str, marker: str, data: bytes, fence: Callable[[], None]) -> None:
+        """Renames a staged folder to a free name, `marker` added and all of it on the disk."""
+        self.create(f"{staged}/{marker}", data)
+        self.sync_folder(staged)
+        self.make_folder(target.rpartition("/")[0])
+        fence()
+        self.rename(staged, target)
+
+    def publish_copy(
+        self,
+        source: str,
+        names: Iterable[str],
+        staged: str,
+        target: str,
+        marker: str,
+        data: bytes,
+        fence: Callable[[], None],
+    ) -> None:
+        """Links files of a folder into a new one, and publishes that."""
+        self.make_folder(staged)
+        for name in names:
+            self.link(f"{source}/{name}", f"{staged}/{name}")
+        self.publish_folder(staged, target, marker, data, fence)
+
+    def move_folder(
+        self, source: str, target: str, marker: str, names: Iterable[str], fence: Callable[[], None]
+    ) -> None:
+        """Renames a folder to a free name, with all that is in it.
+
+        Raises:
+          FileExistsError: the target is there.
+        """
+        fence()
+        self.rename(source, target)
+
+    def discard_folder(self, folder: str, marker: str, names: Iterable[str], fence: Callable[[], None]) -> bool:
+        """Removes files one by one, the marker last, and the folder if it is empty then; tells whether it is gone."""
+        fence()
+        if self.names(folder):
+            for name in sorted(names):
+                self.remove_file(f"{folder}/{name}")
+            self.sync_folder(folder)
+            self.remove_file(f"{folder}/{marker}")
+        return self.remove_folder(folder)
+
+    def clear_unfinished(self, parent: str, marker: str, fence: Callable[[], None]) -> None:
+        """Nothing to do: a folder is renamed at once, and what is half-written lies elsewhere."""
 
     @contextlib.contextmanager
     def _open(self, path: str) -> Iterator[BinaryIO]:

@@ -19,9 +19,9 @@ from typing import Any
 
 from checkpoint_gate.errors import StoreError
 from checkpoint_gate.judgement import Decision
-from checkpoint_gate.records import HistoryLine, Record, numbered_objects, read_lines, record_to_json
-from checkpoint_gate.store.documents import JsonLines
-from checkpoint_gate.store.files import LocalFiles
+from checkpoint_gate.records import HistoryLine, Record, read_lines, record_to_json
+from checkpoint_gate.store.documents import JsonLines, numbered_lines
+from checkpoint_gate.store.filesystem import Files
 
 NAME = "ledger.jsonl"
 
@@ -67,9 +67,9 @@ class History:
 class Ledger:
     """The ledger file of one run."""
 
-    def __init__(self, files: LocalFiles, path: str, clock: Callable[[], float]) -> None:
+    def __init__(self, files: Files, path: str, clock: Callable[[], float]) -> None:
         self._lines = JsonLines(files, path)
-        self._place = str(files.local(path))
+        self._place = files.place(path)
         self._clock = clock
 
     @property
@@ -103,9 +103,9 @@ def parse_ledger(text: str, name: str) -> History:
     """Reads a ledger's text; `name` stands in errors.
 
     Raises:
-      StoreError: a whole line is not a record with its decision or an event; names the line.
+      StoreError: a whole line is not a record with its decision or an event, or is of a newer format; names it.
     """
-    lines, events = read_lines(numbered_objects(text.rpartition("\n")[0], name), name)
+    lines, events = read_lines(numbered_lines(text, name), name)
     return History(tuple(_entry(line, name) for line in lines), tuple(events))
 
 

@@ -23,6 +23,7 @@ NAME = "manifest.json"
 MAX_BYTES = 4 << 20
 
 Checksum = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
+Kind = Literal["gated", "resumable"]
 FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,200}$")]
 
 
@@ -49,7 +50,7 @@ class Manifest(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     format: Literal[1] = 1
-    kind: Literal["gated", "resumable"]
+    kind: Kind
     run: str
     step: int = Field(ge=0)
     epoch: int = Field(ge=0)

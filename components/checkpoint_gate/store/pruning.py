@@ -10,14 +10,23 @@ pruning again finishes it. Only files that a manifest of this run lists are remo
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from checkpoint_gate.errors import DamagedCheckpoint, PruneRefused, StoreError
+from checkpoint_gate.errors import DamagedCheckpoint, LeaseHeld, PruneRefused, StoreError
 from checkpoint_gate.filtering import PrunePolicy
 from checkpoint_gate.quantities import format_time
-from checkpoint_gate.store.checkpoints import Stored, folder_name, read_checkpoint, verify_files
+from checkpoint_gate.store import manifest as manifests
+from checkpoint_gate.store.checkpoints import (
+    Stored,
+    folder_name,
+    move_checkpoint,
+    read_checkpoint,
+    remove_checkpoint,
+    verify_files,
+)
 from checkpoint_gate.store.lease import Lease
 from checkpoint_gate.store.revision import by_hand, raise_revision
 from checkpoint_gate.store.run import Run
@@ -94,9 +103,9 @@ class PrunePlan:
         items = [asdict(item) for item in self.going]
         return {"run": self.run, "rules": self.rules, "grace": self.grace, "by": self.by, "going": items}
 
-    def write(self, run: Run) -> None:
-        """Writes the journal."""
-        write_journal(run, self.digest, self._body())
+    def write(self, run: Run, token: int) -> None:
+        """Writes the journal, under the lease with this token."""
+        write_journal(run, self.digest, self._body(), token)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +195,7 @@ def execute_prune(run: Run, plan: PrunePlan, lease: Lease) -> Pruned:
         return Pruned()
     lease.renew()
     try:
-        plan.write(run)
+        plan.write(run, lease.token)
     except OSError as error:
         raise PruneRefused(
             f"Nothing was pruned from {run.key}: its journal cannot be written ({error.strerror}). "
@@ -196,22 +205,20 @@ def execute_prune(run: Run, plan: PrunePlan, lease: Lease) -> Pruned:
     if plan.grace > 0:
         return Pruned(trashed, 0, tuple(left))
     swept = sweep(run, lease)  # may free what earlier plans trashed, too
-    unswept = sum(g.bytes for g in plan.going if run.files.exists(trash_path(run, plan.digest, g.step)))
+    unswept = sum(g.bytes for g in plan.going if _in_place(run, trash_path(run, plan.digest, g.step)))
     return Pruned(unswept, swept.swept, (*left, *swept.left))
 
 
 def recover(run: Run, lease: Lease) -> None:
     """Finishes what an interrupted pruning or undeletion began to move; call it under the lease, before new work."""
+    lease.renew()
     run.clear_leftovers()
-    lease.clear_stale()
     for plan in journals(run):
         _move(run, plan, lease)
     for name, mark in marks_in_trash(run).items():
-        live = run.gated.path(trash_place(name)[0])
-        if mark.get("event") == "undeleted" and not run.files.exists(live):
+        if mark.get("event") == "undeleted":
             lease.renew()
-            run.files.make_folder(f"{run.key}/checkpoints")
-            run.files.rename(f"{run.key}/trash/{name}", live)
+            _bring_back(run, f"{run.key}/trash/{name}", run.gated.path(trash_place(name)[0]))
 
 
 def sweep(run: Run, lease: Lease) -> Pruned:
@@ -219,13 +226,13 @@ def sweep(run: Run, lease: Lease) -> Pruned:
     recover(run, lease)  # a journal is dropped below only when nothing of it is still to be moved
     swept, left = 0, []
     for digest in journals(run):
-        journal = read_journal(run, digest)
+        journal = _journal(run, digest, lease)
         marks = tombstones(run)
         open_items = 0
         for item in journal["going"]:
             mark = marks.get((digest, item["step"]))
             if mark is None:  # one that could not be moved stays marked
-                open_items += run.files.exists(run.gated.path(item["step"]))
+                open_items += run.gated.holds(item["step"])
                 continue
             if mark["event"] != "trashed":
                 continue
@@ -244,15 +251,14 @@ def sweep(run: Run, lease: Lease) -> Pruned:
             swept += item["bytes"]
         if not open_items:
             run.files.remove_file(journal_path(run, digest))
-            run.files.sync_folder(f"{run.key}/journal")
     return Pruned(swept=swept, left=tuple(left))
 
 
 def _remove(run: Run, stored: Stored) -> str | None:
     """Frees a checkpoint in the trash; what stands in the way, None when it is gone."""
-    place = run.files.local(stored.folder)
+    place = run.files.place(stored.folder)
     try:
-        if not run.files.exists(stored.folder) or run.resumable.remove(stored):
+        if remove_checkpoint(run.files, stored, run.fence):
             return None
     except OSError as error:
         return f"{place} cannot be removed: {error.strerror}"
@@ -272,8 +278,8 @@ def undelete(run: Run, step: int, lease: Lease) -> str:
     recover(run, lease)
     name, mark = _in_trash(run, step)
     trash, live = f"{run.key}/trash/{name}", run.gated.path(step)
-    if run.files.exists(live):
-        raise StoreError(f"{run.files.local(live)} is live: move it away before an older one of its step comes back.")
+    if run.gated.holds(step):
+        raise StoreError(f"{run.files.place(live)} is live: move it away before an older one of its step comes back.")
     _refuse_superseded(run, step, mark)
     damage = verify_files(run.files, read_checkpoint(run.files, trash, run.key))
     if damage is not None:
@@ -282,9 +288,14 @@ def undelete(run: Run, step: int, lease: Lease) -> str:
         raise_revision(run.files)
     # The tombstone first: from here on no sweep takes it, and `recover` finishes the move if this is interrupted.
     bury(run, "undeleted", str(mark.get("plan", trash_place(name)[1])), {"step": step})
-    run.files.make_folder(f"{run.key}/checkpoints")
-    run.files.rename(trash, live)
+    _bring_back(run, trash, live)
     return live
+
+
+def _bring_back(run: Run, trash: str, live: str) -> None:
+    """Moves a checkpoint out of the trash, unless a later one of its step has taken its place."""
+    with contextlib.suppress(FileExistsError):
+        move_checkpoint(run.files, read_checkpoint(run.files, trash, run.key), live, run.fence)
 
 
 def _in_trash(run: Run, step: int) -> tuple[str, Mark]:
@@ -293,9 +304,9 @@ def _in_trash(run: Run, step: int) -> tuple[str, Mark]:
     here = [(name, mark) for name, mark in marks.items() if trash_place(name)[0] == step]
     if here:
         return max(here, key=lambda item: item[1].get("time", 0.0))
-    live = run.gated.path(step)
-    if run.files.exists(live):
-        raise StoreError(f"Step {step} of {run.key} is not in the trash: it is live, at {run.files.local(live)}.")
+    if run.gated.holds(step):
+        live = run.files.place(run.gated.path(step))
+        raise StoreError(f"Step {step} of {run.key} is not in the trash: it is live, at {live}.")
     held = ", ".join(map(str, sorted({trash_place(name)[0] for name in marks}))) or "nothing"
     gone = [mark for mark in pruned_before(run) if mark["step"] == step]
     what = f"its bytes were freed at {format_time(gone[0]['time'])}" if gone else "it is not in the trash"
@@ -333,42 +344,64 @@ def _spared(stored: Stored, item: Mapping[str, Any], protected: Mapping[int, str
     return None
 
 
-def _move(run: Run, digest: str, lease: Lease) -> tuple[int, list[str]]:
+def _journal(run: Run, digest: str, lease: Lease) -> dict[str, Any]:
+    """A plan under way, which an owner of the lease who was overtaken may not carry out."""
     journal = read_journal(run, digest)
+    if journal.get("token", 0) > lease.token:
+        raise LeaseHeld(f"The plan {digest} of {run.key} is carried out by another writer, who took the lease over.")
+    return journal
+
+
+def _in_place(run: Run, folder: str) -> bool:
+    return run.files.holds(folder, manifests.NAME)
+
+
+def _move(run: Run, digest: str, lease: Lease) -> tuple[int, list[str]]:
+    journal = _journal(run, digest, lease)
     marks = tombstones(run)
     protected = run.protected()
-    run.files.make_folder(f"{run.key}/trash")
     moved, left = 0, []
     for item in journal["going"]:
         if (digest, item["step"]) in marks:
             continue
         lease.renew()
-        live, trash = run.gated.path(item["step"]), trash_path(run, digest, item["step"])
-        if run.files.exists(live) and not run.files.exists(trash):
-            stored = run.gated.read(folder_name(item["step"]))
-            damage = verify_files(run.files, stored)
-            if damage is not None:  # what does not match its manifest is evidence, not garbage
-                run.quarantine(stored, damage)
-                left.append(damage)
+        trash = trash_path(run, digest, item["step"])
+        if run.gated.holds(item["step"]):
+            why = _to_trash(run, digest, item, protected)
+            if why is not None:
+                left.append(why)
                 continue
-            spared = _spared(stored, item, protected)
-            if spared is not None:
-                bury(run, "spared", digest, {"step": item["step"], "why": spared})
-                left.append(f"{run.files.local(live)} {spared}")
-                continue
-            try:
-                run.files.rename(live, trash)
-                # Whoever protects takes no lease. One who did so since the plan was checked finds it back here; one
-                # who does so from now on finds it in the trash, from where no sweep takes it.
-                if item["step"] in run.protected():
-                    run.files.rename(trash, live)
-                    bury(run, "spared", digest, {"step": item["step"], "why": "was protected meanwhile"})
-                    left.append(f"{run.files.local(live)} was protected meanwhile")
-                    continue
-            except OSError as error:  # one that cannot be moved does not keep the others
-                left.append(f"{run.files.local(live)} cannot be moved to the trash: {error.strerror}")
-                continue
-        if run.files.exists(trash):
+        if _in_place(run, trash):
             bury(run, "trashed", digest, item | {"rules": journal["rules"], "by": journal["by"]})
             moved += item["bytes"]
     return moved, left
+
+
+def _to_trash(run: Run, digest: str, item: Mapping[str, Any], protected: Mapping[int, str]) -> str | None:
+    """Moves one checkpoint to the trash; why it was left alone, None when it is there."""
+    step = item["step"]
+    live, trash = run.gated.path(step), trash_path(run, digest, step)
+    stored = run.gated.read(folder_name(step))
+    if _in_place(run, trash):  # its move was interrupted half-way; or the live one is a later one of the same step
+        if not run.files.atomic and stored.manifest is not None and stored.manifest.checksum == item["manifest"]:
+            move_checkpoint(run.files, stored, trash, run.fence)
+        return None
+    damage = verify_files(run.files, stored)
+    if damage is not None:  # what does not match its manifest is evidence, not garbage
+        run.quarantine(stored, damage)
+        return damage
+    spared = _spared(stored, item, protected)
+    if spared is not None:
+        bury(run, "spared", digest, {"step": step, "why": spared})
+        return f"{run.files.place(live)} {spared}"
+    try:
+        move_checkpoint(run.files, stored, trash, run.fence)
+        # Whoever protects takes no lease. One who did so since the plan was checked finds it back here; one who does so
+        # from now on finds it in the trash, from where no sweep takes it.
+        if step in run.protected():
+            move_checkpoint(run.files, read_checkpoint(run.files, trash, run.key), live, run.fence)
+            bury(run, "spared", digest, {"step": step, "why": "was protected meanwhile"})
+            return f"{run.files.place(live)} was protected meanwhile"
+    except OSError as error:  # one that cannot be moved does not keep the others
+        return f"{run.files.place(live)} cannot be moved to the trash: {error.strerror}"
+    return None

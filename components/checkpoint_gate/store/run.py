@@ -9,40 +9,55 @@
 <run>/superseded/         what a resumed training has overtaken
 <run>/journal/            prunings under way
 <run>/pins.json           checkpoints that are never pruned, and why
-<run>/lease.json          who writes
-<run>/tmp/                half-written; swept at the next start
+<run>/lease.<token>.json  who writes, or wrote last
+<run>/tmp/                half-written; swept at the next start (of an object store: on the disk of the writer)
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import weakref
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from checkpoint_gate.errors import StoreError
 from checkpoint_gate.records import Record
 from checkpoint_gate.retention import Held
+from checkpoint_gate.store import manifest as manifests
 from checkpoint_gate.store.champion import read_champion
-from checkpoint_gate.store.checkpoints import PREFIX, Shelf, Stored, folder_name, verify_files
+from checkpoint_gate.store.checkpoints import (
+    PREFIX,
+    Shelf,
+    Stored,
+    copy_out,
+    folder_name,
+    move_checkpoint,
+    verify_files,
+)
 from checkpoint_gate.store.documents import read_object, write_object
 from checkpoint_gate.store.files import LocalFiles
-from checkpoint_gate.store.layout import RUN_FILE, WRITER
+from checkpoint_gate.store.filesystem import Files
+from checkpoint_gate.store.layout import LEASE_FILE, RUN_FILE, WRITER
 from checkpoint_gate.store.lease import Lease
 from checkpoint_gate.store.ledger import NAME as LEDGER
 from checkpoint_gate.store.ledger import Ledger
 from checkpoint_gate.store.revision import by_hand, raise_revision
+from checkpoint_gate.store.trash import GONE, tombstones
+
+_TO_RESUME = "state to resume from"
 
 
 class Run:
     """A run's folder. Reading needs nothing; writing is done under `lease()`."""
 
-    def __init__(self, files: LocalFiles, key: str, clock: Callable[[], float]) -> None:
+    def __init__(self, files: Files, key: str, clock: Callable[[], float]) -> None:
         self.files = files
         self.key = key
         self.clock = clock
         self.ledger = Ledger(files, f"{key}/{LEDGER}", clock)
-        self.gated = Shelf(files, key, f"{key}/checkpoints", f"{key}/tmp", clock)
-        self.resumable = Shelf(files, key, f"{key}/resume", f"{key}/tmp", clock)
+        self._leases: weakref.WeakSet[Lease] = weakref.WeakSet()
+        self.gated = Shelf(files, key, f"{key}/checkpoints", f"{key}/tmp", clock, self._saved, self.fence)
+        self.resumable = Shelf(files, key, f"{key}/resume", f"{key}/tmp", clock, self._last_steps, self.fence)
 
     def create(self, **about: Any) -> None:
         """Makes the run's folder and says what it is; fine when it is there.
@@ -55,7 +70,7 @@ class Run:
             foreign = [name for name in self.files.names(self.key) if not name.startswith(".")]
             if foreign:
                 raise StoreError(
-                    f"{self.files.local(self.key)} holds {foreign[0]!r} and is no training run. Choose another name."
+                    f"{self.files.place(self.key)} holds {foreign[0]!r} and is no training run. Choose another name."
                 )
             fields = {"run": self.key, "created": self.clock(), "writer": WRITER, **about}
             write_object(self.files, f"{self.key}/{RUN_FILE}", **fields)
@@ -70,7 +85,34 @@ class Run:
 
     def lease(self, purpose: str) -> Lease:
         """The right to write in this run; `purpose` stands in another writer's error."""
-        return Lease(self.files, f"{self.key}/lease.json", purpose, self.clock)
+        lease = Lease(self.files, f"{self.key}/{LEASE_FILE}", purpose, self.clock)
+        self._leases.add(lease)
+        return lease
+
+    def fence(self) -> None:
+        """Lets a writer go on who holds the run's lease, or never took it.
+
+        Raises:
+          LeaseHeld: the lease was taken over by another writer.
+        """
+        for lease in self._leases:
+            lease.check()
+
+    def _saved(self) -> Iterator[int]:
+        """The steps that the ledger says were saved, and no tombstone says are gone."""
+        try:
+            gone = {mark["step"] for mark in tombstones(self).values() if mark["event"] in GONE}
+            entries = self.ledger.read().entries
+        except StoreError:  # damaged: what is listed is all that is known
+            return
+        yield from (e.record.step for e in entries if e.decision.save and e.record.step not in gone)
+
+    def _last_steps(self) -> list[int]:
+        """The steps of the last few records: the state to resume from is one of them."""
+        try:
+            return [record.step for record in self.ledger.read().records[-3:]]
+        except StoreError:
+            return []
 
     def stage(self) -> tuple[str, Path]:
         """A new folder to write TensorFlow's files into: its path in the store, and its place on the disk."""
@@ -102,11 +144,10 @@ class Run:
             return
         if staged is None:
             gated = self.gated.read(folder_name(record.step))
-            if gated.manifest is None:
-                raise StoreError(gated.damage or f"step {record.step} has no checkpoint")
-            staged = self.resumable.stage_links(gated.folder, gated.manifest)
-        manifest = self.resumable.describe(staged, record, "resumable", "state to resume from", rules, WRITER)
-        self.resumable.publish(staged, manifest)
+            self.resumable.publish_copy(gated, record, "resumable", _TO_RESUME, rules, WRITER)
+        else:
+            manifest = self.resumable.describe(staged, record, "resumable", _TO_RESUME, rules, WRITER)
+            self.resumable.publish(staged, manifest)
         self.drop_states_before(record.step)
 
     def drop_states_before(self, step: int) -> None:
@@ -127,9 +168,11 @@ class Run:
         return next((stored for stored in states if verify_files(self.files, stored) is None), None)
 
     def clear_leftovers(self) -> None:
-        """Removes what killed writers of small files left; only under the lease."""
+        """Removes what killed writers left that no reader sees; only under the lease."""
         for folder in (self.key, f"{self.key}/journal", f"{self.key}/quarantine"):
             self.files.remove_temporary(folder)
+        for shelf in ("checkpoints", "resume", "trash", "quarantine", "superseded"):
+            self.files.clear_unfinished(f"{self.key}/{shelf}", manifests.NAME, self.fence)
 
     def resume_after(self, step: int) -> list[str]:
         """Sets aside what lies after `step`, where training resumes; answers with the folders' new names."""
@@ -138,23 +181,29 @@ class Run:
         for shelf in (self.gated, self.resumable):
             for stored in shelf.stored():
                 if stored.step > step:
-                    name = stored.folder.rpartition("/")[2]
-                    moved.append(self._set_aside(stored.folder, f"{self.key}/superseded", name))
+                    moved.append(self._set_aside(stored, f"{self.key}/superseded"))
         return moved
 
     def quarantine(self, stored: Stored, reason: str) -> str:
         """Moves a damaged checkpoint aside with the reason; its bytes are evidence and stay."""
-        target = self._set_aside(stored.folder, f"{self.key}/quarantine", stored.folder.rpartition("/")[2])
+        target = self._set_aside(stored, f"{self.key}/quarantine")
         self.files.replace(f"{target}.reason", (reason + "\n").encode())
         return target
 
-    def _set_aside(self, folder: str, where: str, name: str) -> str:
-        self.files.make_folder(where)
+    def _set_aside(self, stored: Stored, where: str) -> str:
+        """Moves a checkpoint to a free name below `where`, or goes on with a move there that was interrupted."""
+        name = stored.folder.rpartition("/")[2]
         n = 0
-        while self.files.exists(target := f"{where}/{name}" + (f".{n}" if n else "")):
+        while True:
+            target = f"{where}/{name}" + (f".{n}" if n else "")
             n += 1
-        self.files.rename(folder, target)
-        return target
+            if self.files.atomic and self.files.exists(target):
+                continue
+            try:
+                move_checkpoint(self.files, stored, target, self.fence)
+                return target
+            except FileExistsError:
+                continue
 
     def live(self) -> list[Stored]:
         """The gated checkpoints, by step; the damaged ones come with the damage."""
@@ -177,7 +226,7 @@ class Run:
         if not isinstance(pins, dict) or not all(
             step.isdecimal() and isinstance(why, str) for step, why in pins.items()
         ):
-            raise StoreError(f"{self.files.local(path)} is damaged: pins must be an object of steps and notes.")
+            raise StoreError(f"{self.files.place(path)} is damaged: pins must be an object of steps and notes.")
         return {int(step): why for step, why in pins.items()}
 
     def protected(self) -> dict[int, str]:
@@ -214,8 +263,18 @@ class Run:
         write_object(self.files, f"{self.key}/pins.json", pins={str(s): why for s, why in sorted(pins.items())})
 
     def prefix(self, stored: Stored) -> str:
-        """The TensorFlow prefix of a checkpoint's files, for `tf.train.Checkpoint.read`."""
-        return str(self.files.local(f"{stored.folder}/{PREFIX}"))
+        """The TensorFlow prefix of a checkpoint's files on the disk, for `tf.train.Checkpoint.read`.
+
+        From an object store they are downloaded, compared with the manifest, and gone when this process ends.
+
+        Raises:
+          DamagedCheckpoint: what was downloaded does not match the manifest.
+        """
+        if isinstance(self.files, LocalFiles):
+            return str(self.files.local(f"{stored.folder}/{PREFIX}"))
+        folder = self.files.download_folder() / stored.folder.rpartition("/")[2]
+        copy_out(self.files, stored, folder)
+        return str(folder / PREFIX)
 
 
 def _at_an_epochs_end(stored: Stored) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from checkpoint_gate.errors import RunMissing, StoreError
 from checkpoint_gate.store.documents import read_object, write_object
-from checkpoint_gate.store.files import LocalFiles
+from checkpoint_gate.store.filesystem import Files, open_files
 from checkpoint_gate.store.layout import RUN_FILE, STORE_FILE, WRITER
 from checkpoint_gate.store.revision import by_hand, raise_revision, read_revision
 from checkpoint_gate.store.run import Run
@@ -18,14 +18,18 @@ _KEY = re.compile(r"(?!.*\.json$)[A-Za-z0-9][A-Za-z0-9._-]{0,119}")
 
 
 class Store:
-    """The folder at `root`. `clock` gives seconds since 1970 (UTC)."""
+    """The folder of runs at `root`: a path, or the URL of a place in an object store.
+
+    `clock` gives seconds since 1970 (UTC).
+    """
 
     def __init__(self, root: str | Path, clock: Callable[[], float] = time.time) -> None:
-        self.files = LocalFiles(root)
+        self.files: Files = open_files(root)
         self.clock = clock
 
     @property
-    def root(self) -> Path:
+    def root(self) -> Path | str:
+        """The folder on the disk, or the URL."""
         return self.files.root
 
     @staticmethod
@@ -36,9 +40,14 @@ class Store:
           StoreError: there is none at `root`, or it is of a newer format.
         """
         store = Store(root, clock)
-        if not store.files.is_file(STORE_FILE):
+        try:
+            there = store.files.is_file(STORE_FILE)
+            if there:
+                read_object(store.files, STORE_FILE)
+        except OSError as error:
+            raise StoreError(f"The store {store.root} cannot be read: {error.strerror}.") from error
+        if not there:
             raise StoreError(f"There is no checkpoint store at {store.root}.")
-        read_object(store.files, STORE_FILE)
         return store
 
     def create(self) -> Store:
@@ -48,13 +57,13 @@ class Store:
           StoreError: the folder cannot be made, or holds a store that is damaged or of a newer format.
         """
         try:
-            self.root.mkdir(parents=True, exist_ok=True)
+            self.files.make_root()
+            if not self.files.exists(STORE_FILE):
+                write_object(self.files, STORE_FILE, created=self.clock(), writer=WRITER)
         except OSError as error:
             raise StoreError(
                 f"The store {self.root} cannot be made: {error.strerror}. Choose another folder."
             ) from error
-        if not self.files.exists(STORE_FILE):
-            write_object(self.files, STORE_FILE, created=self.clock(), writer=WRITER)
         read_object(self.files, STORE_FILE)
         return self
 

@@ -13,13 +13,16 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from checkpoint_gate.errors import StoreError
 from checkpoint_gate.records import dump_json
-from checkpoint_gate.store.checkpoints import Stored, folder_name, read_checkpoint
+from checkpoint_gate.store import manifest as manifests
+from checkpoint_gate.store.checkpoints import Stored, folder_name, read_all
 from checkpoint_gate.store.documents import JsonLines, read_object, write_object
-from checkpoint_gate.store.run import Run
+
+if TYPE_CHECKING:
+    from checkpoint_gate.store.run import Run
 
 GONE = ("trashed", "pruned")  # the events after which a checkpoint is not live
 TRASH_FOLDER = re.compile(r"step-(\d{9,})--([0-9a-f]{12})")
@@ -40,7 +43,7 @@ def tombstones(run: Run) -> dict[tuple[str, int], Mark]:
     for line in stones(run).read():
         plan, step, event, time = (line.get(key) for key in ("plan", "step", "event", "time"))
         if not (isinstance(plan, str) and type(step) is int and isinstance(event, str) and type(time) in (int, float)):
-            place = run.files.local(f"{run.key}/tombstones.jsonl")
+            place = run.files.place(f"{run.key}/tombstones.jsonl")
             raise StoreError(f"{place} is damaged: a tombstone needs plan, step, event and time. Received: {line}.")
         before = marks.get((plan, step), {})
         times = before.get("times", {}) | {event: time}
@@ -59,9 +62,17 @@ def pruned_before(run: Run) -> list[Mark]:
 
 def trashed(run: Run) -> list[Stored]:
     """The checkpoints in the trash, by step."""
-    folder = f"{run.key}/trash"
-    names = [name for name in run.files.names(folder) if TRASH_FOLDER.fullmatch(name)]
-    return [read_checkpoint(run.files, f"{folder}/{name}", run.key) for name in sorted(names, key=trash_place)]
+    return read_all(run.files, f"{run.key}/trash", _names_in_trash(run), run.key)
+
+
+def _names_in_trash(run: Run) -> list[str]:
+    """The folders in the trash, by step; where a listing may be late, those too that the plans under way name."""
+    names = {name for name in run.files.names(f"{run.key}/trash") if TRASH_FOLDER.fullmatch(name)}
+    if not run.files.atomic:
+        for digest in journals(run):
+            steps = (item["step"] for item in read_journal(run, digest)["going"])
+            names.update(trash_path(run, digest, step).rpartition("/")[2] for step in steps)
+    return sorted(names, key=trash_place)
 
 
 def trash_place(name: str) -> tuple[int, str]:
@@ -73,7 +84,9 @@ def trash_place(name: str) -> tuple[int, str]:
 
 def marks_in_trash(run: Run) -> dict[str, Mark]:
     """Folder in the trash -> its tombstone, empty where there is none yet."""
-    names = [name for name in run.files.names(f"{run.key}/trash") if TRASH_FOLDER.fullmatch(name)]
+    names = _names_in_trash(run)
+    if not run.files.atomic:
+        names = [name for name in names if run.files.holds(f"{run.key}/trash/{name}", manifests.NAME)]
     marks = {(step, plan[:12]): mark for (plan, step), mark in tombstones(run).items()} if names else {}
     return {name: marks.get(trash_place(name), {}) for name in names}
 
@@ -101,7 +114,11 @@ def body_digest(body: Mapping[str, Any]) -> str:
 def journals(run: Run) -> list[str]:
     """The digests of the plans under way."""
     names = run.files.names(f"{run.key}/journal")
-    return [name.removesuffix(".json") for name in names if name.endswith(".json") and not name.startswith(".")]
+    found = {name.removesuffix(".json") for name in names if name.endswith(".json") and not name.startswith(".")}
+    if not run.files.atomic:  # a late listing leaves out, or still shows; the tombstones and a look at each are sure
+        found.update(plan for (plan, _), mark in tombstones(run).items() if mark["event"] == "trashed")
+        found = {digest for digest in found if run.files.is_file(journal_path(run, digest))}
+    return sorted(found)
 
 
 def journal_path(run: Run, digest: str) -> str:
@@ -109,10 +126,10 @@ def journal_path(run: Run, digest: str) -> str:
     return f"{run.key}/journal/{digest}.json"
 
 
-def write_journal(run: Run, digest: str, body: Mapping[str, Any]) -> None:
-    """Marks a plan as under way."""
+def write_journal(run: Run, digest: str, body: Mapping[str, Any], token: int) -> None:
+    """Marks a plan as under way; `token` is that of the lease under which it is carried out."""
     run.files.make_folder(f"{run.key}/journal")
-    write_object(run.files, journal_path(run, digest), plan=digest, created=run.clock(), **body)
+    write_object(run.files, journal_path(run, digest), plan=digest, created=run.clock(), token=token, **body)
 
 
 def read_journal(run: Run, digest: str) -> dict[str, Any]:
@@ -124,5 +141,5 @@ def read_journal(run: Run, digest: str) -> dict[str, Any]:
     path = journal_path(run, digest)
     value = read_object(run.files, path)
     if body_digest({key: value.get(key) for key in _BODY}) != digest:
-        raise StoreError(f"{run.files.local(path)} is damaged: it does not hold the plan that its name says.")
+        raise StoreError(f"{run.files.place(path)} is damaged: it does not hold the plan that its name says.")
     return value
