@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from checkpoint_gate.errors import StoreError
-from checkpoint_gate.store.documents import read_object, write_object
+from checkpoint_gate.store.documents import read_object_if_there, write_object
 from checkpoint_gate.store.filesystem import Files
 
 FILE = "champion.json"
@@ -35,9 +35,9 @@ def read_champion(files: Files) -> ChampionNote | None:
     Raises:
       StoreError: the file is damaged.
     """
-    if not files.exists(FILE):
+    value = read_object_if_there(files, FILE)
+    if value is None:
         return None
-    value = read_object(files, FILE)
     try:
         return ChampionNote(str(value["run"]), int(value["step"]), str(value["version"]))
     except (KeyError, ValueError, TypeError) as error:

@@ -20,11 +20,19 @@ def read_object(files: Files, path: str) -> dict[str, Any]:
     Raises:
       StoreError: missing, damaged, or of another format; names the file.
     """
+    value = read_object_if_there(files, path)
+    if value is None:
+        raise StoreError(f"{files.place(path)} is missing.")
+    return value
+
+
+def read_object_if_there(files: Files, path: str) -> dict[str, Any] | None:
+    """As `read_object`; None where there is no such file."""
     place = files.place(path)
     try:
         value = load_json(files.read(path, _OBJECT_BYTES))
-    except FileNotFoundError as error:
-        raise StoreError(f"{place} is missing.") from error
+    except FileNotFoundError:
+        return None
     except ValueError as error:
         raise StoreError(f"{place} is damaged: {error}.") from error
     if not isinstance(value, dict) or value.get("format") != FORMAT:

@@ -152,7 +152,7 @@ class Lease:
                 pass
             except (
                 OSError
-            ) as error:  # what went before, and may be going wrong, is worth more; the claim ends by itself
+            ) as error:  # what is going wrong is told by others; a claim ends by itself
                 _LOG.warning("the lease of %s could not be given back: %s", self._where, error.strerror)
             finally:
                 self._claim = None

@@ -7,10 +7,12 @@ growing pauses. A lost precondition ("it is there already") is an answer, and ne
 from __future__ import annotations
 
 import errno
+import time
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 import fsspec
+from fsspec.asyn import AsyncFileSystem
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, stop_after_delay, wait_exponential_jitter
 
 from checkpoint_gate.errors import StoreError
@@ -65,9 +67,9 @@ def open_filesystem(url: str) -> tuple[Any, str]:
 
 def creates_exclusively(fs: Any) -> bool:
     """Whether the driver has an exclusive create of its own; fsspec's is a look followed by a write."""
-    naive = fsspec.AbstractFileSystem.pipe_file, fsspec.asyn.AsyncFileSystem._pipe_file
+    naive = fsspec.AbstractFileSystem.pipe_file, AsyncFileSystem._pipe_file
     kind = type(fs)
-    method = kind._pipe_file if isinstance(fs, fsspec.asyn.AsyncFileSystem) else kind.pipe_file
+    method = kind._pipe_file if isinstance(fs, AsyncFileSystem) else kind.pipe_file
     return method not in naive
 
 
@@ -77,14 +79,20 @@ def call(place: str, operation: Callable[..., T], *args: Any, **kwargs: Any) -> 
     Raises:
       OSError: it failed, after further attempts where these could help; `place` stands in it as the file's name.
     """
-    attempts = Retrying(
-        retry=retry_if_exception(_is_transient),
-        stop=stop_after_attempt(ATTEMPTS) | stop_after_delay(LONGEST),
-        wait=wait_exponential_jitter(initial=FIRST_PAUSE, max=LONGEST_PAUSE, jitter=FIRST_PAUSE),
-        reraise=True,
-    )
     try:
-        return attempts(operation, *args, **kwargs)
+        try:
+            return operation(*args, **kwargs)
+        except Exception as error:
+            if not _is_transient(error):
+                raise
+        time.sleep(FIRST_PAUSE)
+        further = Retrying(
+            retry=retry_if_exception(_is_transient),
+            stop=stop_after_attempt(ATTEMPTS - 1) | stop_after_delay(LONGEST),
+            wait=wait_exponential_jitter(initial=2 * FIRST_PAUSE, max=LONGEST_PAUSE, jitter=FIRST_PAUSE),
+            reraise=True,
+        )
+        return further(operation, *args, **kwargs)
     except Exception as error:
         raise _as_os_error(error, place) from error
 

@@ -34,7 +34,7 @@ from checkpoint_gate.store.checkpoints import (
     move_checkpoint,
     verify_files,
 )
-from checkpoint_gate.store.documents import read_object, write_object
+from checkpoint_gate.store.documents import read_object, read_object_if_there, write_object
 from checkpoint_gate.store.files import LocalFiles
 from checkpoint_gate.store.filesystem import Files
 from checkpoint_gate.store.layout import LEASE_FILE, RUN_FILE, WRITER
@@ -220,9 +220,10 @@ class Run:
     def pins(self) -> dict[int, str]:
         """Step -> why it is never pruned."""
         path = f"{self.key}/pins.json"
-        if not self.files.exists(path):
+        value = read_object_if_there(self.files, path)
+        if value is None:
             return {}
-        pins = read_object(self.files, path).get("pins")
+        pins = value.get("pins")
         if not isinstance(pins, dict) or not all(
             step.isdecimal() and isinstance(why, str) for step, why in pins.items()
         ):
