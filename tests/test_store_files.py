@@ -385,9 +385,7 @@ def test_a_store_that_cannot_be_made_is_told(tmp_path):
     ("root", "words"),
     [
         pytest.param("nosuch://bucket/store", r"nosuch://bucket/store cannot hold a store: .*nosuch", id="unknown"),
-        pytest.param(
-            Path("s3://bucket/store"), r"as text, not as a pathlib\.Path\. Received", id="a Path"
-        ),
+        pytest.param(Path("s3://bucket/store"), r"as text, not as a pathlib\.Path\. Received", id="a Path"),
         pytest.param("simplecache::s3://bucket/store", r"A store's URL is a plain one", id="a chain of drivers"),
     ],
 )

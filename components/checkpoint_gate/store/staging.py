@@ -7,6 +7,7 @@ import os
 import shutil
 import stat
 import tempfile
+import weakref
 from pathlib import Path
 
 from checkpoint_gate.errors import StoreError
@@ -23,7 +24,7 @@ class Staging:
     def __init__(self, url: str) -> None:
         self._folder = Path(tempfile.gettempdir()) / f"checkpoint-gate-{os.getuid()}"
         self._name = hashlib.sha256(url.encode()).hexdigest()[:16]
-        self._downloads: tempfile.TemporaryDirectory[str] | None = None
+        self._downloads: str | None = None
 
     @property
     def files(self) -> LocalFiles:
@@ -36,9 +37,9 @@ class Staging:
             parent = self._own() / "downloads"
             parent.mkdir(mode=0o700, exist_ok=True)
             _clear_dead(parent)
-            prefix = f"{os.getpid()}-{born(os.getpid())}-"
-            self._downloads = tempfile.TemporaryDirectory(prefix=prefix, dir=parent, ignore_cleanup_errors=True)
-        return Path(tempfile.mkdtemp(dir=self._downloads.name))
+            self._downloads = tempfile.mkdtemp(prefix=f"{os.getpid()}-{born(os.getpid())}-", dir=parent)
+            weakref.finalize(self, shutil.rmtree, self._downloads, ignore_errors=True)
+        return Path(tempfile.mkdtemp(dir=self._downloads))
 
     def _own(self) -> Path:
         """This user's folder. Its name is known to all, so it is used only where nobody else can have made it."""
