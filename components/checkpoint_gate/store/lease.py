@@ -150,9 +150,7 @@ class Lease:
                     self._files.replace(self._path(self.token), dump_json(self._claim | {"released": True}).encode())
             except LeaseHeld:
                 pass
-            except (
-                OSError
-            ) as error:  # what is going wrong is told by others; a claim ends by itself
+            except OSError as error:  # what is going wrong is told by others; a claim ends by itself
                 _LOG.warning("the lease of %s could not be given back: %s", self._where, error.strerror)
             finally:
                 self._claim = None

@@ -139,6 +139,8 @@ def _as_os_error(error: Exception, place: str) -> OSError:
         return FileNotFoundError(errno.ENOENT, "is not there", place)
     if isinstance(error, PermissionError) or "Credentials" in type(error).__name__:
         return PermissionError(errno.EACCES, words, place)
+    if any(str(code) in ("416", "InvalidRange") for each in _chain(error) for code in _codes(each)):
+        return OSError(errno.EINVAL, words, place)
     if isinstance(error, OSError) and error.errno is not None:
         return OSError(error.errno, error.strerror or words, place)
     return OSError(errno.ETIMEDOUT if _is_transient(error) else errno.EIO, words, place)
