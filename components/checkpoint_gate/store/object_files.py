@@ -270,23 +270,10 @@ class ObjectFiles:
     def _clear(self, folder: str, marker: str, fence: Fence) -> None:
         """Removes what the list says, unless the marker is there: then only the list is left over."""
         if not self.is_file(f"{folder}/{marker}"):
-            for name in self._unfinished(folder):
+            path = f"{folder}/{UNFINISHED_FILE}"
+            for name in unfinished_names(self.read(path, _SMALL), self.place(path)):
                 self._remove(f"{folder}/{name}", fence)
         self._remove(f"{folder}/{UNFINISHED_FILE}", fence)
-
-    def _unfinished(self, folder: str) -> list[str]:
-        path = f"{folder}/{UNFINISHED_FILE}"
-        try:
-            value = load_json(self.read(path, _SMALL))
-        except ValueError as error:
-            raise StoreError(f"{self.place(path)} is damaged: {error}.") from error
-        if not isinstance(value, dict) or value.get("format") != FORMAT:
-            found = value.get("format") if isinstance(value, dict) else None
-            raise StoreError(f"{self.place(path)} has the format {found!r}; this version reads format {FORMAT}.")
-        names = value.get("files")
-        if not isinstance(names, list) or not all(isinstance(n, str) and plain_parts(n) == [n] for n in names):
-            raise StoreError(f"{self.place(path)} is damaged: files must be a list of names.")
-        return names
 
     def _copy(self, source: str, target: str, names: Iterable[str], fence: Fence) -> None:
         for name in names:
@@ -354,3 +341,22 @@ class ObjectFiles:
 
     def _call(self, path: str | None, operation: Callable[..., T], *args: object, **kwargs: object) -> T:
         return object_calls.call(self.place(path), operation, *args, **kwargs)
+
+
+def unfinished_names(data: bytes, place: str) -> list[str]:
+    """The names in a list of unfinished files; `place` stands in errors.
+
+    Raises:
+      StoreError: it is damaged, or of another format.
+    """
+    try:
+        value = load_json(data)
+    except ValueError as error:
+        raise StoreError(f"{place} is damaged: {error}.") from error
+    if not isinstance(value, dict) or value.get("format") != FORMAT:
+        found = value.get("format") if isinstance(value, dict) else None
+        raise StoreError(f"{place} has the format {found!r}; this version reads format {FORMAT}.")
+    names = value.get("files")
+    if not isinstance(names, list) or not all(isinstance(n, str) and plain_parts(n) == [n] for n in names):
+        raise StoreError(f"{place} is damaged: files must be a list of names.")
+    return names
