@@ -474,6 +474,51 @@ def test_a_writer_that_lost_its_lease_uploads_and_removes_nothing_more(bucket, s
         assert bucket.objects == before
 
 
+@pytest.mark.parametrize("step", ["unfinished.json", "manifest.json", "ckpt.index"])
+def test_a_writer_that_loses_its_lease_within_a_removal_stops_there(bucket, store, crowd, clock, monkeypatch, step):
+    crowd.store = store
+    run = crowd.run([0.9, 0.5])
+    lease = run.lease("training")
+    lease.acquire()
+    later, real = [], bucket.change
+
+    def change(key, data):
+        """Stopped after this step for longer than the lease holds."""
+        real(key, data)
+        if key.endswith(f"step-000000001/{step}") and not later:
+            claim = "bucket/store/run/lease.000000001.json"
+            bucket.objects[claim] = bucket.objects[claim].replace(b'"released": false', b'"released": true')
+            later.append(Lease(store.files, "run/lease.json", "pruning", clock))
+            later[0].acquire()
+            lease._looked -= 60
+            later.append(dict(bucket.objects))
+
+    monkeypatch.setattr(bucket, "change", change)
+    with pytest.raises(LeaseHeld, match="was taken over by another writer"):
+        run.gated.remove(run.live()[0])
+    assert bucket.objects == later[1]
+    later[0].release()
+
+
+def test_what_a_late_listing_leaves_out_is_known_by_the_records(bucket, store, template, clock):
+    bucket.reset(template)
+    run = store.run("run")
+    prune(run, REJECTED, SURVIVORS, DAY)
+    expected = live_steps(run), [stored.step for stored in trashed(run)]
+    for hidden in ("checkpoints", "trash", "journal"):
+        before = frozenset(key for key in bucket.objects if f"/{hidden}/" not in key)
+        bucket.late = 5
+        bucket.listed[:] = [before] * 6
+        assert (live_steps(run), [stored.step for stored in trashed(run)]) == expected, hidden
+
+
+def test_the_state_to_resume_from_is_found_though_a_listing_leaves_it_out(bucket, store, write):
+    run = train(store, write, [])
+    bucket.late = 5
+    bucket.listed[:] = [frozenset(key for key in bucket.objects if "/resume/" not in key)] * 6
+    assert run.resume_state().folder == "run/resume/step-000000004"
+
+
 def test_a_journal_is_not_carried_out_under_an_older_token(bucket, store, template):
     bucket.reset(template)
     run = store.run("run")
@@ -494,12 +539,14 @@ def test_a_download_that_differs_is_told(bucket, store, crowd):
         run.prefix(run.live()[0])
 
 
-def test_claims_of_a_late_listing_give_no_second_owner(bucket, store, clock):
-    bucket.late = 5
+@pytest.mark.parametrize("late", [(5, 5), (0, 5), (5, 0)], ids=["always late", "late for others", "late for the owner"])
+def test_claims_of_a_late_listing_give_no_second_owner(bucket, store, clock, late):
     files = store.create().files
     for token in range(1, 30):
+        bucket.late = late[0]
         with Lease(files, "lease.json", "pinning", clock) as lease:
             assert lease.token == token
+            bucket.late = late[1]
             with pytest.raises(LeaseHeld, match="is in use by process"):
                 Lease(files, "lease.json", "undeleting", clock).acquire()
     claims = [json.loads(data) for key, data in bucket.objects.items() if "/lease." in key]

@@ -166,7 +166,7 @@ class _Check:
         if self._entries is None or self._marks is None:
             return
         saved = {e.record.step: e.record for e in self._entries if e.decision.save}
-        missing = saved.keys() - self._accounted(self._marks)
+        missing = saved.keys() - self._accounted(self._marks) - {stored.step for stored in live}
         if missing:  # look again: a pruning may have moved some while the folders were listed
             missing -= self._accounted(tombstones(self._run))
         for step in sorted(missing):

@@ -197,7 +197,10 @@ def remove_checkpoint(files: Files, stored: Stored, fence: Fence) -> bool:
     if stored.manifest is None:
         return not names and files.discard_folder(stored.folder, manifests.NAME, (), fence)
     listed = {entry.path for entry in stored.manifest.files}
-    if any(files.exists(f"{stored.folder}/{name}") for name in names - listed - {manifests.NAME, UNFINISHED_FILE}):
+    others = names - listed - {manifests.NAME, UNFINISHED_FILE}
+    if files.atomic and others:
+        return False
+    if any(files.exists(f"{stored.folder}/{name}") for name in others):  # a late list may show what is gone
         return False
     return files.discard_folder(stored.folder, manifests.NAME, listed, fence)
 

@@ -95,7 +95,7 @@ class Run:
         Raises:
           LeaseHeld: the lease was taken over by another writer.
         """
-        for lease in self._leases:
+        for lease in tuple(self._leases):
             lease.check()
 
     def _saved(self) -> Iterator[int]:
