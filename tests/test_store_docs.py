@@ -12,7 +12,7 @@ import checkpoint_gate
 from checkpoint_gate.errors import StoreError
 from checkpoint_gate.store import Store
 from checkpoint_gate.store.champion import read_champion
-from checkpoint_gate.store.object_files import unfinished_names
+from checkpoint_gate.store.marked_folders import unfinished_names
 from checkpoint_gate.store.trash import journals, read_journal, tombstones
 
 PAGE = Path(checkpoint_gate.__file__).parents[1] / "docs" / "store.md"

@@ -1,39 +1,29 @@
-"""An object store as the store's filesystem, through fsspec.
-
-A folder counts only with its marker (a checkpoint's manifest), which is written last and removed first. While a folder
-is written, moved or removed, `unfinished.json` beside the marker's place lists its files:
-
-    {"files": ["ckpt.data-00000-of-00001", "ckpt.index"], "format": 1}
-
-A folder with this list and no marker is seen by nobody, and the next writer removes exactly what it lists. A folder
-with neither is one that lost its marker: it is shown as damaged, and kept.
-"""
+"""An object store as the store's filesystem, through fsspec. Its folders count only with their markers."""
 
 from __future__ import annotations
 
 import errno
 import hashlib
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 from checkpoint_gate.errors import StoreError
-from checkpoint_gate.records import dump_json, load_json
 from checkpoint_gate.store import object_calls
 from checkpoint_gate.store.files import LocalFiles, plain_parts
-from checkpoint_gate.store.layout import FORMAT, PROBE_FILE, UNFINISHED_FILE
+from checkpoint_gate.store.layout import PROBE_FILE
+from checkpoint_gate.store.marked_folders import MarkedFolders
 from checkpoint_gate.store.staging import Staging
 
 _CHUNK = 4 << 20
 _SMALL = 64 << 20
 _PROBE = b"a store needs a create that fails when the object is there\n"
 
-Fence = Callable[[], None]
 T = TypeVar("T")
 
 
-class ObjectFiles:
+class ObjectFiles(MarkedFolders):
     """A place in an object store: `Files` by a driver of fsspec.
 
     Args:
@@ -185,103 +175,10 @@ class ObjectFiles:
         """A new empty folder on the disk, gone when this process ends."""
         return self._staging.download_folder()
 
-    def holds(self, folder: str, marker: str) -> bool:
-        """Whether the marker is there; or files without it that nobody is at work on: then it was lost."""
-        if self.is_file(f"{folder}/{marker}"):
-            return True
-        if self.is_file(f"{folder}/{UNFINISHED_FILE}"):
-            return False
-        return any(self.is_file(f"{folder}/{name}") for name in self.names(folder))  # a late list is no proof
-
-    def publish_folder(self, staged: str, target: str, marker: str, data: bytes, fence: Fence) -> None:
-        """Uploads a staged folder, each file checked, and then creates its marker."""
-        names = [name for name in self.staging.names(staged) if name != marker]
-        self._begin(target, marker, names, fence)
-        for name in names:
-            fence()
-            self._upload(f"{staged}/{name}", f"{target}/{name}")
-        self._commit(target, marker, data, fence)
-
-    def publish_copy(
-        self, source: str, names: Iterable[str], staged: str, target: str, marker: str, data: bytes, fence: Fence
-    ) -> None:
-        """Copies objects within the store, and then creates the marker."""
-        names = sorted(names)
-        self._begin(target, marker, names, fence)
-        self._copy(source, target, names, fence)
-        self._commit(target, marker, data, fence)
-
-    def move_folder(self, source: str, target: str, marker: str, names: Iterable[str], fence: Fence) -> None:
-        """Copies the files and then the marker; removes the marker and then the files.
-
-        Raises:
-          FileExistsError: the target is there with another marker.
-        """
-        data = self._read_if_there(f"{source}/{marker}", _SMALL)
-        if data is None and self.is_file(f"{source}/{UNFINISHED_FILE}"):
-            self._clear(source, marker, fence)  # the rest of a move that was interrupted
-            return
-        listed = {name for name in self.names(source) if self.is_file(f"{source}/{name}")}
-        names = sorted(({*names} if data is not None else set()) | listed - {marker, UNFINISHED_FILE})
-        there = self._read_if_there(f"{target}/{marker}", _SMALL)
-        if there is None and not self.holds(target, marker):
-            self._begin(target, marker, names, fence)
-            self._copy(source, target, names, fence)
-        elif there is None or there != data:
-            raise FileExistsError(f"{self.place(target)} is there already")
-        if data is not None:
-            self._commit(target, marker, data, fence)
-        else:  # damaged, without a marker: moved as it is
-            self._remove(f"{target}/{UNFINISHED_FILE}", fence)
-        self.discard_folder(source, marker, names, fence)
-
-    def discard_folder(self, folder: str, marker: str, names: Iterable[str], fence: Fence) -> bool:
-        """Removes the marker and then the files; tells whether nothing is left."""
-        names = sorted(names)
-        self._list_unfinished(folder, names, fence)
-        self._remove(f"{folder}/{marker}", fence)
-        for name in names:
-            self._remove(f"{folder}/{name}", fence)
-        self._remove(f"{folder}/{UNFINISHED_FILE}", fence)
-        return not any(self.is_file(f"{folder}/{name}") for name in self.names(folder))
-
-    def clear_unfinished(self, parent: str, marker: str, fence: Fence) -> None:
-        """Removes below `parent` what an interrupted upload, copy or removal has left."""
-        for name in self.names(parent):
-            if self.is_file(f"{parent}/{name}/{UNFINISHED_FILE}"):
-                self._clear(f"{parent}/{name}", marker, fence)
-
-    def _begin(self, target: str, marker: str, names: Iterable[str], fence: Fence) -> None:
-        """Says what will be written, and clears away what an earlier attempt wrote."""
-        if self.is_file(f"{target}/{UNFINISHED_FILE}"):
-            self._clear(target, marker, fence)
-        self._list_unfinished(target, names, fence)
-
-    def _commit(self, target: str, marker: str, data: bytes, fence: Fence) -> None:
-        fence()
-        self.create(f"{target}/{marker}", data)
-        self._remove(f"{target}/{UNFINISHED_FILE}", fence)
-
-    def _list_unfinished(self, folder: str, names: Iterable[str], fence: Fence) -> None:
-        fence()
-        text = dump_json({"files": sorted(names), "format": FORMAT}) + "\n"
-        self.replace(f"{folder}/{UNFINISHED_FILE}", text.encode())
-
-    def _clear(self, folder: str, marker: str, fence: Fence) -> None:
-        """Removes what the list says, unless the marker is there: then only the list is left over."""
-        if not self.is_file(f"{folder}/{marker}"):
-            path = f"{folder}/{UNFINISHED_FILE}"
-            for name in unfinished_names(self.read(path, _SMALL), self.place(path)):
-                self._remove(f"{folder}/{name}", fence)
-        self._remove(f"{folder}/{UNFINISHED_FILE}", fence)
-
-    def _copy(self, source: str, target: str, names: Iterable[str], fence: Fence) -> None:
-        for name in names:
-            fence()
-            place = f"{target}/{name}"
-            self._call(place, self._fs.cp_file, self._key(f"{source}/{name}"), self._key(place))
-            if self.size(place) != self.size(f"{source}/{name}"):
-                raise StoreError(f"The copy {self.place(place)} differs from {self.place(f'{source}/{name}')}.")
+    def _copy_file(self, source: str, target: str) -> None:
+        self._call(target, self._fs.cp_file, self._key(source), self._key(target))
+        if self.size(target) != self.size(source):
+            raise StoreError(f"The copy {self.place(target)} differs from {self.place(source)}.")
 
     def _upload(self, staged: str, path: str) -> None:
         """Puts a staged file at a free name, so that a writer that lost its lease overwrites nothing."""
@@ -294,10 +191,6 @@ class ObjectFiles:
         size = os.stat(local).st_size
         if self.size(path) != size:
             raise StoreError(f"{self.place(path)} has {self.size(path)} bytes after {size} were written to it.")
-
-    def _remove(self, path: str, fence: Fence) -> None:
-        fence()
-        self.remove_file(path)
 
     def _prove_exclusive(self) -> None:
         """Makes sure that `create` fails where something is; a store that overwrites it could not keep a lease."""
@@ -319,12 +212,6 @@ class ObjectFiles:
                 f"two writers would not notice each other. Choose a store with conditional writes, or a local disk."
             )
 
-    def _read_if_there(self, path: str, limit: int) -> bytes | None:
-        try:
-            return self.read(path, limit)
-        except FileNotFoundError:
-            return None
-
     def _digest(self, key: str) -> str:
         digest = hashlib.sha256()
         with self._fs.open(key, "rb", block_size=_CHUNK) as file:
@@ -341,22 +228,3 @@ class ObjectFiles:
 
     def _call(self, path: str | None, operation: Callable[..., T], *args: object, **kwargs: object) -> T:
         return object_calls.call(self.place(path), operation, *args, **kwargs)
-
-
-def unfinished_names(data: bytes, place: str) -> list[str]:
-    """The names in a list of unfinished files; `place` stands in errors.
-
-    Raises:
-      StoreError: it is damaged, or of another format.
-    """
-    try:
-        value = load_json(data)
-    except ValueError as error:
-        raise StoreError(f"{place} is damaged: {error}.") from error
-    if not isinstance(value, dict) or value.get("format") != FORMAT:
-        found = value.get("format") if isinstance(value, dict) else None
-        raise StoreError(f"{place} has the format {found!r}; this version reads format {FORMAT}.")
-    names = value.get("files")
-    if not isinstance(names, list) or not all(isinstance(n, str) and plain_parts(n) == [n] for n in names):
-        raise StoreError(f"{place} is damaged: files must be a list of names.")
-    return names
