@@ -204,6 +204,7 @@ def test_a_full_disk_refuses_before_anything_moves(crowd, monkeypatch):
         monkeypatch.setattr(run.files, "replace", full)
         with pytest.raises(PruneRefused, match=r"its journal cannot be written \(No space left on device\). Free some"):
             execute_prune(run, plan, lease)
+        monkeypatch.undo()
     assert live_steps(run) == [1, 2]
     assert trash_steps(run) == []
 

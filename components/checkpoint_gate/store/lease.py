@@ -18,6 +18,7 @@ import logging
 import os
 import re
 import socket
+import sys
 import threading
 import time
 import uuid
@@ -141,7 +142,12 @@ class Lease:
             self.renew()
 
     def release(self) -> None:
-        """Gives the lease back; fine when it is lost."""
+        """Gives the lease back; fine when it is lost.
+
+        Raises:
+          StoreError: it cannot be written that it is free, and nothing worse is going wrong already.
+        """
+        failing = sys.exc_info()[0] is not None
         with self._one_at_a_time:
             self._given_back.set()
             try:
@@ -150,8 +156,11 @@ class Lease:
                     self._files.replace(self._path(self.token), dump_json(self._claim | {"released": True}).encode())
             except LeaseHeld:
                 pass
-            except OSError as error:  # what is going wrong is told by others; a claim ends by itself
-                _LOG.warning("the lease of %s could not be given back: %s", self._where, error.strerror)
+            except OSError as error:
+                words = f"The lease of {self._where} could not be given back: {error.strerror}."
+                if not failing:
+                    raise StoreError(words) from error
+                _LOG.warning("%s", words)
             finally:
                 self._claim = None
 
