@@ -416,8 +416,9 @@ def test_a_create_of_what_somebody_else_made_is_refused_and_one_s_own_is_not(buc
     files = store.create().files
     files.create("claim", b"mine")
     files.create("claim", b"mine")  # asked again, since the answer was lost
-    with pytest.raises(FileExistsError, match="is there already"):
-        files.create("claim", b"yours")
+    for other in (b"yours", b"you", b"your"):  # longer, shorter, as long
+        with pytest.raises(FileExistsError, match="is there already"):
+            files.create("claim", other)
     assert files.read("claim", 100) == b"mine"
 
 

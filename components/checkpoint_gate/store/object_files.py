@@ -140,7 +140,7 @@ class ObjectFiles(MarkedFolders):
         try:
             self._call(path, self._fs.pipe_file, self._key(path), data, mode="create")
         except FileExistsError:
-            if self._read_if_there(path, len(data)) != data:  # else it is our own: the first answer was lost
+            if self._read_if_there(path, _SMALL) != data:  # else it is our own: the first answer was lost
                 raise
 
     def replace(self, path: str, data: bytes) -> None:
