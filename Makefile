@@ -1,9 +1,11 @@
 # make demo    set up, run the penguins pipeline end to end, say where the report and the pushed model are
 # make test    set up, run every test
 # make check   lint, format and types
+# make test-faults, make test-faults-long
+#              what the store promises under faults, counted; in minutes, in an hour
 # make bench   benchmarks, one JSON object a line on standard output
 
-.PHONY: setup setup-peers demo test check format bench constraints test-install clean
+.PHONY: setup setup-peers demo test test-faults test-faults-long check format bench constraints test-install clean
 
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 unexport PYTHONDONTWRITEBYTECODE
@@ -16,6 +18,12 @@ demo: setup
 
 test: setup setup-peers
 	@.venv/bin/python -m pytest
+
+test-faults: setup
+	@cd tests && ../.venv/bin/python -m faults
+
+test-faults-long: setup
+	@cd tests && ../.venv/bin/python -m faults --long
 
 # Libraries that the tests compare with and that do not fit beside TFX.
 setup-peers: setup

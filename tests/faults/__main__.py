@@ -1,0 +1,67 @@
+"""Runs the figures, two at a time, each in a process of its own, and prints them as a table.
+
+    python -m faults [--long] [--json FILE] [FIGURE…]      in the folder `tests`; a figure by its name, as b01
+
+Exit code 1 when a promise was broken, 2 when a figure could not be measured.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import sys
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from faults.measuring import Row, figures, measure_all
+
+SHOWN = 20  # violations of a figure
+
+
+def show(rows: list[Row]) -> None:
+    """Prints the table, and below it what was broken."""
+    console = Console(width=None if sys.stdout.isatty() else 150, highlight=False, markup=False)
+    table = Table(show_edge=False, pad_edge=False)
+    table.add_column("figure", no_wrap=True)
+    table.add_column("what", ratio=1)
+    table.add_column("N", justify="right", no_wrap=True)
+    table.add_column("violations", justify="right", no_wrap=True)
+    table.add_column("s", justify="right", no_wrap=True)
+    for row in rows:
+        what = f"{row.what} ({row.detail})" if row.detail else row.what
+        broken = "not measured" if row.error else f"{len(row.violations):,}"
+        table.add_row(row.figure, what, f"{row.n:,}", broken, f"{row.seconds:.0f}")
+    console.print(table)
+    for row in rows:
+        for violation in row.violations[:SHOWN]:
+            print(f"{row.figure}: {violation}")
+        if len(row.violations) > SHOWN:
+            print(f"{row.figure}: … and {len(row.violations) - SHOWN:,} more")
+        if row.error:
+            print(f"{row.figure} could not be measured:\n{row.error}")
+
+
+@click.command()
+@click.argument("names", metavar="[FIGURE]...", nargs=-1)
+@click.option("--long", is_flag=True, help="The large numbers, for a machine that has an hour.")
+@click.option("--json", "place", type=click.Path(path_type=Path), help="Write the table there, too, as JSON lines.")
+def main(names: tuple[str, ...], long: bool, place: Path | None) -> None:
+    """Count what the store promises under faults."""
+    known = figures()
+    chosen = [name for name in known if not names or name.split("_")[0] in names]
+    if not chosen:
+        raise click.UsageError(f"There are no such figures. Known are: {', '.join(n.split('_')[0] for n in known)}.")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    rows = measure_all(chosen, long, Console(stderr=True, highlight=False))
+    show(rows)
+    if place is not None:
+        place.write_text("".join(json.dumps(dataclasses.asdict(row)) + "\n" for row in rows))
+    sys.exit(2 if any(row.error for row in rows) else int(any(row.violations for row in rows)))
+
+
+if __name__ == "__main__":
+    main()
