@@ -17,7 +17,7 @@ demo: setup
 	@.venv/bin/gated-pipeline run data/penguins/pipeline.yaml --root runs/penguins
 
 test: setup setup-peers
-	@.venv/bin/python -m pytest
+	@.venv/bin/python -m pytest --numprocesses 2 --dist loadfile
 
 test-faults: setup
 	@cd tests && ../.venv/bin/python -m faults
