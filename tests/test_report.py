@@ -199,7 +199,7 @@ def quoted(text):
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("_loss", 0.4), ("a" * 300, 0.4), ("", 0.4), ("損失\nx", 0.4), ("$x_{$", 0.4), ("spread", -1e308)],
+    [("_loss", 0.4), ("a" * 300, 0.4), (" a ", 0.4), ("損失\nx", 0.4), ("$x_{$", 0.4), ("spread", -1e308)],
 )
 @pytest.mark.filterwarnings("error")
 def test_odd_metrics_are_drawn(page, name, value):

@@ -106,9 +106,8 @@ class Lease:
                 raise StoreError(f"{self._where} cannot be written to: {error.strerror}.") from error
             self._claim, self._lost, self._looked = claim, False, _now()
             self._given_back.clear()
-            keep = threading.Thread(target=_keep, args=(weakref.ref(self), self._given_back, self._seconds / 3))
-            keep.daemon = True
-            keep.start()
+            keeping = (weakref.ref(self), self._given_back, self._seconds / 3)
+            threading.Thread(target=_keep, args=keeping, name="checkpoint-gate lease", daemon=True).start()
 
     def _clear_older(self, own: int) -> None:
         """Removes the claims before our own, lowest first."""
