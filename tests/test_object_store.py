@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import errno
 import json
-import os
 import tempfile
 
-import fsspec
 import pytest
+from faults.bucket import URL, Double, double
+from faults.disk import Killed
 from fsspec import AbstractFileSystem
-from fsspec.implementations.memory import MemoryFile
 
 from checkpoint_gate.errors import LeaseHeld, StoreError
 from checkpoint_gate.filtering import PrunePolicy
@@ -24,118 +23,7 @@ from checkpoint_gate.training import GatedTraining
 
 DAY = 86400.0
 RULES = "f" * 64
-URL = "double://bucket/store"
 LATE = pytest.mark.parametrize("late", [0, 2, 5], ids=lambda late: f"listings {late} operations late")
-
-
-class Killed(BaseException):
-    """The process is gone: nothing after this runs, no handler and no clean-up."""
-
-
-class Double(AbstractFileSystem):
-    """A bucket in memory: no rename, no append, an exclusive create, and listings that may be late.
-
-    Attributes:
-      objects: key -> bytes.
-      late: a listing shows the names as they were so many changes ago.
-      at, error, sticky: the change number `at` fails; with no error the process is killed there, for good.
-      answers: the store does what it is told, but this many answers are lost.
-    """
-
-    protocol = "double"
-    cachable = True
-    objects: dict[str, bytes] = {}
-    listed: list[frozenset[str]] = [frozenset()]
-
-    def __init__(self, *args, **kwargs):
-        super().__init__(*args, **kwargs)
-        self.reset()
-
-    def reset(self, objects=()):
-        self.objects.clear()
-        self.objects.update(objects)
-        self.listed[:] = [frozenset(self.objects)]
-        self.late = 0
-        self.arm(None)
-
-    def arm(self, at, error=None, sticky=False):
-        self.at, self.error, self.sticky, self.done, self.lost_answers, self.times = at, error, sticky, 0, 0, 1
-
-    def change(self, key, data):
-        """One more change; breaks when it is told to."""
-        self.done += 1
-        if self.at is not None and self.done > self.at:
-            if self.error is None:
-                raise Killed
-            if self.sticky or self.done <= self.at + self.times:
-                raise OSError(self.error, os.strerror(self.error))
-        if data is None:
-            self.objects.pop(key, None)
-        else:
-            self.objects[key] = bytes(data)
-        self.listed.append(frozenset(self.objects))
-        del self.listed[:-6]
-        if self.lost_answers:
-            self.lost_answers -= 1
-            raise TimeoutError(errno.ETIMEDOUT, "the answer was lost")
-
-    @classmethod
-    def _strip_protocol(cls, path):
-        return super()._strip_protocol(path).strip("/")
-
-    def ls(self, path, detail=True, **kwargs):
-        path = self._strip_protocol(path)
-        keys = self.listed[max(0, len(self.listed) - 1 - self.late)]
-        below = {key[len(path) + 1 :].split("/")[0] for key in keys if key.startswith(path + "/")}
-        if not below:
-            raise FileNotFoundError(path)
-        names = [f"{path}/{name}" for name in sorted(below)]
-        return [self._entry(name) for name in names] if detail else names
-
-    def _entry(self, name):
-        kind = "file" if name in self.objects else "directory"
-        return {"name": name, "size": len(self.objects.get(name, b"")), "type": kind}
-
-    def info(self, path, **kwargs):
-        path = self._strip_protocol(path)
-        if path not in self.objects:
-            raise FileNotFoundError(path)
-        return self._entry(path)
-
-    def cat_file(self, path, start=None, end=None, **kwargs):
-        return self.objects[self._key(path)][start:end]
-
-    def get_file(self, rpath, lpath, **kwargs):
-        with open(lpath, "wb") as file:
-            file.write(self.objects[self._key(rpath)])
-
-    def _open(self, path, mode="rb", **kwargs):
-        assert mode == "rb"
-        return MemoryFile(None, None, self.objects[self._key(path)])
-
-    def _key(self, path):
-        if self._strip_protocol(path) not in self.objects:
-            raise FileNotFoundError(path)
-        return self._strip_protocol(path)
-
-    def pipe_file(self, path, value, mode="overwrite", **kwargs):
-        path = self._strip_protocol(path)
-        if mode == "create" and path in self.objects:
-            raise FileExistsError(path)
-        self.change(path, value)
-
-    def put_file(self, lpath, rpath, callback=None, mode="overwrite", **kwargs):
-        with open(lpath, "rb") as file:
-            self.pipe_file(rpath, file.read(), mode)
-
-    def cp_file(self, path1, path2, **kwargs):
-        self.change(self._strip_protocol(path2), self.objects[self._key(path1)])
-
-    def rm_file(self, path):
-        self.change(self._strip_protocol(path), None)
-
-
-fsspec.register_implementation("double", Double, clobber=True)
 
 
 @pytest.fixture
@@ -143,9 +31,7 @@ def bucket(monkeypatch, memory_path):
     """The bucket, empty; pauses between attempts cost no time, and staged files go to a folder of the test."""
     monkeypatch.setattr(tempfile, "tempdir", str(memory_path))
     monkeypatch.setattr("checkpoint_gate.store.object_calls.FIRST_PAUSE", 0.0)
-    fs, _ = fsspec.url_to_fs(URL, use_listings_cache=False)
-    fs.reset()
-    return fs
+    return double()
 
 
 @pytest.fixture
@@ -376,8 +262,7 @@ def test_throttling_and_timeouts_that_pass_are_not_noticed(bucket, store, templa
     operations, expected = bucket.done, outcome(bucket, store.run("run"))
     for at in range(0, operations, 5):
         bucket.reset(template)
-        bucket.arm(at, error)
-        bucket.times = 4
+        bucket.arm(at, error, times=4)
         assert work(store.run("run"), 0.0) == (), at
         bucket.arm(None)
         assert outcome(bucket, store.run("run")) == expected, at
