@@ -81,3 +81,18 @@ def test_foreign_names_in_the_temporary_folder_are_left_alone(crowd):
 def test_a_run_cannot_take_the_name_of_a_file_of_the_store(name, tmp_path, clock):
     with pytest.raises(StoreError, match=r"does not end in \.json"):
         Store(tmp_path, clock).start(name)
+
+
+def test_what_was_left_by_a_pinning_that_was_killed_is_cleared_by_the_next(crowd, killable, killed):
+    run = crowd.run([0.9, 0.5])
+    killable.arm(None)
+    run.pin(1, "needed")
+    operations = killable.done
+    for at in range(operations):
+        killable.arm(at)
+        with pytest.raises(killed):
+            run.pin(1, f"needed after {at}")
+    killable.arm(None)
+    assert any(name.endswith(".tmp") for name in run.files.names())
+    run.pin(1, "needed")
+    assert [name for name in run.files.names() if name.endswith(".tmp")] == []

@@ -164,7 +164,8 @@ class LocalFiles:
             handle = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)
             self._write_and_close(handle, data)
         finally:
-            os.unlink(temporary)
+            with contextlib.suppress(FileNotFoundError):  # the owner of a lease has cleared up
+                os.unlink(temporary)
         self._sync_folder(place.parent)
 
     def replace(self, path: str, data: bytes) -> None:
@@ -179,11 +180,11 @@ class LocalFiles:
             raise
         self._sync_folder(place.parent)
 
-    def remove_temporary(self, path: str) -> None:
-        """Removes what `create` and `replace` leave in a folder when they are killed."""
+    def remove_temporary(self, path: str | None = None, of: str = "") -> None:
+        """Removes what `create` and `replace` leave when they are killed, of files whose names begin with `of`."""
         for name in self.names(path):
-            if _TEMPORARY.fullmatch(name):
-                self.remove_file(f"{path}/{name}")
+            if _TEMPORARY.fullmatch(name) and name.startswith(f".{of}"):
+                self.remove_file(name if path is None else f"{path}/{name}")
 
     def append(self, path: str, data: bytes) -> None:
         """Adds to the end of a file, which is made when it is not there."""
@@ -245,8 +246,12 @@ class LocalFiles:
 
     def remove_file(self, path: str) -> None:
         """Removes a name; fine when it is gone. A link goes itself, never what it points to."""
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self.local(path))
+        place = self.local(path)
+        try:
+            os.unlink(place)
+        except FileNotFoundError:
+            if os.path.lexists(place):  # a disk that says so of what is there has removed nothing
+                raise
 
     def remove_folder(self, path: str) -> bool:
         """Removes a folder if it is empty; tells whether it is gone."""
@@ -254,6 +259,8 @@ class LocalFiles:
         try:
             os.rmdir(place)
         except FileNotFoundError:
+            if os.path.lexists(place):
+                raise
             return True
         except OSError as error:
             if error.errno in (errno.ENOTEMPTY, errno.EEXIST):

@@ -101,8 +101,8 @@ class Files(Protocol):
     def remove_file(self, path: str) -> None:
         """Removes a file; fine when it is gone."""
 
-    def remove_temporary(self, path: str) -> None:
-        """Removes what `create` and `replace` leave in a folder when they are killed."""
+    def remove_temporary(self, path: str | None = None, of: str = "") -> None:
+        """Removes what `create` and `replace` leave when they are killed, of files whose names begin with `of`."""
 
     def link(self, source: str, target: Path) -> None:
         """Gives a file another name outside: a hard link, or a copy."""

@@ -159,7 +159,7 @@ class ObjectFiles(MarkedFolders):
         except FileNotFoundError:
             return
 
-    def remove_temporary(self, path: str) -> None:
+    def remove_temporary(self, path: str | None = None, of: str = "") -> None:
         """Nothing to do: no object is ever half-written."""
 
     def link(self, source: str, target: Path) -> None:

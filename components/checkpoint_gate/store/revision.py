@@ -28,7 +28,12 @@ def read_revision(files: Files) -> int:
 
 
 def raise_revision(files: Files) -> int:
-    """Counts one more change, and answers with the new number; call it under `by_hand`."""
+    """Counts one more change, and answers with the new number; call it under `by_hand`.
+
+    Clears away what people who were killed at this have left.
+    """
+    for name in (STORE_FILE, LEASE_FILE.removesuffix("json")):
+        files.remove_temporary(of=name)
     revision = read_revision(files) + 1
     fields = {key: value for key, value in read_object(files, STORE_FILE).items() if key != "format"}
     write_object(files, STORE_FILE, **(fields | {"revision": revision}))

@@ -1,0 +1,529 @@
+"""What a store does, each as the work of one process that can be begun again: what it promises, and what comes of it.
+
+The reference store has `checkpoints` checkpoints of `files` files each, of which three are to stay.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from checkpoint_gate.filtering import PrunePolicy
+from checkpoint_gate.judgement import Decision
+from checkpoint_gate.records import Record
+from checkpoint_gate.rule_text import parse_rules
+from checkpoint_gate.store import Run
+from checkpoint_gate.store.checking import check_store
+from checkpoint_gate.store.checkpoints import Stored, move_checkpoint, read_all
+from checkpoint_gate.store.manifest import FileEntry
+from checkpoint_gate.store.pruning import execute_prune, plan_prune, recover, sweep, tombstones, trashed, undelete
+from checkpoint_gate.store.trash import GONE, bury, trash_path
+from checkpoint_gate.training import GatedTraining
+from faults.world import World, state_files, write_files
+
+DAY = 86400.0
+DIGEST = "f" * 64
+KEY = "run"
+
+
+class Work(Protocol):
+    """One kind of work on a store."""
+
+    @property
+    def name(self) -> str: ...
+
+    def prepare(self, world: World) -> None:
+        """Makes the state from which the work begins, in an empty place."""
+
+    def do(self, world: World) -> Sequence[str]:
+        """Does it, or what is left of it; answers with what it says could not be done."""
+
+    def broken(self, world: World) -> Iterator[str]:
+        """What must not be, at any instant."""
+
+    def unkept(self, world: World, what: str) -> Iterator[str]:
+        """What must not be once a call has returned from `what`."""
+
+    def outcome(self, world: World) -> object:
+        """What is there in the end, without what differs from one process to the next."""
+
+    def leftovers(self, world: World) -> Iterator[str]:
+        """What is there in the end and should not be."""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The reference store; in its trash lie one checkpoint beyond its grace and one within."""
+
+    checkpoints: int = 10
+    files: int = 4
+
+    @property
+    def steps(self) -> range:
+        return range(1, self.checkpoints + 1)
+
+    @property
+    def survivors(self) -> list[int]:
+        return [self.checkpoints // 2, self.checkpoints - 2, self.checkpoints]
+
+    @property
+    def rejected(self) -> dict[int, str]:
+        return {step: "too high" for step in self.steps if step not in self.survivors and step > 2}
+
+    def run(self, world: World) -> Run:
+        return world.store().run(KEY)
+
+    def make(self, world: World) -> Run:
+        """A run with all the checkpoints live, and a state to resume from."""
+        run = world.store().start(KEY)
+        for step in self.steps:
+            record = record_of(step)
+            staged, place = run.stage()
+            write_files(world, place, state_files(step, self.files))
+            run.publish(staged, record, "as told", DIGEST)
+            run.ledger.append(record, Decision(True, "as told"))
+        run.publish_resumable(record, DIGEST)
+        return run
+
+    def make_trash(self, world: World) -> Run:
+        """As `make`, with two in the trash."""
+        run = self.make(world)
+        for step, seconds in ((1, DAY - 3600), (2, 7200)):
+            with run.lease("pruning") as lease:
+                execute_prune(run, plan_prune(run, {step: "too high"}, self.survivors, PrunePolicy(), DIGEST), lease)
+            world.clock.now += seconds
+        return run
+
+    def look(self, world: World) -> View:
+        """Looks at all of the run."""
+        run = self.run(world)
+        live = {stored.step: self.whole(world, stored) for stored in run.live()}
+        return View(run, live, {stored.step: self.whole(world, stored) for stored in trashed(run)}, events_of(run))
+
+    def whole(self, world: World, stored: Stored) -> bool:
+        """Whether every byte is what was written for the step, and the manifest lists just that."""
+        if stored.manifest is None:
+            return False
+        content = world.files_in(stored.folder)
+        del content["manifest.json"]
+        step = stored.manifest.step
+        return content == state_files(step, self.files) and stored.manifest.files == entries_of(step, self.files)
+
+
+@dataclass(frozen=True)
+class View:
+    """What a run shows: step -> whether every byte is there, for what is live and what is in the trash.
+
+    Attributes:
+      said: step -> what its newest tombstone says.
+    """
+
+    run: Run
+    live: Mapping[int, bool]
+    trash: Mapping[int, bool]
+    said: Mapping[int, str]
+
+    def damaged(self) -> Iterator[str]:
+        """What a reader sees and cannot read."""
+        yield from (f"step {step} is visible and unreadable" for step, whole in self.live.items() if not whole)
+
+    def lost(self, steps: Sequence[int]) -> Iterator[str]:
+        """Those of `steps` that are not live and whole."""
+        yield from (f"step {step} is lost" for step in steps if not self.live.get(step))
+
+    def halfway(self, steps: Sequence[int]) -> Iterator[str]:
+        """Those of `steps` that are neither wholly live, nor whole in the trash, nor gone with a tombstone."""
+        for step in steps:
+            gone = self.said.get(step) in GONE and not self.trash.get(step) and step not in self.live
+            places = self.live.get(step, False) + self.trash.get(step, False) + gone
+            if places == 0 or (places > 1 and self.run.files.atomic):  # without a rename it is copied and then removed
+                yield f"step {step} is in {places} places of live, trash and gone ({self.said.get(step)})"
+
+    def not_said(self, steps: Iterable[int], event: str) -> Iterator[str]:
+        """Those of `steps` of which the tombstones say something else."""
+        yield from (f"step {step} is {self.said.get(step)}" for step in steps if self.said.get(step) != event)
+
+
+@functools.cache
+def entries_of(step: int, files: int) -> list[FileEntry]:
+    """What the manifest of a step has to list."""
+    content = sorted(state_files(step, files).items())
+    return [
+        FileEntry(path=name, bytes=len(data), checksum=f"sha256:{hashlib.sha256(data).hexdigest()}")
+        for name, data in content
+    ]
+
+
+def record_of(step: int, loss: float | None = None) -> Record:
+    return Record(step, step - 1, {"loss": 0.5, "val_loss": 1 / step if loss is None else loss}, time=1.0e9 + step)
+
+
+def events_of(run: Run) -> dict[int, str]:
+    """Step -> what its newest tombstone says."""
+    return {step: mark["event"] for (_, step), mark in tombstones(run).items()}
+
+
+def names_of(run: Run, *folders: str) -> dict[str, list[str]]:
+    return {folder: run.files.names(f"{run.key}/{folder}") for folder in folders}
+
+
+def steps_of(shelf: Sequence[Stored]) -> list[int]:
+    return [stored.step for stored in shelf]
+
+
+_FINE = ("a local disk: ", "an object store ", "live checkpoints: ", "an open pruning: ")
+
+
+@dataclass(frozen=True)
+class StoreWork:
+    """What all works on the reference store share."""
+
+    store: Reference
+
+    def leftovers(self, world: World) -> Iterator[str]:
+        """What `check` has to say of a store in which nobody is at work."""
+        for finding in check_store(world.store()):
+            if finding.severity != "note" or not self.is_settled(finding.what):
+                yield f"{finding.place} {finding.what}"
+
+    def is_settled(self, what: str) -> bool:
+        """Whether a note of `check` tells of nothing to do."""
+        return what.startswith(_FINE) and "their grace is over" not in what
+
+
+@dataclass(frozen=True)
+class Prune(StoreWork):
+    """A pruning and a sweep, as at the end of a pipeline's run."""
+
+    grace: float
+
+    @property
+    def name(self) -> str:
+        return f"prune, grace {self.grace:g}"
+
+    def prepare(self, world: World) -> None:
+        self.store.make_trash(world)
+
+    def do(self, world: World) -> Sequence[str]:
+        run, store = self.store.run(world), self.store
+        policy = PrunePolicy(grace=self.grace)
+        with run.lease("pruning") as lease:
+            recover(run, lease)
+            done = execute_prune(run, plan_prune(run, store.rejected, store.survivors, policy, DIGEST), lease)
+            if not done.left:
+                world.note("pruned")
+        with run.lease("pruning") as lease:
+            swept = sweep(run, lease)
+            if not swept.left:
+                world.note("swept")
+        return (*done.left, *swept.left)
+
+    def broken(self, world: World) -> Iterator[str]:
+        view = self.store.look(world)
+        yield from view.lost(self.store.survivors)
+        yield from view.damaged()
+        yield from view.halfway((1, 2, *self.store.rejected))
+        if not view.trash.get(2) or view.said[2] != "trashed":
+            yield "step 2 was swept within its grace"
+
+    def unkept(self, world: World, what: str) -> Iterator[str]:
+        view = self.store.look(world)
+        if what == "pruned":
+            yield from view.not_said(self.store.rejected, "trashed" if self.grace else "pruned")
+        else:
+            yield from view.not_said([1], "pruned")
+
+    def outcome(self, world: World) -> object:
+        run = self.store.run(world)
+        journals = len(run.files.names(f"{KEY}/journal"))
+        return steps_of(run.live()), events_of(run), names_of(run, "trash", "quarantine", "tmp"), journals
+
+
+@dataclass(frozen=True)
+class Sweep(StoreWork):
+    """What lies in the trash beyond its grace goes."""
+
+    name: str = "sweep"
+
+    def prepare(self, world: World) -> None:
+        run, store = self.store.make(world), self.store
+        with run.lease("pruning") as lease:
+            execute_prune(run, plan_prune(run, store.rejected, store.survivors, PrunePolicy(), DIGEST), lease)
+        world.clock.now += DAY
+
+    def do(self, world: World) -> Sequence[str]:
+        run = self.store.run(world)
+        with run.lease("sweeping") as lease:
+            swept = sweep(run, lease)
+        if not swept.left:
+            world.note("swept")
+        return swept.left
+
+    def broken(self, world: World) -> Iterator[str]:
+        view = self.store.look(world)
+        yield from view.lost([1, 2, *self.store.survivors])
+        yield from view.damaged()
+        for step in self.store.rejected:
+            if view.said.get(step) not in GONE or step in view.live:
+                yield f"step {step} came back ({view.said.get(step)})"
+
+    def unkept(self, world: World, what: str) -> Iterator[str]:
+        yield from self.store.look(world).not_said(self.store.rejected, "pruned")
+
+    def outcome(self, world: World) -> object:
+        run = self.store.run(world)
+        return steps_of(run.live()), events_of(run), names_of(run, "trash", "journal", "quarantine")
+
+
+@dataclass(frozen=True)
+class Recover(StoreWork):
+    """A pruning that was interrupted between its moves, and an undeletion that was before its own, are finished."""
+
+    name: str = "recover"
+
+    def prepare(self, world: World) -> None:
+        run, store = self.store.make_trash(world), self.store
+        plan = plan_prune(run, store.rejected, store.survivors, PrunePolicy(), DIGEST)
+        with run.lease("pruning") as lease:
+            plan.write(run, lease.token)
+            first = plan.going[0].step
+            stored = next(stored for stored in run.live() if stored.step == first)
+            move_checkpoint(run.files, stored, trash_path(run, plan.digest, first), run.fence)
+            bury(run, "undeleted", next(digest for digest, step in tombstones(run) if step == 2), {"step": 2})
+
+    def do(self, world: World) -> Sequence[str]:
+        run = self.store.run(world)
+        with run.lease("recovering") as lease:
+            recover(run, lease)
+        kept_back = set(self.store.rejected) & set(steps_of(run.live()))
+        if not kept_back:
+            world.note("recovered")
+        return [f"step {step} is still live" for step in kept_back]
+
+    def broken(self, world: World) -> Iterator[str]:
+        view = self.store.look(world)
+        moved, *others = self.store.rejected
+        yield from view.lost(self.store.survivors)
+        yield from view.damaged()
+        yield from view.halfway(others)
+        yield from (f"step {step} is not in the trash any more" for step in (1, moved) if not view.trash.get(step))
+        if not (view.live.get(2) or view.trash.get(2)):
+            yield "step 2, which was to come back, is lost"
+
+    def is_settled(self, what: str) -> bool:
+        """The trash is emptied by a sweep, not by this."""
+        return what.startswith((*_FINE, "a pruning that is done"))
+
+    def unkept(self, world: World, what: str) -> Iterator[str]:
+        view = self.store.look(world)
+        yield from view.not_said(self.store.rejected, "trashed")
+        yield from view.lost([2])
+
+    def outcome(self, world: World) -> object:
+        run = self.store.run(world)
+        return steps_of(run.live()), events_of(run), names_of(run, "trash", "quarantine")
+
+
+@dataclass(frozen=True)
+class Undelete(StoreWork):
+    """A checkpoint comes back from the trash."""
+
+    name: str = "undelete"
+
+    def prepare(self, world: World) -> None:
+        self.store.make_trash(world)
+
+    def do(self, world: World) -> Sequence[str]:
+        run = self.store.run(world)
+        with run.lease("undeleting") as lease:
+            recover(run, lease)
+            if events_of(run)[2] != "undeleted":
+                undelete(run, 2, lease)
+        if 2 not in steps_of(run.live()):
+            return ["step 2 is not live"]
+        world.note("undeleted")
+        return ()
+
+    def broken(self, world: World) -> Iterator[str]:
+        view = self.store.look(world)
+        yield from view.lost([*self.store.survivors, *self.store.rejected])
+        yield from view.damaged()
+        if not view.trash.get(1):
+            yield "step 1 is not in the trash any more"
+        if not (view.live.get(2) or view.trash.get(2)):
+            yield "step 2, which is to come back, is lost"
+
+    def is_settled(self, what: str) -> bool:
+        """The trash is emptied by a sweep, not by this."""
+        return what.startswith((*_FINE, "a pruning that is done"))
+
+    def unkept(self, world: World, what: str) -> Iterator[str]:
+        yield from self.store.look(world).lost([2])
+
+    def outcome(self, world: World) -> object:
+        run = self.store.run(world)
+        return steps_of(run.live()), events_of(run), names_of(run, "trash", "quarantine")
+
+
+@dataclass(frozen=True)
+class ResumeAfter(StoreWork):
+    """Training resumes three steps before the last: what came later is set aside."""
+
+    name: str = "resume_after"
+
+    @property
+    def step(self) -> int:
+        return self.store.checkpoints - 3
+
+    def prepare(self, world: World) -> None:
+        self.store.make(world)
+
+    def do(self, world: World) -> Sequence[str]:
+        run = self.store.run(world)
+        with run.lease("training") as lease:
+            recover(run, lease)
+            run.resume_after(self.step)
+        world.note("resumed")
+        return ()
+
+    def broken(self, world: World) -> Iterator[str]:
+        view = self.store.look(world)
+        yield from view.lost(self.store.steps[: self.step])
+        yield from view.damaged()
+        names = view.run.files.names(f"{KEY}/superseded")
+        aside = read_all(view.run.files, f"{KEY}/superseded", names, KEY)
+        there = {stored.step for stored in aside if self.store.whole(world, stored)} | view.live.keys()
+        yield from (f"step {step} is lost" for step in self.store.steps[self.step :] if step not in there)
+
+    def unkept(self, world: World, what: str) -> Iterator[str]:
+        run = self.store.run(world)
+        later = [stored.step for stored in (*run.live(), *run.resumable.stored()) if stored.step > self.step]
+        yield from (f"step {step} was not set aside" for step in later)
+        if len(run.ledger.read().entries) != self.step:
+            yield "the ledger does not say that training resumed"
+
+    def outcome(self, world: World) -> object:
+        run = self.store.run(world)
+        return steps_of(run.live()), run.ledger.read().records, names_of(run, "superseded", "resume", "tmp")
+
+
+TRAINING = """
+save: {every: 1}
+keep: {best: {metric: val_loss, mode: min, n: 1}, last: 2}
+"""
+
+
+@dataclass(frozen=True)
+class Save(StoreWork):
+    """A training that goes on for its last epoch: publishes, hands on the state to resume from, and retains three."""
+
+    name: str = "save"
+
+    @property
+    def survivors(self) -> list[int]:
+        return [self.store.checkpoints // 2, self.store.checkpoints - 1]
+
+    def prepare(self, world: World) -> None:
+        training = GatedTraining(world.store(), parse_rules(TRAINING).cut("save"), KEY)
+        training.begin(self.store.checkpoints)
+        for step in self.store.steps[:-1]:
+            self._epoch(world, training, step)
+        training.abandon()
+
+    def do(self, world: World) -> Sequence[str]:
+        with warnings_of("checkpoint_gate") as told:
+            training = GatedTraining(world.store(), parse_rules(TRAINING), KEY)
+            state = training.begin(self.store.checkpoints)
+            first = 1 if state is None else state.step + 1
+            for step in range(first, self.store.checkpoints + 1):
+                self._epoch(world, training, step)
+                world.note(f"saved {step}")
+            training.finish(self.store.checkpoints)
+            world.note("finished")
+        return told
+
+    def _epoch(self, world: World, training: GatedTraining, step: int) -> None:
+        record = record_of(step, 0.01 if step == self.survivors[0] else 1 / step)
+        decision = training.observe(record)
+
+        def write(prefix: str) -> None:
+            write_files(world, prefix.rpartition("/")[0], state_files(step, self.store.files))
+
+        training.commit(record, decision, write)
+
+    def broken(self, world: World) -> Iterator[str]:
+        view = self.store.look(world)
+        yield from view.lost(self.survivors)
+        yield from view.damaged()
+        yield from view.halfway([step for step in self.store.steps[:-1] if step not in self.survivors])
+        state = view.run.resume_state()
+        if state is None or state.step < self.store.checkpoints - 1 or not self.store.whole(world, state):
+            yield "the state to resume from is lost"
+
+    def unkept(self, world: World, what: str) -> Iterator[str]:
+        view = self.store.look(world)
+        run, state = view.run, view.run.resume_state()
+        yield from view.lost([self.store.checkpoints])
+        if state is None or state.step != self.store.checkpoints:
+            yield "training would not resume after its last epoch"
+        if run.ledger.read().records[-1].step != self.store.checkpoints:
+            yield "the ledger lacks the last epoch"
+        if what == "finished" and run.ledger.read().finished_epochs != self.store.checkpoints:
+            yield "the ledger does not say that training is finished"
+
+    def outcome(self, world: World) -> object:
+        run = self.store.run(world)
+        folders = names_of(run, "resume", "trash", "journal", "quarantine", "tmp")
+        return steps_of(run.live()), events_of(run), run.ledger.read().records, folders
+
+
+class warnings_of:
+    """The warnings that a logger is given within."""
+
+    def __init__(self, name: str) -> None:
+        self._logger = logging.getLogger(name)
+
+    def __enter__(self) -> list[str]:
+        self._told: list[str] = []
+        self._before = self._logger.propagate
+        self._handler = _ToList(self._told)
+        self._logger.addHandler(self._handler)
+        self._logger.propagate = False
+        return self._told
+
+    def __exit__(self, *error: object) -> None:
+        self._logger.removeHandler(self._handler)
+        self._logger.propagate = self._before
+
+
+class _ToList(logging.Handler):
+    def __init__(self, told: list[str]) -> None:
+        super().__init__(logging.WARNING)
+        self._told = told
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._told.append(record.getMessage())
+
+
+Kind = Callable[[Reference], Work]
+
+KINDS: Mapping[str, Kind] = {
+    "save": Save,
+    "prune": lambda store: Prune(store, DAY),
+    "prune at once": lambda store: Prune(store, 0.0),
+    "sweep": Sweep,
+    "recover": Recover,
+    "undelete": Undelete,
+    "resume_after": ResumeAfter,
+}
+
+
+def works_on_store(whole: bool) -> list[Work]:
+    """Every kind of work, on the reference store or, for what is tried very often, on a smaller one."""
+    if whole:
+        return [kind(Reference()) for kind in KINDS.values()]
+    return [kind(Reference(5, 2) if kind is Save else Reference(7, 2)) for kind in KINDS.values()]
