@@ -23,6 +23,7 @@ from checkpoint_gate.rule_text import parse_rules
 from checkpoint_gate.selection import Candidate, Selection
 from checkpoint_gate.store import Store
 from checkpoint_gate.store.champion import ChampionNote, note_champion
+from checkpoint_gate.store.elapsed import SystemClock
 from checkpoint_gate.store.pruning import execute_prune, make_plan
 from checkpoint_gate.training import GatedTraining
 
@@ -1154,7 +1155,8 @@ def test_without_a_grace_the_bytes_are_freed_at_once(home, store):
     assert [row["state"] for row in home.json("list", store)] == ["pruned", "kept"]
 
 
-def test_what_is_past_its_grace_is_freed_with_any_execution(home, store):
+def test_what_is_past_its_grace_is_freed_with_any_execution(home, store, monkeypatch):
+    monkeypatch.setattr(SystemClock, "uptime", lambda clock: ("unknown", clock()))  # of the boot that moved it there
     home.clock.now -= 2 * 86400
     trashed(home.train([0.3, 0.2]))
     rules = home.file("r.yaml", STRICT)

@@ -8,6 +8,8 @@ import os
 import shutil
 
 import pytest
+from faults.clocks import Machine
+from faults.crowd import Crowd
 
 from checkpoint_gate.errors import LeaseHeld, PruneRefused, StoreError
 from checkpoint_gate.filtering import PrunePolicy
@@ -235,6 +237,102 @@ def test_a_clock_that_goes_back_sweeps_nothing(crowd, clock):
     with run.lease("pruning") as lease:
         assert sweep(run, lease).swept == 0
     assert trash_steps(run) == [1]
+
+
+# A clock that jumps: the machine's other clock, or another machine, must agree.
+
+YEARS = 10 * 365 * DAY
+
+
+@pytest.fixture
+def machine():
+    return Machine()
+
+
+@pytest.fixture
+def pruned_run(memory_path, machine):
+    """A run whose first checkpoint was just moved to the trash."""
+    run = Crowd(memory_path / "store", machine).run([0.9, 0.3])
+    prune(run, {1: "too high"}, [2])
+    return run
+
+
+def swept(run):
+    with run.lease("pruning") as lease:
+        sweep(run, lease)
+    return trash_steps(run) == []
+
+
+def test_a_clock_that_jumps_forward_sweeps_nothing(pruned_run, machine):
+    machine.jump(YEARS)
+    assert not any(swept(pruned_run) for _ in range(3))
+    machine.wait(DAY - 1)
+    assert not swept(pruned_run)
+    machine.wait(1)
+    assert swept(pruned_run)
+
+
+def test_a_clock_that_jumps_and_is_set_right_costs_no_time(pruned_run, machine):
+    machine.jump(YEARS)
+    assert not swept(pruned_run)
+    machine.jump(-YEARS)
+    machine.wait(DAY)
+    assert swept(pruned_run)
+
+
+def test_after_a_restart_two_looks_are_needed(pruned_run, machine):
+    machine.restart()
+    machine.jump(YEARS)
+    assert not swept(pruned_run)
+    machine.wait(DAY - 1)
+    assert not swept(pruned_run)
+    machine.wait(1)
+    assert swept(pruned_run)
+
+
+def test_machines_that_live_for_one_night_sweep_at_the_second(pruned_run, machine):
+    for freed in (False, True):
+        machine.restart()
+        machine.wait(DAY)
+        assert swept(pruned_run) == freed
+
+
+def test_a_look_before_the_grace_was_over_is_no_witness(pruned_run, machine):
+    machine.restart()
+    machine.wait(DAY / 2)
+    assert not swept(pruned_run)
+    machine.restart()
+    machine.jump(YEARS)
+    assert not swept(pruned_run)
+
+
+def test_a_look_is_written_down_once(pruned_run, machine, tree):
+    machine.restart()
+    machine.wait(DAY)
+    assert not swept(pruned_run)
+    before = tree(pruned_run.files.root)
+    assert not swept(pruned_run)
+    assert tree(pruned_run.files.root) == before
+
+
+def test_a_look_that_cannot_be_written_down_is_told(pruned_run, machine, monkeypatch):
+    machine.restart()
+    machine.wait(DAY)
+
+    def full(*args):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("checkpoint_gate.store.pruning.note_look", full)
+    with pruned_run.lease("pruning") as lease:
+        done = sweep(pruned_run, lease)
+    assert done.left == ("run: that a grace is over could not be written down: No space left on device",)
+
+
+def test_a_clock_that_went_back_is_told(pruned_run, machine, caplog):
+    machine.jump(-YEARS)
+    machine.wait(2 * DAY)
+    assert not swept(pruned_run)
+    assert "step 1 was pruned later" in caplog.text
 
 
 def test_grace_zero_frees_at_once(crowd):

@@ -11,6 +11,7 @@ from checkpoint_gate.filtering import Filter, PrunePolicy, Verdict
 from checkpoint_gate.judging import Judged, judge_runs
 from checkpoint_gate.rule_text import RuleSet
 from checkpoint_gate.store import Run
+from checkpoint_gate.store.elapsed import is_over, look
 from checkpoint_gate.store.pruning import (
     Pruned,
     PrunePlan,
@@ -161,6 +162,6 @@ def _sweepable(run: Run) -> int:
         journal = read_journal(run, digest)
         for item in journal["going"]:
             mark = marks.get((digest, item["step"]))
-            if mark is not None and mark["event"] == "trashed" and run.clock() - mark["time"] >= journal["grace"]:
+            if mark is not None and mark["event"] == "trashed" and is_over(mark, journal, look(run.clock)):
                 size += item["bytes"]
     return size

@@ -27,6 +27,7 @@ from checkpoint_gate.store.checkpoints import (
     remove_checkpoint,
     verify_files,
 )
+from checkpoint_gate.store.elapsed import is_news, is_over, look
 from checkpoint_gate.store.lease import Lease
 from checkpoint_gate.store.revision import by_hand, raise_revision
 from checkpoint_gate.store.run import Run
@@ -37,6 +38,7 @@ from checkpoint_gate.store.trash import (
     journal_path,
     journals,
     marks_in_trash,
+    note_look,
     pruned_before,
     read_journal,
     tombstones,
@@ -229,6 +231,7 @@ def sweep(run: Run, lease: Lease) -> Pruned:
         journal = _journal(run, digest, lease)
         marks = tombstones(run)
         open_items = 0
+        news = False
         for item in journal["going"]:
             mark = marks.get((digest, item["step"]))
             if mark is None:  # one that could not be moved stays marked
@@ -237,8 +240,10 @@ def sweep(run: Run, lease: Lease) -> Pruned:
             if mark["event"] != "trashed":
                 continue
             # What became protected in the trash stays there, from where it can be brought back.
-            if run.clock() - mark["time"] < journal["grace"] or item["step"] in run.protected():
+            now = look(run.clock)
+            if not is_over(mark, journal, now) or item["step"] in run.protected():
                 open_items += 1
+                news = news or is_news(mark, journal, now)
                 continue
             lease.renew()
             stored = read_checkpoint(run.files, trash_path(run, digest, item["step"]), run.key)
@@ -251,6 +256,11 @@ def sweep(run: Run, lease: Lease) -> Pruned:
             swept += item["bytes"]
         if not open_items:
             run.files.remove_file(journal_path(run, digest))
+        elif news:
+            try:
+                note_look(run, digest, journal, look(run.clock))
+            except OSError as error:
+                left.append(f"{run.key}: that a grace is over could not be written down: {error.strerror}")
     return Pruned(swept=swept, left=tuple(left))
 
 
@@ -372,7 +382,8 @@ def _move(run: Run, digest: str, lease: Lease) -> tuple[int, list[str]]:
                 left.append(why)
                 continue
         if _in_place(run, trash):
-            bury(run, "trashed", digest, item | {"rules": journal["rules"], "by": journal["by"]})
+            words = {"rules": journal["rules"], "by": journal["by"]}
+            bury(run, "trashed", digest, item | words | look(run.clock))
             moved += item["bytes"]
     return moved, left
 

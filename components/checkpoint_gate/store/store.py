@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 from checkpoint_gate.errors import RunMissing, StoreError
 from checkpoint_gate.store.documents import read_object, write_object
+from checkpoint_gate.store.elapsed import SystemClock
 from checkpoint_gate.store.filesystem import Files, open_files
 from checkpoint_gate.store.layout import RUN_FILE, STORE_FILE, WRITER
 from checkpoint_gate.store.revision import by_hand, raise_revision, read_revision
@@ -20,12 +20,12 @@ _KEY = re.compile(r"(?!.*\.json$)[A-Za-z0-9][A-Za-z0-9._-]{0,119}")
 class Store:
     """The folder of runs at `root`: a path, or the URL of a place in an object store.
 
-    `clock` gives seconds since 1970 (UTC).
+    `clock` gives seconds since 1970 (UTC); without one, the system's.
     """
 
-    def __init__(self, root: str | Path, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, root: str | Path, clock: Callable[[], float] | None = None) -> None:
         self.files: Files = open_files(root)
-        self.clock = clock
+        self.clock = clock if clock is not None else SystemClock()
 
     @property
     def root(self) -> Path | str:
@@ -33,7 +33,7 @@ class Store:
         return self.files.root
 
     @staticmethod
-    def open(root: str | Path, clock: Callable[[], float] = time.time) -> Store:
+    def open(root: str | Path, clock: Callable[[], float] | None = None) -> Store:
         """A store that is there.
 
         Raises:

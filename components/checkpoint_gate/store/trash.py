@@ -98,7 +98,7 @@ def trash_path(run: Run, digest: str, step: int) -> str:
 
 def bury(run: Run, event: str, digest: str, item: Mapping[str, Any]) -> None:
     """Adds a tombstone."""
-    stones(run).append({**item, "event": event, "plan": digest, "time": run.clock()})
+    stones(run).append({"time": run.clock(), **item, "event": event, "plan": digest})
 
 
 def stones(run: Run) -> JsonLines:
@@ -130,6 +130,12 @@ def write_journal(run: Run, digest: str, body: Mapping[str, Any], token: int) ->
     """Marks a plan as under way; `token` is that of the lease under which it is carried out."""
     run.files.make_folder(f"{run.key}/journal")
     write_object(run.files, journal_path(run, digest), plan=digest, created=run.clock(), token=token, **body)
+
+
+def note_look(run: Run, digest: str, journal: Mapping[str, Any], look: Mapping[str, Any]) -> None:
+    """Remembers in a journal that its checkpoints were found due."""
+    fields = {key: value for key, value in journal.items() if key != "format"}
+    write_object(run.files, journal_path(run, digest), **(fields | {"looks": [*journal.get("looks", []), dict(look)]}))
 
 
 def read_journal(run: Run, digest: str) -> dict[str, Any]:
