@@ -81,3 +81,18 @@ def test_one_of_a_newer_format_is_refused_by_name(tmp_path, store, path):
         return
     with pytest.raises(StoreError, match=rf"{re.escape(place.name)}.*({words})"):
         READERS[kind(path)](store)
+
+
+@pytest.mark.parametrize("path", [path for path, text in EXAMPLES.items() if '"crc"' in text])
+def test_a_changed_value_is_noticed(tmp_path, store, path):
+    place = tmp_path / path
+    first, _, rest = place.read_text(encoding="utf-8").partition("179000")
+    place.write_text(f"{first}179001{rest}" if rest else first.replace("for the report", "for a report"))
+    with pytest.raises(StoreError, match=rf"{re.escape(place.name)}.* is damaged: its checksum does not hold"):
+        READERS[kind(path)](store)
+
+
+def test_a_file_without_its_checksum_is_read(tmp_path, store):
+    place = tmp_path / "demo/pins.json"
+    place.write_text('{"format": 1, "pins": {"20": "by hand"}}')
+    assert store.run("demo").pins() == {20: "by hand"}

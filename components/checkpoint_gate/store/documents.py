@@ -1,7 +1,12 @@
-"""The two shapes of small files in the store: one JSON object, and JSON lines that only grow."""
+"""The two shapes of small files in the store: one JSON object, and JSON lines that only grow.
+
+Each object, and each line, carries in `crc` the CRC-32 of the same JSON without it, so that a flipped bit is noticed
+where no digest stands for the whole. What was written by hand may do without.
+"""
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -38,12 +43,12 @@ def read_object_if_there(files: Files, path: str) -> dict[str, Any] | None:
     if not isinstance(value, dict) or value.get("format") != FORMAT:
         found = value.get("format") if isinstance(value, dict) else None
         raise StoreError(f"{place} has the format {found!r}; this version reads format {FORMAT}.")
-    return value
+    return _without_crc(value, place)
 
 
 def write_object(files: Files, path: str, **fields: Any) -> None:
     """Replaces a file by one JSON object of this format."""
-    files.replace(path, (dump_json({"format": FORMAT, **fields}, indent=1) + "\n").encode())
+    files.replace(path, (dump_json(_with_crc({"format": FORMAT, **fields}), indent=1) + "\n").encode())
 
 
 class JsonLines:
@@ -75,7 +80,7 @@ class JsonLines:
         """Adds one object; it survives a power cut once this returns."""
         if self.torn:
             self._files.replace(self._path, self.text().encode("utf-8", errors="surrogateescape"))
-        self._files.append(self._path, (dump_json(line) + "\n").encode())
+        self._files.append(self._path, (dump_json(_with_crc(line)) + "\n").encode())
 
     def _raw(self) -> str:
         try:
@@ -101,4 +106,24 @@ def numbered_lines(text: str, name: str) -> Iterator[tuple[int, dict[str, Any]]]
             raise StoreError(
                 f"{name} line {number} has the format {value['format']!r}; this version reads format {FORMAT}."
             )
-        yield number, value
+        yield number, _without_crc(value, f"{name} line {number}")
+
+
+def _with_crc(value: Mapping[str, Any]) -> dict[str, Any]:
+    return {**value, "crc": _crc(value)}
+
+
+def _without_crc(value: dict[str, Any], place: str) -> dict[str, Any]:
+    """The same object without `crc`, which holds if it is there."""
+    rest = {key: each for key, each in value.items() if key != "crc"}
+    try:
+        whole = "crc" not in value or value["crc"] == _crc(rest)
+    except ValueError as error:  # a number beyond a double's, half a character
+        raise StoreError(f"{place} is damaged: {error}.") from error
+    if not whole:
+        raise StoreError(f"{place} is damaged: its checksum does not hold.")
+    return rest
+
+
+def _crc(value: Mapping[str, Any]) -> str:
+    return f"{zlib.crc32(dump_json(value).encode()):08x}"
