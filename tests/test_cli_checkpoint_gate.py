@@ -807,7 +807,7 @@ def temporary(run):
 
 
 def half_written(run):
-    (run.files.root / "demo" / "tmp" / "abc").mkdir(parents=True)
+    (run.files.root / "demo" / "tmp" / ("ab" * 16)).mkdir(parents=True)
 
 
 def torn_ledger(run):
@@ -874,7 +874,7 @@ def no_record(run):
         pytest.param(
             temporary, "note", f"demo/.run.json.{'0' * 12}.tmp", "left by an interrupted write", id="temporary"
         ),
-        pytest.param(half_written, "note", "demo/tmp/abc", "half-written", id="half-written"),
+        pytest.param(half_written, "note", "demo/tmp/" + "ab" * 16, "half-written", id="half-written"),
         pytest.param(torn_ledger, "note", "demo/ledger.jsonl", "its last line was torn by a crash", id="torn ledger"),
         pytest.param(
             trashed,
@@ -941,6 +941,56 @@ def test_a_checkpoint_saved_again_after_its_tombstone_is_no_warning(home, store)
     shutil.rmtree(folder(run, 20))
     home.train([0.4, 0.3])
     assert [f for f in findings(home, store, 0) if f[0] != "note"] == []
+
+
+def test_repair_mends_and_exits_by_what_is_left(home, store):
+    run = home.train([0.4, 0.3, 0.2])
+    flip(folder(run, 20) / "ckpt.index")
+    half_written(run)
+    shutil.rmtree(folder(run, 10))
+    told = home.json("check", store, "--repair", code=1)
+    assert [(Path(f["place"]).parts[-2:], f["remedy"]) for f in told["repaired"]] == [
+        (("checkpoints", "step-000000020"), "moved to the quarantine, where its bytes stay"),
+        (("tmp", "ab" * 16), "cleared away"),
+    ]
+    assert [(f["severity"], f["advice"]) for f in told["findings"] if f["severity"] != "note"] == [
+        ("fault", "bring its folder back from a copy, if there is one")
+    ]
+    assert (told["ok"], told["faults"], home.store.revision()) == (False, 1, 1)
+    again = home.json("check", store, "--repair", code=1)
+    assert (again["repaired"], again["findings"], home.store.revision()) == ([], told["findings"], 1)
+
+
+def test_repair_in_words(home, store):
+    run = home.train([0.4, 0.3, 0.2])
+    flip(folder(run, 20) / "ckpt.index")
+    (store / "notes.txt").write_text("mine")
+    plain = home.call("check", store)
+    assert plain.exit_code == 1
+    assert plain.stderr == "Faults: 1; warnings: 1; --repair would see to 1 of these findings\n"
+    result = home.call("check", store, "--repair")
+    assert result.exit_code == 0
+    lines = result.stdout.splitlines()
+    assert lines[1] == (
+        f"warning  {store}/notes.txt: is not of this store, and left alone; "
+        "move it out of the store, unless it is to stay here"
+    )
+    assert lines[2].startswith(f"mended   {folder(run, 20)}: ")
+    assert lines[2].endswith("does not match its checksum; moved to the quarantine, where its bytes stay")
+    assert result.stderr == "Every live checkpoint verifies; warnings: 1; mended: 1\n"
+
+
+def test_repair_of_a_run_in_use_fails_with_one_sentence(home, store):
+    run = home.train([0.4])
+    with run.lease("training"):
+        result = home.call("check", store, "--repair")
+    assert result.exit_code == 1
+    (line,) = [line for line in result.stdout.splitlines() if line.startswith("fault")]
+    assert re.fullmatch(
+        r"fault    \S+/demo: could not be repaired: \S+/demo is in use by process \d+ on \S+ \(training\)\. "
+        r"Wait until it has ended, and try again; see to that, and repair again",
+        line,
+    )
 
 
 # prune

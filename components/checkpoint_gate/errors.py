@@ -8,6 +8,8 @@
   + ConfigError            a pipeline.yaml, its data or its push folder is wrong
   + StoreError             the store cannot do what was asked
     - DamagedCheckpoint    a checksum or manifest does not hold
+      · ForeignCheckpoint  a whole manifest, but of another run or of a newer format
+    - NewerFormat          a file is of a format that this version does not read
     - LeaseHeld            another writer is at work
     - PruneRefused         nothing was deleted, for the reason given
     - RunMissing           the store holds no such run
@@ -49,6 +51,14 @@ class StoreError(CheckpointGateError):
 
 class DamagedCheckpoint(StoreError):
     """A checkpoint's manifest or checksum does not hold."""
+
+
+class ForeignCheckpoint(DamagedCheckpoint):
+    """A manifest is whole, but of another run or of another format: not this program's to move."""
+
+
+class NewerFormat(StoreError):
+    """A file of the store is of a format that this version does not read."""
 
 
 class LeaseHeld(StoreError):

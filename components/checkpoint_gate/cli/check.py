@@ -4,35 +4,75 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import click
 
 from checkpoint_gate.cli.words import json_option, print_json, say, store_argument
 
+if TYPE_CHECKING:
+    from checkpoint_gate.store import Store
+    from checkpoint_gate.store.findings import Finding
 
-@click.command(short_help="Verify every live checkpoint, to the byte.")
+
+@click.command(short_help="Verify every live checkpoint, to the byte, and repair.")
 @store_argument
+@click.option("--repair", is_flag=True, help="Finish what was interrupted, set aside what is damaged; delete nothing.")
 @json_option
-def check(store: str, as_json: bool) -> None:
-    """Verify every byte of every live checkpoint of STORE, and look for what does not belong. Changes nothing.
+def check(store: str, repair: bool, as_json: bool) -> None:
+    """Verify every byte of every live checkpoint of STORE, and look for what does not belong.
 
-    Exit code 1 when there is a fault: damage, or a checkpoint that is gone without a tombstone. Warnings (files of
-    others, an interrupted pruning) and notes do not count.
+    Without --repair nothing is changed. With it, what was interrupted is finished or taken back, what killed writers
+    left is cleared away, and damaged checkpoints are moved to the quarantine, where their bytes stay. A run in which
+    another writer is at work is left alone, and told. Where a repair can do nothing, a finding says what you can do.
 
-    --json prints one object: ok, faults (their number), findings; a finding has run, place, severity and what.
+    Exit code 1 when there is a fault (after --repair: when one is left): damage, or a checkpoint that is gone without a
+    tombstone. Warnings (files of others, an interrupted pruning) and notes do not count.
+
+    --json prints one object: ok, faults (their number), findings, repaired; a finding has run, place, severity, what,
+    remedy (what --repair does, or did) and advice (what a person can do).
     """
     from checkpoint_gate.store import Store
-    from checkpoint_gate.store.checking import check_store
 
-    findings = []
-    for finding in check_store(Store.open(store)):
-        findings.append(finding)
+    findings: list[Finding] = []
+    mended: list[Finding] = []
+    for done, finding in _findings(Store.open(store), repair):
+        (mended if done else findings).append(finding)
         if not as_json:
-            click.echo(f"{finding.severity:<7}  {finding.place}: {finding.what}")
+            click.echo(f"{'mended' if done else finding.severity:<7}  {finding.place}: {_words(finding, done)}")
     faults = sum(finding.severity == "fault" for finding in findings)
-    warnings = sum(finding.severity == "warning" for finding in findings)
     if as_json:
-        values = [dataclasses.asdict(finding) for finding in findings]
-        print_json({"ok": faults == 0, "faults": faults, "findings": values})
-    say(f"{'Every live checkpoint verifies' if not faults else f'Faults: {faults}'}; warnings: {warnings}")
+        value = {"findings": _json(findings), "repaired": _json(mended)}
+        print_json({"ok": faults == 0, "faults": faults, **value})
+    warnings = sum(finding.severity == "warning" for finding in findings)
+    mendable = sum(finding.remedy is not None for finding in findings)
+    words = f"{'Every live checkpoint verifies' if not faults else f'Faults: {faults}'}; warnings: {warnings}"
+    if repair:
+        words += f"; mended: {len(mended)}"
+    elif mendable:
+        words += f"; --repair would see to {mendable} of these findings"
+    say(words)
     sys.exit(1 if faults else 0)
+
+
+def _findings(store: Store, repair: bool) -> Iterator[tuple[bool, Finding]]:
+    """Each finding, and whether it was mended."""
+    from checkpoint_gate.store.checking import check_store
+    from checkpoint_gate.store.repairing import repair_store
+
+    if not repair:
+        yield from ((False, finding) for finding in check_store(store))
+        return
+    for part in repair_store(store):
+        yield from ((True, finding) for finding in part.mended)
+        yield from ((False, finding) for finding in part.findings)
+
+
+def _words(finding: Finding, done: bool) -> str:
+    then = finding.remedy if done else finding.advice
+    return finding.what if then is None else f"{finding.what}; {then}"
+
+
+def _json(findings: list[Finding]) -> list[dict[str, str | None]]:
+    return [dataclasses.asdict(finding) for finding in findings]

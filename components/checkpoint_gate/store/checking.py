@@ -1,80 +1,86 @@
-"""Checks a store: every byte of every live checkpoint, and whether all that lies there belongs there. Reads only.
-
-A *fault* is damage or loss of what the store promises to keep; a *warning* is something that somebody should look at,
-and that no command of this package has left there when it ended well; a *note* is worth knowing.
-"""
+"""Checks a store: every byte of every live checkpoint, and whether all that lies there belongs there. Reads only."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import TypeVar
 
-from checkpoint_gate.errors import StoreError
+from checkpoint_gate.errors import NewerFormat, StoreError
 from checkpoint_gate.quantities import format_size, format_time
 from checkpoint_gate.records import encode_metrics
 from checkpoint_gate.store import manifest as manifests
 from checkpoint_gate.store.champion import FILE as CHAMPION
 from checkpoint_gate.store.champion import read_champion
-from checkpoint_gate.store.checkpoints import STEP_FOLDER, Stored, verify_files
+from checkpoint_gate.store.checkpoints import STAGED, STEP_FOLDER, Stored, half_removed, is_movable, verify_files
+from checkpoint_gate.store.files import is_temporary
+from checkpoint_gate.store.findings import CLEARED, FINISHED, QUARANTINED, Finding, Severity
 from checkpoint_gate.store.layout import LEASE_FILE, PROBE_FILE, RUN_FILE, STORE_FILE, UNFINISHED_FILE
 from checkpoint_gate.store.lease import claim_name
 from checkpoint_gate.store.ledger import NAME as LEDGER
-from checkpoint_gate.store.ledger import Entry
+from checkpoint_gate.store.ledger import Entry, History
+from checkpoint_gate.store.revision import by_hand
 from checkpoint_gate.store.run import Run
 from checkpoint_gate.store.store import Store
 from checkpoint_gate.store.trash import (
     GONE,
+    JOURNAL_ASIDE,
+    JOURNAL_FILE,
     TRASH_FOLDER,
     Mark,
+    half_swept,
+    is_stranded,
     journal_path,
     journals,
     marks_in_trash,
     read_journal,
+    revived,
     stones,
     tombstones,
+    trash_path,
+    trash_place,
     trashed,
 )
 
 T = TypeVar("T")
-Severity = Literal["fault", "warning", "note"]
 
 _FILES = (RUN_FILE, LEDGER, "tombstones.jsonl", "pins.json")
 _FOLDERS = ("checkpoints", "resume", "trash", "quarantine", "superseded", "journal", "tmp")
 _REASON_BYTES = 1 << 16
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that a check found.
-
-    Attributes:
-      run: the run, None for the store as a whole.
-      place: the file or folder on the disk.
-      severity: "fault", "warning" or "note".
-      what: one phrase.
-    """
-
-    run: str | None
-    place: str
-    severity: Severity
-    what: str
+_MOVE_OUT = "move it out of the store, unless it is to stay here"
+_PERMISSIONS = "make it a folder or file that can be read, in its own place"
+_SMALL_FILES = {
+    LEDGER: "bring it back from a copy, such as the one in Trainer's model_run",
+    "tombstones.jsonl": "bring it back from a copy, or correct the line by hand",
+    RUN_FILE: "bring it back from a copy, or use the version that wrote it",
+    "pins.json": "bring it back from a copy; or move it away, and pin again",
+}
 
 
 def check_store(store: Store) -> Iterator[Finding]:
     """Everything there is to say about the store, run by run, as it is found."""
-    yield Finding(None, str(store.root), "note", store.files.protocol)
+    yield from check_root(store)
     keys = store.keys()
-    known = {STORE_FILE, CHAMPION, PROBE_FILE, *keys}
+    for key in keys:
+        yield from check_run(store.run(key))
+
+
+def check_root(store: Store) -> Iterator[Finding]:
+    """What there is to say about the store's own files."""
+    yield Finding(None, str(store.root), "note", store.files.protocol)
+    holder = by_hand(store.files, store.clock, "checking").holder()
+    if holder is not None:
+        what = "somebody changes the store by hand, or was killed at it"
+        yield Finding(None, store.files.place(holder), "note", what, remedy="given back for a process that is gone")
+    known = {STORE_FILE, CHAMPION, PROBE_FILE, *store.keys()}
     try:
         read_champion(store.files)
     except (StoreError, KeyError, ValueError) as error:
-        yield Finding(None, store.files.place(CHAMPION), "fault", f"does not tell the champion: {error}")
+        what = f"does not tell the champion: {error}"
+        advice = "bring it back from a copy; or move it away, and the next push writes it anew"
+        yield Finding(None, store.files.place(CHAMPION), "fault", what, advice=advice)
     for name in store.files.names():
         if name not in known and not claim_name(name, LEASE_FILE):
             yield _foreign(None, f"{store.root}/{name}", name)
-    for key in keys:
-        yield from check_run(store.run(key))
 
 
 def check_run(run: Run) -> Iterator[Finding]:
@@ -83,9 +89,9 @@ def check_run(run: Run) -> Iterator[Finding]:
 
 
 def _foreign(run: str | None, place: str, name: str) -> Finding:
-    if name.startswith(".") and name.endswith(".tmp"):
-        return Finding(run, place, "note", "left by an interrupted write")
-    return Finding(run, place, "warning", "is not of this store, and left alone")
+    if is_temporary(name):
+        return Finding(run, place, "note", "left by an interrupted write", remedy=CLEARED)
+    return Finding(run, place, "warning", "is not of this store, and left alone", advice=_MOVE_OUT)
 
 
 class _Check:
@@ -94,8 +100,9 @@ class _Check:
     def __init__(self, run: Run) -> None:
         self._run = run
         self._files = run.files
-        self._entries: tuple[Entry, ...] | None = None
+        self._history: History | None = None
         self._marks: dict[tuple[str, int], Mark] | None = None
+        self._unreadable: set[str] = set()
 
     def findings(self) -> Iterator[Finding]:
         parts = (self._small_files, self._live, self._resumable, self._trash, self._journals, self._quarantine)
@@ -106,10 +113,12 @@ class _Check:
             except (StoreError, OSError) as error:  # a folder that is a link, or that may not be read
                 if str(error) not in told:
                     told.add(str(error))
-                    yield self._finding(self._run.key, "fault", str(error))
+                    yield self._finding(self._run.key, "fault", str(error), advice=_PERMISSIONS)
 
-    def _finding(self, path: str, severity: Severity, what: str) -> Finding:
-        return Finding(self._run.key, self._files.place(path), severity, what)
+    def _finding(
+        self, path: str, severity: Severity, what: str, *, remedy: str | None = None, advice: str | None = None
+    ) -> Finding:
+        return Finding(self._run.key, self._files.place(path), severity, what, remedy, advice)
 
     def _path(self, name: str) -> str:
         return f"{self._run.key}/{name}"
@@ -119,27 +128,26 @@ class _Check:
         holder = run.lease("checking").holder()
         if holder is not None:
             what = "a writer is at work, or was killed; what it is writing may show below"
-            yield self._finding(holder, "note", what)
-        ledger = yield from self._readable(LEDGER, run.ledger.read)
-        self._entries = ledger.entries if ledger is not None else None
+            yield self._finding(holder, "note", what, remedy="given back for a process that is gone")
+        self._history = yield from self._readable(LEDGER, run.ledger.read)
         self._marks = yield from self._readable("tombstones.jsonl", lambda: tombstones(run))
         yield from self._readable(RUN_FILE, run.about)
         yield from self._readable("pins.json", run.pins)
         for name, torn in ((LEDGER, run.ledger.torn), ("tombstones.jsonl", stones(run).torn)):
             if torn:
                 what = "its last line was torn by a crash; it is passed over, and cut off by the next write"
-                yield self._finding(self._path(name), "note", what)
+                yield self._finding(self._path(name), "note", what, remedy="cut off")
 
     def _readable(self, name: str, read: Callable[[], T]) -> Generator[Finding, None, T | None]:
         """Gives back what `read` reads, or tells why it cannot be read."""
         try:
             return read()
         except (StoreError, OSError) as error:
-            yield self._finding(self._path(name), "fault", str(error))
+            yield self._finding(self._path(name), "fault", str(error), advice=_SMALL_FILES[name])
             return None
 
     def _live(self) -> Iterator[Finding]:
-        saved = {entry.record.step: entry for entry in self._entries or () if entry.decision.save}
+        saved = {e.record.step: e for e in self._entries or () if e.decision.save}
         live = self._run.live()
         size = 0
         for stored in live:
@@ -147,19 +155,42 @@ class _Check:
             if damage is not None and not self._holds(stored):
                 continue  # pruned while this was read
             if damage is not None:
-                yield self._finding(stored.folder, "fault", damage)
+                yield self._damaged(stored, "fault", damage)
             yield from self._unlisted(stored)
             if stored.manifest is None:
                 continue
             size += stored.manifest.size
-            entry = saved.get(stored.step)
-            if self._entries is not None and entry is None:
-                what = "the ledger has no record that saved it; the next training sets it aside"
-                yield self._finding(stored.folder, "warning", what)
-            elif entry is not None and encode_metrics(entry.record.metrics) != stored.manifest.metrics:
-                yield self._finding(stored.folder, "warning", "its manifest and the ledger differ in its metrics")
+            if damage is None and self._history is not None:
+                yield from self._recorded(stored, stored.manifest, saved.get(stored.step), self._history)
         yield self._finding(self._path("checkpoints"), "note", f"live checkpoints: {len(live)}, {format_size(size)}")
         yield from self._not_alive(live)
+
+    def _recorded(
+        self, stored: Stored, manifest: manifests.Manifest, entry: Entry | None, history: History
+    ) -> Iterator[Finding]:
+        """Whether the ledger knows a live checkpoint, and says the same of it."""
+        if entry is None and history.overtook(stored.step, manifest.time):
+            what = "a resumed training has overtaken it, but was interrupted before it was set aside"
+            yield self._finding(stored.folder, "warning", what, remedy="set aside, as superseded")
+        elif entry is None:
+            what = "the ledger has no record that saved it; the next training sets it aside"
+            advice = "train on; or pin it, to keep it"
+            yield self._finding(stored.folder, "warning", what, advice=advice)
+        elif encode_metrics(entry.record.metrics) != manifest.metrics:
+            what = "its manifest and the ledger differ in its metrics"
+            advice = "find out which of the two was changed, and bring it back from a copy"
+            yield self._finding(stored.folder, "warning", what, advice=advice)
+
+    def _damaged(self, stored: Stored, severity: Severity, what: str) -> Finding:
+        if stored.foreign:
+            advice = "move it out of the store, to where it belongs"
+            return self._finding(stored.folder, severity, what, advice=advice)
+        if stored.folder in self._unreadable:
+            return self._finding(stored.folder, severity, what, advice="see to the disk, or to who may read it")
+        if not is_movable(self._files, stored):
+            advice = "put the folder of the checkpoint itself in its place, or move this out of the store"
+            return self._finding(stored.folder, severity, what, advice=advice)
+        return self._finding(stored.folder, severity, what, remedy=QUARANTINED)
 
     def _not_alive(self, live: list[Stored]) -> Iterator[Finding]:
         """Saved checkpoints that nobody left word of, and tombstones of what is alive."""
@@ -171,14 +202,16 @@ class _Check:
             missing -= self._accounted(tombstones(self._run))
         for step in sorted(missing):
             what = f"saved at epoch {saved[step].epoch + 1}, but gone, and no tombstone tells why"
-            yield self._finding(self._run.gated.path(step), "fault", what)
-        by_step = {stored.step: stored.manifest for stored in live if stored.manifest is not None}
-        for mark in self._marks.values():
-            manifest = by_step.get(mark["step"])
-            # One younger than the tombstone was saved again, by a resumed training.
-            if mark["event"] in GONE and manifest is not None and manifest.time <= mark["time"]:
-                what = f"is alive, but has a tombstone of {format_time(mark['time'])}"
-                yield self._finding(self._run.gated.path(mark["step"]), "warning", what)
+            advice = "bring its folder back from a copy, if there is one"
+            yield self._finding(self._run.gated.path(step), "fault", what, advice=advice)
+        for mark in revived(self._run, self._marks, live):
+            what = f"is alive, but has a tombstone of {format_time(mark['time'])}"
+            place = self._run.gated.path(mark["step"])
+            if self._files.holds(trash_path(self._run, mark["plan"], mark["step"]), manifests.NAME):
+                advice = "the trash holds it, too: compare the two, and move one out of the store"
+                yield self._finding(place, "warning", what, advice=advice)
+            else:
+                yield self._finding(place, "warning", what, remedy="told in the tombstones, as undeleted")
 
     def _accounted(self, marks: Mapping[tuple[str, int], Mark]) -> set[int]:
         """The steps of which a checkpoint or a tombstone is there."""
@@ -191,38 +224,68 @@ class _Check:
         states = self._run.resumable.stored()
         for stored in states:
             damage = self._damage(stored)
-            if damage is not None and self._holds(stored):
-                newest = stored is states[-1]
-                what = (
-                    "training would resume from an earlier state" if newest else "half removed by an interrupted save"
-                )
-                yield self._finding(stored.folder, "warning" if newest else "note", f"{what}: {damage}")
+            if damage is None or not self._holds(stored):
+                continue
+            if stored is not states[-1] and half_removed(self._files, stored):
+                what = f"half removed by an interrupted save: {damage}"
+                yield self._finding(stored.folder, "note", what, remedy=CLEARED)
+            else:
+                yield self._damaged(stored, "warning", f"training would resume from an earlier state: {damage}")
 
     def _trash(self) -> Iterator[Finding]:
         marks = marks_in_trash(self._run) if self._marks is not None else {}
         for stored in trashed(self._run):
+            name = stored.folder.rpartition("/")[2]
+            mark = marks.get(name, {})
             damage = self._damage(stored)
-            if damage is not None and self._holds(stored):
-                yield self._finding(stored.folder, "warning", f"cannot be brought back: {damage}")
-            event = marks.get(stored.folder.rpartition("/")[2], {}).get("event")
-            if self._marks is not None and event != "trashed":
-                doing = "bringing it back" if event == "undeleted" else "pruning it"
-                yield self._finding(stored.folder, "warning", f"{doing} was interrupted; the next writer finishes it")
+            if damage is not None and not self._holds(stored):
+                continue  # swept while this was read
+            if damage is not None and half_swept(self._run, stored, mark):
+                what = f"its sweep was interrupted: {damage}"
+                yield self._finding(stored.folder, "warning", what, remedy=FINISHED)
+            elif damage is not None:
+                yield self._damaged(stored, "warning", f"cannot be brought back: {damage}")
+            elif self._marks is not None and mark.get("event") == "undeleted":
+                yield from self._half_undeleted(stored)
+            elif self._marks is not None and is_stranded(self._run, name, mark):
+                yield self._stranded(stored)
+            elif self._marks is not None and not mark:
+                what = "pruning it was interrupted; the next writer finishes it"
+                yield self._finding(stored.folder, "warning", what, remedy=FINISHED)
+
+    def _half_undeleted(self, stored: Stored) -> Iterator[Finding]:
+        if self._run.gated.holds(trash_place(stored.folder.rpartition("/")[2])[0]):
+            yield self._stranded(stored)
+            return
+        what = "bringing it back was interrupted; the next writer finishes it"
+        yield self._finding(stored.folder, "warning", what, remedy=FINISHED)
+
+    def _stranded(self, stored: Stored) -> Finding:
+        what = "lies in the trash, but no pruning under way knows of it, so no sweep comes to it"
+        step = trash_place(stored.folder.rpartition("/")[2])[0]
+        if not self._run.gated.holds(step):
+            return self._finding(stored.folder, "warning", what, remedy="brought back among the live ones")
+        advice = f"another checkpoint of step {step} is live: compare the two, and move one out of the store"
+        return self._finding(stored.folder, "warning", what, advice=advice)
 
     def _journals(self) -> Iterator[Finding]:
         for digest in journals(self._run):
             path = journal_path(self._run, digest)
             try:
                 journal = read_journal(self._run, digest)
+            except NewerFormat as error:
+                yield self._finding(path, "fault", str(error), advice="use the version that wrote it")
+                continue
             except StoreError as error:
-                yield self._finding(path, "fault", str(error))
+                remedy = "moved to the quarantine, and what it had moved to the trash was brought back"
+                yield self._finding(path, "fault", str(error), remedy=remedy)
                 continue
             marks = self._marks or {}
             undone = [item["step"] for item in journal["going"] if (digest, item["step"]) not in marks]
             times = [m["time"] for (p, _), m in marks.items() if p == digest and m["event"] == "trashed"]
             if undone and self._marks is not None:
                 what = f"a pruning was interrupted with {len(undone)} checkpoints to go; the next writer finishes it"
-                yield self._finding(path, "warning", what)
+                yield self._finding(path, "warning", what, remedy=FINISHED)
             elif times:
                 until = max(times) + journal["grace"]
                 over = "is over" if until <= self._run.clock() else f"lasts until {format_time(until)}"
@@ -235,10 +298,14 @@ class _Check:
         for name in self._names("quarantine"):
             path = self._path(f"quarantine/{name}")
             if STEP_FOLDER.match(name) and self._files.is_folder(path):
-                reason = "set aside as damaged"
-                if self._files.is_file(f"{path}.reason"):
-                    reason = self._files.read(f"{path}.reason", _REASON_BYTES).decode("utf-8", "replace").strip()
+                if not self._files.is_file(f"{path}.reason"):
+                    what = "in quarantine: set aside as damaged, and interrupted before the reason was written"
+                    yield self._finding(path, "note", what, remedy="looked at again, and the reason written")
+                    continue
+                reason = self._files.read(f"{path}.reason", _REASON_BYTES).decode("utf-8", "replace").strip()
                 yield self._finding(path, "note", f"in quarantine: {reason}")
+            elif name.endswith(JOURNAL_ASIDE):
+                yield self._finding(path, "note", "in quarantine: a damaged journal of a pruning")
 
     def _strangers(self) -> Iterator[Finding]:
         for name in self._files.names(self._run.key):
@@ -250,9 +317,18 @@ class _Check:
                     yield self._stranger(folder, name)
                 elif self._files.is_file(self._path(f"{folder}/{name}/{UNFINISHED_FILE}")):
                     what = "half-written, half-moved or half-removed; the next writer clears it away"
-                    yield self._finding(self._path(f"{folder}/{name}"), "note", what)
+                    yield self._finding(self._path(f"{folder}/{name}"), "note", what, remedy=CLEARED)
+        for name in self._names("journal"):
+            if not JOURNAL_FILE.fullmatch(name):
+                yield self._stranger("journal", name)
+        for name in filter(is_temporary, self._names("quarantine")):
+            yield self._stranger("quarantine", name)
         for name in self._names("tmp"):
-            yield self._finding(self._path(f"tmp/{name}"), "note", "half-written; swept when training next begins")
+            if STAGED.fullmatch(name):
+                what = "half-written; swept when training next begins"
+                yield self._finding(self._path(f"tmp/{name}"), "note", what, remedy=CLEARED)
+            else:
+                yield self._stranger("tmp", name)
 
     def _stranger(self, folder: str, name: str) -> Finding:
         place = "/".join(filter(None, (self._files.place(self._run.key), folder, name)))
@@ -263,14 +339,22 @@ class _Check:
             return
         listed = {manifests.NAME, UNFINISHED_FILE, *(entry.path for entry in stored.manifest.files)}
         for name in self._files.names(stored.folder):
-            if name not in listed:
-                place = f"{self._files.place(stored.folder)}/{name}"
-                yield Finding(self._run.key, place, "warning", "is not listed by its manifest, and left alone")
+            place = f"{self._files.place(stored.folder)}/{name}"
+            if is_temporary(name):
+                yield _foreign(self._run.key, place, name)
+            elif name not in listed:
+                what = "is not listed by its manifest, and left alone"
+                yield Finding(self._run.key, place, "warning", what, advice=_MOVE_OUT)
+
+    @property
+    def _entries(self) -> tuple[Entry, ...] | None:
+        return self._history.entries if self._history is not None else None
 
     def _damage(self, stored: Stored) -> str | None:
         try:
             return verify_files(self._files, stored)
         except (OSError, StoreError) as error:
+            self._unreadable.add(stored.folder)
             return f"{self._files.place(stored.folder)} cannot be read: {error}"
 
     def _holds(self, stored: Stored) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from checkpoint_gate.errors import DamagedCheckpoint, StoreError
+from checkpoint_gate.errors import DamagedCheckpoint, ForeignCheckpoint, StoreError
 from checkpoint_gate.records import Record
 from checkpoint_gate.store import manifest as manifests
 from checkpoint_gate.store.files import LocalFiles
@@ -16,18 +16,19 @@ from checkpoint_gate.store.filesystem import Fence, Files
 from checkpoint_gate.store.layout import UNFINISHED_FILE
 from checkpoint_gate.store.manifest import FileEntry, Kind, Manifest, parse_manifest
 
-_STAGED = re.compile(r"[0-9a-f]{32}")
+STAGED = re.compile(r"[0-9a-f]{32}")  # a folder that is being written
 STEP_FOLDER = re.compile(r"step-(\d{9,})")  # what else lies on a shelf is foreign, and left alone
 PREFIX = "ckpt"  # the prefix of TensorFlow's checkpoint files within a checkpoint's folder
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A checkpoint's folder, and its manifest or what is wrong with it."""
+    """A checkpoint's folder, and its manifest or what is wrong with it; `foreign` where it is another one's."""
 
     folder: str
     manifest: Manifest | None
     damage: str | None = None
+    foreign: bool = False
 
     @property
     def step(self) -> int:
@@ -158,7 +159,7 @@ class Shelf:
 
     def clear_staged(self) -> None:
         """Removes what dead writers left in the temporary folder; only under the lease. Other names are not ours."""
-        for name in filter(_STAGED.fullmatch, self._files.staging.names(self._temporary)):
+        for name in filter(STAGED.fullmatch, self._files.staging.names(self._temporary)):
             self.discard(f"{self._temporary}/{name}")
 
     def path(self, step: int) -> str:
@@ -252,12 +253,25 @@ def read_checkpoint(files: Files, folder: str, run: str) -> Stored:
             raise DamagedCheckpoint(f"{files.place(folder)} has no manifest.") from None
         manifest = parse_manifest(data, files.place(path))
         if manifest.run != run:
-            raise DamagedCheckpoint(f"{files.place(folder)} belongs to the run {manifest.run}, not to {run}.")
+            raise ForeignCheckpoint(f"{files.place(folder)} belongs to the run {manifest.run}, not to {run}.")
         if re.split("--|[.]", folder.rpartition("/")[2])[0] != folder_name(manifest.step):
             raise DamagedCheckpoint(f"{files.place(folder)} holds the manifest of step {manifest.step}.")
         return Stored(folder, manifest)
     except StoreError as error:
-        return Stored(folder, None, str(error))
+        return Stored(folder, None, str(error), isinstance(error, ForeignCheckpoint))
+
+
+def is_movable(files: Files, stored: Stored) -> bool:
+    """Whether a damaged checkpoint may be set aside: it is this run's, and a folder rather than a link."""
+    return not stored.foreign and (not files.atomic or files.is_folder(stored.folder))
+
+
+def half_removed(files: Files, stored: Stored) -> bool:
+    """Whether a removal was interrupted here: it takes the files in the order of their names, then the manifest."""
+    if stored.manifest is None:
+        return files.is_folder(stored.folder) and not files.names(stored.folder)
+    present = [files.is_file(f"{stored.folder}/{name}") for name in sorted(e.path for e in stored.manifest.files)]
+    return not all(present) and present == sorted(present)
 
 
 def verify_files(files: Files, stored: Stored) -> str | None:

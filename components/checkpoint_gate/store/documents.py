@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from checkpoint_gate.errors import StoreError
+from checkpoint_gate.errors import NewerFormat, StoreError
 from checkpoint_gate.records import dump_json, load_json, numbered_objects
 from checkpoint_gate.store.filesystem import Files
 from checkpoint_gate.store.layout import FORMAT
@@ -23,7 +23,8 @@ def read_object(files: Files, path: str) -> dict[str, Any]:
     """The JSON object in a file of this format.
 
     Raises:
-      StoreError: missing, damaged, or of another format; names the file.
+      NewerFormat: of another format; names the file.
+      StoreError: missing, or damaged; names the file.
     """
     value = read_object_if_there(files, path)
     if value is None:
@@ -42,7 +43,8 @@ def read_object_if_there(files: Files, path: str) -> dict[str, Any] | None:
         raise StoreError(f"{place} is damaged: {error}.") from error
     if not isinstance(value, dict) or value.get("format") != FORMAT:
         found = value.get("format") if isinstance(value, dict) else None
-        raise StoreError(f"{place} has the format {found!r}; this version reads format {FORMAT}.")
+        kind = NewerFormat if type(found) is int else StoreError
+        raise kind(f"{place} has the format {found!r}; this version reads format {FORMAT}.")
     return _without_crc(value, place)
 
 
@@ -76,10 +78,14 @@ class JsonLines:
         """Whether a crash has left a last line without its end."""
         return not self._files.ends_with(self._path, b"\n")
 
-    def append(self, line: Mapping[str, Any]) -> None:
-        """Adds one object; it survives a power cut once this returns."""
+    def mend(self) -> None:
+        """Cuts a torn last line off."""
         if self.torn:
             self._files.replace(self._path, self.text().encode("utf-8", errors="surrogateescape"))
+
+    def append(self, line: Mapping[str, Any]) -> None:
+        """Adds one object; it survives a power cut once this returns."""
+        self.mend()
         self._files.append(self._path, (dump_json(_with_crc(line)) + "\n").encode())
 
     def _raw(self) -> str:

@@ -37,6 +37,11 @@ def plain_parts(path: str) -> list[str]:
     return parts
 
 
+def is_temporary(name: str) -> bool:
+    """Whether a file of this name is what a killed `create` or `replace` leaves."""
+    return _TEMPORARY.fullmatch(name) is not None
+
+
 class LocalFiles:
     """A folder on a local disk: `Files` by calls of the operating system. What is written survives a power cut."""
 
@@ -182,8 +187,8 @@ class LocalFiles:
 
     def remove_temporary(self, path: str | None = None, of: str = "") -> None:
         """Removes what `create` and `replace` leave when they are killed, of files whose names begin with `of`."""
-        for name in self.names(path):
-            if _TEMPORARY.fullmatch(name) and name.startswith(f".{of}"):
+        for name in filter(is_temporary, self.names(path)):
+            if name.startswith(f".{of}"):
                 self.remove_file(name if path is None else f"{path}/{name}")
 
     def append(self, path: str, data: bytes) -> None:

@@ -63,6 +63,11 @@ class History:
         done = [event.get("epochs") for event in self.events if event["event"] == "finished"]
         return done[-1] if done and isinstance(done[-1], int) else 0
 
+    def overtook(self, step: int, since: float) -> Mapping[str, Any] | None:
+        """The event of a training that resumed at or after the time `since`, and before `step`; None without one."""
+        resumed = (event for event in self.events if event["event"] == "resumed" and event["after_step"] < step)
+        return next((event for event in resumed if event.get("time", 0.0) >= since), None)
+
 
 class Ledger:
     """The ledger file of one run."""
@@ -76,6 +81,10 @@ class Ledger:
     def torn(self) -> bool:
         """Whether a crash has left a last line without its end."""
         return self._lines.torn
+
+    def mend(self) -> None:
+        """Cuts a torn last line off."""
+        self._lines.mend()
 
     def text(self) -> str:
         """The whole lines, as they stand."""

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from checkpoint_gate.errors import DamagedCheckpoint
+from checkpoint_gate.errors import DamagedCheckpoint, ForeignCheckpoint
 from checkpoint_gate.records import At, Record, decode_metrics, dump_json, encode_metrics, load_json
 
 FORMAT = 1
@@ -99,15 +99,20 @@ def parse_manifest(data: bytes, place: str) -> Manifest:
 
     Raises:
       DamagedCheckpoint: not strict JSON, not of this format, or its own checksum does not hold.
+      ForeignCheckpoint: of another format, and its own checksum holds.
     """
     try:
         value = load_json(data.decode("utf-8"))
         if not isinstance(value, dict):
             raise ValueError("it is not an object")
-        if value.get("format") != FORMAT:
-            raise ValueError(f"its format is {value.get('format')!r}; this version reads format {FORMAT}")
         claimed = value.pop("self", None)
-        if claimed != _checksum(value):
+        whole = claimed == _checksum(value)
+        if value.get("format") != FORMAT:
+            what = f"its format is {value.get('format')!r}; this version reads format {FORMAT}"
+            if whole:
+                raise ForeignCheckpoint(f"The manifest {place} cannot be read: {what}.")
+            raise ValueError(what)
+        if not whole:
             raise ValueError("its checksum does not hold")
         if data != _to_bytes(
             value

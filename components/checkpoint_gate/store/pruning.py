@@ -52,6 +52,7 @@ __all__ = [
     "Going",
     "PrunePlan",
     "Pruned",
+    "bring_back",
     "execute_prune",
     "make_plan",
     "plan_prune",
@@ -220,7 +221,7 @@ def recover(run: Run, lease: Lease) -> None:
     for name, mark in marks_in_trash(run).items():
         if mark.get("event") == "undeleted":
             lease.renew()
-            _bring_back(run, f"{run.key}/trash/{name}", run.gated.path(trash_place(name)[0]))
+            bring_back(run, f"{run.key}/trash/{name}", run.gated.path(trash_place(name)[0]))
 
 
 def sweep(run: Run, lease: Lease) -> Pruned:
@@ -298,11 +299,11 @@ def undelete(run: Run, step: int, lease: Lease) -> str:
         raise_revision(run.files)
     # The tombstone first: from here on no sweep takes it, and `recover` finishes the move if this is interrupted.
     bury(run, "undeleted", str(mark.get("plan", trash_place(name)[1])), {"step": step})
-    _bring_back(run, trash, live)
+    bring_back(run, trash, live)
     return live
 
 
-def _bring_back(run: Run, trash: str, live: str) -> None:
+def bring_back(run: Run, trash: str, live: str) -> None:
     """Moves a checkpoint out of the trash, unless a later one of its step has taken its place."""
     with contextlib.suppress(FileExistsError):
         move_checkpoint(run.files, read_checkpoint(run.files, trash, run.key), live, run.fence)
@@ -324,16 +325,12 @@ def _in_trash(run: Run, step: int) -> tuple[str, Mark]:
 
 
 def _refuse_superseded(run: Run, step: int, mark: Mark) -> None:
-    for event in run.ledger.read().events:
-        if (
-            event["event"] == "resumed"
-            and event["after_step"] < step
-            and event.get("time", 0.0) >= mark.get("time", 0.0)
-        ):
-            raise StoreError(
-                f"Step {step} of {run.key} cannot be brought back: training resumed after step {event['after_step']} "
-                f"since, so it belongs to a history that does not count any more."
-            )
+    event = run.ledger.read().overtook(step, mark.get("time", 0.0))
+    if event is not None:
+        raise StoreError(
+            f"Step {step} of {run.key} cannot be brought back: training resumed after step {event['after_step']} "
+            f"since, so it belongs to a history that does not count any more."
+        )
 
 
 def _returns(run: Run) -> dict[int, int]:

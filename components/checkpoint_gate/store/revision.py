@@ -1,4 +1,6 @@
-"""The store's revision: how often somebody changed it by hand (pin, unpin, undelete). Its own pruning does not count.
+"""The store's revision: how often somebody changed it by hand (pin, unpin, undelete, repair).
+
+Its own pruning does not count.
 
 The revision is a parameter of CheckpointFilter, so that its cached result is not taken after such a change.
 """

@@ -184,11 +184,19 @@ class Run:
                     moved.append(self._set_aside(stored, f"{self.key}/superseded"))
         return moved
 
+    def supersede(self, stored: Stored) -> None:
+        """Sets a checkpoint aside that a resumed training has overtaken."""
+        self._set_aside(stored, f"{self.key}/superseded")
+
     def quarantine(self, stored: Stored, reason: str) -> str:
         """Moves a damaged checkpoint aside with the reason; its bytes are evidence and stay."""
         target = self._set_aside(stored, f"{self.key}/quarantine")
-        self.files.replace(f"{target}.reason", (reason + "\n").encode())
+        self.tell_reason(target, reason)
         return target
+
+    def tell_reason(self, quarantined: str, reason: str) -> None:
+        """Writes down why a checkpoint lies in the quarantine."""
+        self.files.replace(f"{quarantined}.reason", (reason + "\n").encode())
 
     def _set_aside(self, stored: Stored, where: str) -> str:
         """Moves a checkpoint to a free name below `where`, or goes on with a move there that was interrupted."""

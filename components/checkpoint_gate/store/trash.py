@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from checkpoint_gate.errors import StoreError
 from checkpoint_gate.records import dump_json
 from checkpoint_gate.store import manifest as manifests
-from checkpoint_gate.store.checkpoints import Stored, folder_name, read_all
+from checkpoint_gate.store.checkpoints import Stored, folder_name, half_removed, read_all
 from checkpoint_gate.store.documents import JsonLines, read_object, write_object
 
 if TYPE_CHECKING:
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 GONE = ("trashed", "pruned")  # the events after which a checkpoint is not live
 TRASH_FOLDER = re.compile(r"step-(\d{9,})--([0-9a-f]{12})")
+JOURNAL_FILE = re.compile(r"[0-9a-f]{64}[.]json")
+_JOURNAL_BYTES = 64 << 20
+JOURNAL_ASIDE = ".journal.json"  # how the name of a damaged journal ends that was set aside
 _BODY = ("run", "rules", "grace", "by", "going")
 
 Mark = dict[str, Any]
@@ -91,6 +94,32 @@ def marks_in_trash(run: Run) -> dict[str, Mark]:
     return {name: marks.get(trash_place(name), {}) for name in names}
 
 
+def is_stranded(run: Run, name: str, mark: Mark) -> bool:
+    """Whether no sweep comes to a checkpoint in the trash: it has no journal, or a tombstone of another thing."""
+    if mark.get("event") == "undeleted":
+        return False
+    plans = {digest[:12] for digest in journals(run)}
+    return mark.get("event") in ("pruned", "spared") or trash_place(name)[1] not in plans
+
+
+def half_swept(run: Run, stored: Stored, mark: Mark) -> bool:
+    """Whether a sweep was interrupted in this folder of the trash."""
+    if mark.get("event") != "trashed" or not half_removed(run.files, stored):
+        return False
+    try:
+        journal = read_journal(run, mark["plan"])
+    except StoreError:
+        return False
+    return bool(run.clock() - mark["time"] >= journal["grace"])
+
+
+def revived(run: Run, marks: Mapping[tuple[str, int], Mark], live: Iterable[Stored]) -> list[Mark]:
+    """The tombstones of what is live; one that is younger than its tombstone was saved again by a resumed training."""
+    times = {stored.step: stored.manifest.time for stored in live if stored.manifest is not None}
+    gone = (mark for mark in marks.values() if mark["event"] in GONE)
+    return [mark for mark in gone if mark["step"] in times and times[mark["step"]] <= mark["time"]]
+
+
 def trash_path(run: Run, digest: str, step: int) -> str:
     """Where the plan `digest` puts the checkpoint of `step`."""
     return f"{run.key}/trash/{folder_name(step)}--{digest[:12]}"
@@ -114,7 +143,7 @@ def body_digest(body: Mapping[str, Any]) -> str:
 def journals(run: Run) -> list[str]:
     """The digests of the plans under way."""
     names = run.files.names(f"{run.key}/journal")
-    found = {name.removesuffix(".json") for name in names if name.endswith(".json") and not name.startswith(".")}
+    found = {name.removesuffix(".json") for name in names if JOURNAL_FILE.fullmatch(name)}
     if not run.files.atomic:  # a late listing leaves out, or still shows; the tombstones and a look at each are sure
         found.update(plan for (plan, _), mark in tombstones(run).items() if mark["event"] == "trashed")
         found = {digest for digest in found if run.files.is_file(journal_path(run, digest))}
@@ -124,6 +153,14 @@ def journals(run: Run) -> list[str]:
 def journal_path(run: Run, digest: str) -> str:
     """Where the journal of the plan `digest` is."""
     return f"{run.key}/journal/{digest}.json"
+
+
+def set_journal_aside(run: Run, digest: str) -> None:
+    """Moves a damaged journal to the quarantine; its bytes are evidence and stay."""
+    path = journal_path(run, digest)
+    run.files.make_folder(f"{run.key}/quarantine")
+    run.files.replace(f"{run.key}/quarantine/{digest}{JOURNAL_ASIDE}", run.files.read(path, _JOURNAL_BYTES))
+    run.files.remove_file(path)
 
 
 def write_journal(run: Run, digest: str, body: Mapping[str, Any], token: int) -> None:

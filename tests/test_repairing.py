@@ -1,0 +1,545 @@
+"""`check --repair`: what it does about each kind of damage, what it leaves alone, and that it converges."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+
+from checkpoint_gate.records import Record
+from checkpoint_gate.store import Store
+from checkpoint_gate.store import manifest as manifests
+from checkpoint_gate.store.checking import check_store
+from checkpoint_gate.store.checkpoints import PREFIX, verify_files
+from checkpoint_gate.store.pruning import execute_prune, make_plan, tombstones
+from checkpoint_gate.store.repairing import repair_store
+from checkpoint_gate.store.trash import bury, journals
+
+DAY = 86400.0
+RULES = "f" * 64
+
+
+def place(run, *parts):
+    return run.files.root.joinpath(run.key, *parts)
+
+
+def live(run, step, name=""):
+    return place(run, "checkpoints", f"step-{step:09d}", name)
+
+
+def flip(path):
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.unlink()  # another checkpoint may share the bytes
+    path.write_bytes(bytes(data))
+
+
+def prune(run, *steps, grace=DAY):
+    with run.lease("pruning") as lease:
+        execute_prune(run, make_plan(run, dict.fromkeys(steps, "bad"), {}, grace, RULES, "CheckpointFilter"), lease)
+
+
+def in_trash(run, step):
+    (folder,) = place(run, "trash").glob(f"step-{step:09d}--*")
+    return folder
+
+
+def repair(store):
+    """What was mended (place, what was done), and the faults and warnings that are left."""
+    parts = list(repair_store(store))
+    mended = [(f.place.removeprefix(f"{store.root}/"), f.remedy) for part in parts for f in part.mended]
+    left = [f for part in parts for f in part.findings if f.severity != "note"]
+    return mended, left
+
+
+def wrong(store):
+    return [finding for finding in check_store(store) if finding.severity != "note" or finding.remedy is not None]
+
+
+# What was broken; what the repair did; what the check finds afterwards; by how much the revision rose.
+
+
+def torn_ledger(run):
+    with place(run, "ledger.jsonl").open("a") as file:
+        file.write('{"step": 9')
+
+
+def torn_tombstones(run):
+    prune(run, 1)
+    with place(run, "tombstones.jsonl").open("a") as file:
+        file.write('{"step": 9')
+
+
+def half_written(run):
+    folder = run.stage()[1]
+    (folder / "ckpt.index").write_text("half")
+
+
+def temporary_files(run):
+    for folder in (run.files.root, place(run), live(run, 1)):
+        (folder / f".some.json.{'0' * 12}.tmp").write_text("{")
+
+
+def dead_writers(run):
+    claim = {"host": "elsewhere", "pid": 7, "born": "1", "purpose": "training", "token": 900, "nonce": "n"}
+    text = json.dumps(claim | {"expires": run.clock() - DAY})
+    place(run, "lease.000000900.json").write_text(text)
+    (run.files.root / "lease.000000900.json").write_text(text)
+
+
+def marked_only(run):
+    make_plan(run, {1: "bad"}, {}, DAY, RULES, "CheckpointFilter").write(run, 0)
+
+
+def moved_without_a_tombstone(run):
+    prune(run, 1)
+    place(run, "tombstones.jsonl").unlink()
+
+
+def half_undeleted(run):
+    prune(run, 1)
+    bury(run, "undeleted", journals(run)[0], {"step": 1})
+
+
+def half_swept(run):
+    prune(run, 1)
+    run.clock.now += DAY
+    (in_trash(run, 1) / "ckpt.data-00000-of-00001").unlink()
+
+
+def half_superseded(run):
+    run.ledger.append_event("resumed", after_step=4)
+
+
+def half_removed_state(run):
+    for step in (1, 2):
+        staged, folder = run.stage()
+        (folder / f"{PREFIX}.data").write_bytes(b"%d" % step)
+        (folder / f"{PREFIX}.index").write_bytes(b"%d" % step)
+        record = run.live()[step - 1].manifest.record
+        run.resumable.publish(staged, run.resumable.describe(staged, record, "resumable", "", RULES, "me"))
+    (place(run, "resume", "step-000000001") / f"{PREFIX}.data").unlink()
+
+
+def damaged_state(run):
+    half_removed_state(run)
+    place(run, "resume", "step-000000001", f"{PREFIX}.data").write_bytes(b"1")
+    flip(place(run, "resume", "step-000000002", f"{PREFIX}.data"))
+
+
+def flipped_live(run):
+    flip(live(run, 2, "ckpt.index"))
+
+
+def flipped_manifest(run):
+    flip(live(run, 2, "manifest.json"))
+
+
+def no_manifest(run):
+    live(run, 2, "manifest.json").unlink()
+
+
+def manifest_of_another_step(run):
+    live(run, 2, "manifest.json").write_bytes(live(run, 3, "manifest.json").read_bytes())
+
+
+def truncated_live(run):
+    path = live(run, 2, "ckpt.index")
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def damaged_trash(run):
+    prune(run, 1)
+    flip(in_trash(run, 1) / "ckpt.index")
+
+
+def damaged_journal(run):
+    prune(run, 1, 2)
+    (path,) = place(run, "journal").iterdir()
+    path.write_bytes(path.read_bytes().replace(b'"step": 1', b'"step": 3'))
+
+
+def lost_journal(run):
+    prune(run, 1)
+    (path,) = place(run, "journal").iterdir()
+    path.unlink()
+
+
+def no_reason(run):
+    run.quarantine(run.live()[0], "damaged")
+    place(run, "quarantine", "step-000000001.reason").unlink()
+
+
+def moved_back_by_hand(run):
+    prune(run, 1)
+    in_trash(run, 1).rename(live(run, 1))
+
+
+TO_QUARANTINE = "moved to the quarantine, where its bytes stay"
+MENDED = [
+    pytest.param(torn_ledger, [("run/ledger.jsonl", "cut off")], 0, id="a torn line of the ledger"),
+    pytest.param(torn_tombstones, [("run/tombstones.jsonl", "cut off")], 0, id="a torn line of the tombstones"),
+    pytest.param(half_written, [("run/tmp/*", "cleared away")], 0, id="a half-written checkpoint"),
+    pytest.param(
+        temporary_files,
+        [
+            (".some.json.*", "cleared away"),
+            ("run/.some.json.*", "cleared away"),
+            ("run/checkpoints/step-000000001/.some.json.*", "cleared away"),
+        ],
+        0,
+        id="temporary files",
+    ),
+    pytest.param(
+        dead_writers,
+        [
+            (name, "given back for a process that is gone")
+            for name in ("lease.000000900.json", "run/lease.000000900.json")
+        ],
+        0,
+        id="leases of the dead",
+    ),
+    pytest.param(marked_only, [("run/journal/*", "finished")], 0, id="a pruning that was only marked"),
+    pytest.param(
+        moved_without_a_tombstone,
+        [("run/journal/*", "finished"), ("run/trash/*", "finished")],
+        0,
+        id="a pruning without its tombstone",
+    ),
+    pytest.param(half_undeleted, [("run/trash/*", "finished")], 0, id="a half-done undelete"),
+    pytest.param(half_swept, [("run/trash/*", "finished")], 0, id="a half-done sweep"),
+    pytest.param(
+        half_superseded,
+        [("run/checkpoints/step-000000005", "set aside, as superseded")],
+        1,
+        id="overtaken, but not set aside",
+    ),
+    pytest.param(
+        half_removed_state, [("run/resume/step-000000001", "cleared away")], 0, id="a half-removed state to resume from"
+    ),
+    pytest.param(damaged_state, [("run/resume/step-000000002", TO_QUARANTINE)], 0, id="a damaged state to resume from"),
+    *(
+        pytest.param(change, [("run/checkpoints/step-000000002", TO_QUARANTINE)], 1, id=words)
+        for change, words in (
+            (flipped_live, "a flipped bit"),
+            (truncated_live, "a cut file"),
+            (flipped_manifest, "a damaged manifest"),
+            (no_manifest, "a lost manifest"),
+            (manifest_of_another_step, "a manifest of another step"),
+        )
+    ),
+    pytest.param(damaged_trash, [("run/trash/*", TO_QUARANTINE)], 0, id="damaged in the trash"),
+    pytest.param(
+        damaged_journal,
+        [("run/journal/*", "moved to the quarantine, and what it had moved to the trash was brought back")],
+        1,
+        id="a damaged journal",
+    ),
+    pytest.param(lost_journal, [("run/trash/*", "brought back among the live ones")], 1, id="a lost journal"),
+    pytest.param(
+        no_reason,
+        [("run/quarantine/step-000000001", "looked at again, and the reason written")],
+        0,
+        id="in quarantine without the reason",
+    ),
+    pytest.param(
+        moved_back_by_hand,
+        [("run/checkpoints/step-000000001", "told in the tombstones, as undeleted")],
+        1,
+        id="moved back from the trash by hand",
+    ),
+]
+
+
+@pytest.fixture
+def run(crowd):
+    run = crowd.run([0.9, 0.8, 0.3, 0.4, 0.2])
+    crowd.run([0.5], "other")
+    return run
+
+
+def bytes_of(run, tree):
+    """The bytes of every checkpoint's files, wherever they lie."""
+    return {data for name, data in tree(run.files.root / run.key).items() if "ckpt." in name}
+
+
+@pytest.mark.parametrize(("change", "mended", "raised"), MENDED)
+def test_what_a_repair_mends(run, crowd, tree, change, mended, raised):
+    change(run)
+    before = bytes_of(run, tree)
+    assert wrong(crowd.store)
+    told, left = repair(crowd.store)
+    assert len(told) == len(mended)
+    for (at, done), (pattern, remedy) in zip(sorted(told), sorted(mended), strict=True):
+        assert (run.files.root / at).match(pattern)
+        assert done == remedy
+    assert left == []
+    assert wrong(crowd.store) == []
+    assert crowd.store.revision() == raised
+    if change not in (half_swept, half_removed_state, half_written):
+        assert before <= bytes_of(run, tree)
+    again = tree(run.files.root)
+    assert repair(crowd.store) == ([], [])
+    assert tree(run.files.root) == again
+
+
+def test_a_sound_store_is_not_touched(run, crowd, tree):
+    prune(run, 1)
+    names = [str(path) for path in run.files.root.rglob("*")]
+    before = tree(run.files.root)
+    assert repair(crowd.store) == ([], [])
+    assert tree(run.files.root) == before
+    assert [str(path) for path in run.files.root.rglob("*")] == names
+
+
+# What it must not touch, or cannot mend.
+
+
+def strangers(run):
+    for path in (run.files.root, place(run), place(run, "checkpoints"), live(run, 1), place(run, "tmp")):
+        (path / "notes.txt").write_text("mine")
+    place(run, "journal").mkdir()
+    place(run, "journal", "notes.json").write_text("mine")
+
+
+def of_another_run(run):
+    shutil.copytree(run.files.root / "other" / "checkpoints" / "step-000000001", live(run, 7))
+
+
+def of_a_newer_format(run):
+    path = live(run, 2, "manifest.json")
+    value = json.loads(path.read_text()) | {"format": 2}
+    del value["self"]
+    path.write_bytes(manifests._to_bytes(value))
+
+
+def journal_of_a_newer_format(run):
+    marked_only(run)
+    (path,) = place(run, "journal").iterdir()
+    path.write_text(path.read_text().replace('"format": 1', '"format": 2'))
+
+
+def a_link(run):
+    folder = live(run, 2)
+    folder.rename(place(run, "elsewhere"))
+    folder.symlink_to(place(run, "elsewhere"))
+
+
+def a_lost_checkpoint(run):
+    shutil.rmtree(live(run, 2))
+
+
+def damaged_ledger(run):
+    path = place(run, "ledger.jsonl")
+    path.write_text(path.read_text().replace('"step": 2', '"step": 2O'))
+
+
+def damaged_tombstones(run):
+    place(run, "tombstones.jsonl").write_text("[]\n")
+
+
+def damaged_pins(run):
+    place(run, "pins.json").write_text("{}")
+
+
+def damaged_about(run):
+    place(run, "run.json").write_text("{}")
+
+
+def damaged_champion(run):
+    (run.files.root / "champion.json").write_text("{}")
+
+
+def no_record(run):
+    path = place(run, "ledger.jsonl")
+    path.write_text("".join(line for line in path.read_text().splitlines(True) if '"step": 5' not in line))
+
+
+def other_metrics(run):
+    path = place(run, "ledger.jsonl")
+    path.write_text(path.read_text().replace('"val_loss": 0.8', '"val_loss": 0.7'))
+
+
+def both_live_and_in_the_trash(run):
+    prune(run, 1)
+    shutil.copytree(in_trash(run, 1), live(run, 1))
+
+
+def stranded_beside_a_live_one(run):
+    both_live_and_in_the_trash(run)
+    shutil.rmtree(place(run, "journal"))
+
+
+def undeleted_beside_a_live_one(run):
+    both_live_and_in_the_trash(run)
+    bury(run, "undeleted", journals(run)[0], {"step": 1})
+
+
+def a_folder_that_is_a_link(run):
+    place(run, "elsewhere").mkdir()
+    place(run, "trash").symlink_to(place(run, "elsewhere"))
+
+
+LEFT = [
+    pytest.param(strangers, "move it out of the store, unless it is to stay here", id="files of others"),
+    pytest.param(of_another_run, "move it out of the store, to where it belongs", id="a checkpoint of another run"),
+    pytest.param(of_a_newer_format, "move it out of the store, to where it belongs", id="a newer manifest"),
+    pytest.param(journal_of_a_newer_format, "use the version that wrote it", id="a newer journal"),
+    pytest.param(a_link, "put the folder of the checkpoint itself in its place", id="a link in a checkpoint's place"),
+    pytest.param(a_lost_checkpoint, "bring its folder back from a copy", id="a lost checkpoint"),
+    pytest.param(damaged_ledger, "such as the one in Trainer's model_run", id="a damaged ledger"),
+    pytest.param(damaged_tombstones, "correct the line by hand", id="damaged tombstones"),
+    pytest.param(damaged_pins, "or move it away, and pin again", id="damaged pins"),
+    pytest.param(damaged_about, "or use the version that wrote it", id="a damaged run.json"),
+    pytest.param(damaged_champion, "the next push writes it anew", id="a damaged champion.json"),
+    pytest.param(no_record, "train on; or pin it, to keep it", id="a checkpoint without a record"),
+    pytest.param(other_metrics, "find out which of the two was changed", id="metrics that differ"),
+    pytest.param(both_live_and_in_the_trash, "compare the two, and move one out", id="live, and in the trash too"),
+    pytest.param(stranded_beside_a_live_one, "another checkpoint of step 1 is live", id="stranded in the trash"),
+    pytest.param(undeleted_beside_a_live_one, "another checkpoint of step 1 is live", id="undeleted, and live too"),
+    pytest.param(a_folder_that_is_a_link, "make it a folder or file that can be read", id="a folder that is a link"),
+]
+
+
+@pytest.mark.parametrize(("change", "advice"), LEFT)
+def test_what_only_a_person_can_decide_is_left_alone_and_says_what_to_do(run, crowd, tree, change, advice):
+    change(run)
+    before = tree(run.files.root)
+    mended, left = repair(crowd.store)
+    assert mended == []
+    assert any(advice in (finding.advice or "") for finding in left)
+    assert tree(run.files.root) == before
+
+
+@pytest.mark.parametrize(("change", "expected"), [(p.values[0], p.id) for p in (*MENDED, *LEFT)])
+def test_every_fault_and_warning_says_what_becomes_of_it(run, crowd, change, expected):
+    change(run)
+    for finding in wrong(crowd.store):
+        assert (finding.remedy is None) != (finding.advice is None), finding
+
+
+def test_what_cannot_be_read_is_not_moved(run, crowd, monkeypatch):
+    def broken(path):
+        raise OSError(5, "Input/output error")
+
+    flipped_live(run)
+    sha256 = type(run.files).sha256
+    monkeypatch.setattr(
+        type(run.files), "sha256", lambda files, path: broken(path) if "/step-" in path else sha256(files, path)
+    )
+    mended, left = repair(crowd.store)
+    assert mended == []
+    assert {finding.advice for finding in left} == {"see to the disk, or to who may read it"}
+
+
+def test_a_part_that_fails_is_told_and_does_not_keep_the_others(run, crowd):
+    damaged_pins(run)
+    marked_only(run)
+    half_written(run)
+    flipped_live(run)
+    mended, left = repair(crowd.store)
+    assert sorted(done for _, done in mended) == ["cleared away", TO_QUARANTINE]
+    failures = [finding.what for finding in left if finding.what.startswith("could not be repaired: ")]
+    assert len(failures) == 1
+    assert "pins.json" in failures[0]
+
+
+def test_a_run_in_use_is_told_and_the_others_are_repaired(run, crowd, tree):
+    other = crowd.store.run("other")
+    half_written(run)
+    half_written(other)
+    with run.lease("training"):
+        before = tree(place(run))
+        mended, left = repair(crowd.store)
+        assert tree(place(run)) == before
+    assert [at.split("/")[0] for at, _ in mended] == ["other"]
+    assert [finding.run for finding in left] == ["run"]
+    assert left[0].severity == "fault"
+    assert left[0].what.startswith(f"could not be repaired: {place(run)} is in use by process ")
+
+
+def test_what_was_saved_after_a_resume_is_not_taken_for_overtaken(run, crowd, clock):
+    run.ledger.append_event("resumed", after_step=4)
+    clock.now += 1
+    shutil.rmtree(live(run, 5))
+    crowd.publish(run, Record(5, 4, {"loss": 0.1, "val_loss": 0.1}, time=clock()))
+    _, left = repair(crowd.store)
+    assert [finding.advice for finding in left] == ["train on; or pin it, to keep it"]
+    assert live(run, 5).exists()
+
+
+# Killed anywhere.
+
+
+@pytest.fixture
+def broken(run):
+    """All at once, as far as one thing does not hide another."""
+    half_removed_state(run)
+    prune(run, 1)
+    half_written(run)
+    torn_ledger(run)
+    temporary_files_of(run)
+    flip(in_trash(run, 1) / "ckpt.index")
+    flipped_live(run)
+    make_plan(run, {3: "bad"}, {}, DAY, RULES, "CheckpointFilter").write(run, 0)
+    return run.files.root
+
+
+def temporary_files_of(run):
+    place(run, f".run.json.{'0' * 12}.tmp").write_text("{")
+    (run.files.root / f".store.json.{'0' * 12}.tmp").write_text("{")
+
+
+@pytest.fixture
+def fresh(broken, memory_path, clock):
+    def make(change=None):
+        target = memory_path / "copy"
+        shutil.rmtree(target, ignore_errors=True)
+        shutil.copytree(broken, target)
+        store = Store(target, clock)
+        if change is not None:
+            change(store.run("run"))
+        return store
+
+    return make
+
+
+def outcome(store, tree):
+    """All but the revision, and the times and names that differ from one repair to the next."""
+    names = {name for name in tree(store.root) if not name.startswith("run/journal/")}
+    return names | {(step, mark["event"]) for (_, step), mark in tombstones(store.run("run")).items()}
+
+
+def no_more(run):
+    pass
+
+
+def spoil_journals(run):
+    for path in place(run, "journal").iterdir():
+        path.write_bytes(path.read_bytes().replace(b'"grace"', b'"grxce"'))
+
+
+@pytest.mark.parametrize("change", [no_more, spoil_journals], ids=["the journals are whole", "no journal is"])
+def test_killed_anywhere_a_repair_loses_nothing_and_is_finished_by_the_next(fresh, killable, killed, tree, change):
+    store = fresh(change)
+    kept = bytes_of(store.run("run"), tree) - {b"half", b"1"}
+    killable.arm(None)
+    repair(store)
+    operations, expected = killable.done, outcome(store, tree)
+    assert operations >= 25
+    for at in range(operations):
+        store = fresh(change)
+        killable.arm(at)
+        with pytest.raises(killed):
+            repair(store)
+        killable.arm(None)
+        run = store.run("run")
+        assert kept <= bytes_of(run, tree), at
+        for step in (4, 5):
+            assert verify_files(run.files, run.gated.read(f"step-{step:09d}")) is None
+        repair(store)
+        assert wrong(store) == [], at
+        assert outcome(store, tree) ^ expected == set(), at
+        assert repair(store) == ([], []), at
+        assert store.revision() >= 1
