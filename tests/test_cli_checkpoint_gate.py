@@ -121,7 +121,7 @@ def store(home):
 def test_help_names_every_subcommand(home):
     result = home.call("--help")
     assert result.exit_code == 0
-    for name in ("list", "why", "replay", "check", "prune", "undelete", "pin"):
+    for name in ("list", "why", "replay", "check", "prune", "undelete", "pin", "unpin"):
         assert re.search(rf"^  {name} ", result.stdout, re.MULTILINE)
         assert home.call(name, "--help").exit_code == 0
 
@@ -180,7 +180,7 @@ def test_an_error_of_the_package_is_one_sentence_and_others_show_themselves(home
         ),
         pytest.param(["why", "--model", "m", "--step", "1"], "--model names the run and the step", id="model and step"),
         pytest.param(["replay", "--rules", "r", "--history", "h", "--section", "keep"], "'keep' is not", id="section"),
-        pytest.param(["pin", "a", "--step", "1"], "Give either --note TEXT or --remove.", id="pin without a note"),
+        pytest.param(["pin", "a", "--step", "1"], "Missing option '--note'.", id="pin without a note"),
         pytest.param(["pin", "a", "--step", "1", "--note", " "], "--note must say why", id="pin with an empty note"),
         pytest.param(["undelete", "a"], "Missing option '--step'", id="undelete without a step"),
         pytest.param(["undelete", "a", "--step", "-1"], "-1 is not in the range", id="a step below 0"),
@@ -1261,8 +1261,10 @@ def test_a_pin_holds_and_goes(home, store):
     assert told == {"run": "demo", "step": 10, "pinned": True, "note": "for the talk", "revision": 1}
     assert [row["pinned"] for row in home.json("list", store)] == [True, False]
     assert home.json("prune", store, "--rules", rules)["runs"][0]["going"] == []
-    result = home.call("pin", store, "--step", 10, "--remove")
-    assert (result.exit_code, result.stderr) == (0, "Step 10 of demo is no longer pinned.\n")
+    result = home.call("unpin", store, "--step", 10)
+    words = "Step 10 of demo is no longer pinned. It had been, with the note: for the talk.\n"
+    assert (result.exit_code, result.stderr) == (0, words)
+    assert home.store.revision() == 2
     assert [g["step"] for g in home.json("prune", store, "--rules", rules)["runs"][0]["going"]] == [10]
 
 
@@ -1270,14 +1272,33 @@ def test_a_pin_holds_and_goes(home, store):
     ("args", "message"),
     [
         pytest.param(
-            ["--step", 20, "--note", "x"],
+            ["pin", "--step", 20, "--note", "x"],
             "Step 20 of demo has no live checkpoint to pin. Live are: 10, 30.",
             id="only what is live can be pinned",
         ),
-        pytest.param(["--step", 10, "--remove"], "Step 10 of demo is not pinned. Pinned are: 30.", id="no such pin"),
+        pytest.param(["unpin", "--step", 10], "Step 10 of demo is not pinned. Pinned are: 30.", id="no such pin"),
     ],
 )
 def test_pin_names_what_there_is(home, store, args, message):
     run = home.train([0.4, 0.9, 0.3])
     run.pin(30, "x")
-    assert home.error("pin", store, *args) == message
+    command, *options = args
+    assert home.error(command, store, *options) == message
+
+
+def test_unpin_tells_its_note(home, store):
+    run = home.train([0.4, 0.3])
+    run.pin(10, "for the talk")
+    told = home.json("unpin", store, "--run", "demo", "--step", 10, "--note", "the talk is over")
+    assert told == {
+        "run": "demo",
+        "step": 10,
+        "pinned": False,
+        "note": "the talk is over",
+        "note_before": "for the talk",
+        "revision": 2,
+    }
+    run.pin(20, "for me")
+    result = home.call("unpin", store, "--step", 20, "--note", "mine no more")
+    words = "Step 20 of demo is no longer pinned: mine no more. It had been, with the note: for me.\n"
+    assert result.stderr == words

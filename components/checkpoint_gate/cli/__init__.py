@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from checkpoint_gate.cli.by_hand import pin, undelete
+from checkpoint_gate.cli.by_hand import pin, undelete, unpin
 from checkpoint_gate.cli.check import check
 from checkpoint_gate.cli.listing import list_checkpoints
 from checkpoint_gate.cli.prune import prune
@@ -47,7 +47,7 @@ def cli() -> None:
     """
 
 
-for _command in (list_checkpoints, why, replay, suggest, check, prune, undelete, pin):
+for _command in (list_checkpoints, why, replay, suggest, check, prune, undelete, pin, unpin):
     cli.add_command(_command)
 
 

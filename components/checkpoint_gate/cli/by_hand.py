@@ -1,4 +1,4 @@
-"""`checkpoint-gate undelete` and `checkpoint-gate pin`: what a person changes in a store."""
+"""`checkpoint-gate undelete`, `pin` and `unpin`: what a person changes in a store."""
 
 from __future__ import annotations
 
@@ -43,27 +43,40 @@ def undelete(store: str, key: str | None, step: int, as_json: bool) -> None:
 @store_argument
 @_run
 @_step
-@click.option("--note", metavar="TEXT", help="Why it is kept; stands in every plan that would have removed it.")
-@click.option("--remove", is_flag=True, help="Take the pin away.")
+@click.option("--note", metavar="TEXT", required=True, help="Why it is kept; stands in every plan that spares it.")
 @json_option
-def pin(store: str, key: str | None, step: int, note: str | None, remove: bool, as_json: bool) -> None:
+def pin(store: str, key: str | None, step: int, note: str, as_json: bool) -> None:
     """Keep a checkpoint of STORE from every pruning, whatever the rules say."""
     from checkpoint_gate.store import Store
 
-    if remove == (note is not None):
-        raise click.UsageError("Give either --note TEXT or --remove.")
-    if note is not None and not note.strip():
+    if not note.strip():
         raise click.UsageError("--note must say why the checkpoint is kept.")
     home = Store.open(store)
     run = home.run(one_run(home, key))
-    if note is None:
-        _unpin(run, step)
-    else:
-        _pin(run, step, note)
+    _pin(run, step, note)
     if as_json:
-        value = {"run": run.key, "step": step, "pinned": not remove, "note": note, "revision": home.revision()}
-        print_json(value)
-    say(f"Step {step} of {run.key} is {'no longer pinned' if remove else f'pinned: {note}'}.")
+        print_json({"run": run.key, "step": step, "pinned": True, "note": note, "revision": home.revision()})
+    say(f"Step {step} of {run.key} is pinned: {note}.")
+
+
+@click.command(short_help="Let a checkpoint be pruned again.")
+@store_argument
+@_run
+@_step
+@click.option("--note", metavar="TEXT", help="Why it need not be kept any more.")
+@json_option
+def unpin(store: str, key: str | None, step: int, note: str | None, as_json: bool) -> None:
+    """Take the pin of a checkpoint of STORE away: the next pruning goes by the rules."""
+    from checkpoint_gate.store import Store
+
+    home = Store.open(store)
+    run = home.run(one_run(home, key))
+    before = _unpin(run, step)
+    if as_json:
+        value = {"run": run.key, "step": step, "pinned": False, "note": note, "revision": home.revision()}
+        print_json(value | {"note_before": before})
+    why = "" if note is None else f": {note}"
+    say(f"Step {step} of {run.key} is no longer pinned{why}. It had been, with the note: {before}.")
 
 
 def _pin(run: Run, step: int, note: str) -> None:
@@ -77,10 +90,12 @@ def _pin(run: Run, step: int, note: str) -> None:
         raise StoreError(f"Step {step} of {run.key} was pruned just now. Bring it back: checkpoint-gate undelete.")
 
 
-def _unpin(run: Run, step: int) -> None:
+def _unpin(run: Run, step: int) -> str:
+    """Takes the pin away, and answers with its note."""
     from checkpoint_gate.errors import StoreError
 
     pins = run.pins()
     if step not in pins:
         raise StoreError(f"Step {step} of {run.key} is not pinned. Pinned are: {some(pins)}.")
     run.unpin(step)
+    return pins[step]
