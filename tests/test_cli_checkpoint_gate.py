@@ -980,6 +980,30 @@ def test_repair_in_words(home, store):
     assert result.stderr == "Every live checkpoint verifies; warnings: 1; mended: 1\n"
 
 
+@pytest.mark.parametrize("command", ["check", "repair", "prune"])
+def test_progress_is_shown_on_a_terminal_only(home, store, command):
+    run = home.train([0.4, 0.3])
+    total = sum(stored.manifest.size for stored in run.live())
+    rules = home.file("r.yaml", STRICT)
+    arguments = {
+        "check": ["check", store],
+        "repair": ["check", store, "--repair"],
+        "prune": ["prune", store, "--rules", rules],
+    }[command]
+    resumable = 0 if command == "prune" else run.resumable.stored()[0].manifest.size
+    program = [sys.executable, "-c", "from checkpoint_gate.cli import main; main()", *map(str, arguments), "--json"]
+    ours, theirs = os.openpty()
+    shown = subprocess.run(program, stdout=subprocess.PIPE, stderr=theirs, timeout=60)
+    os.close(theirs)
+    words = os.read(ours, 1 << 16).decode()
+    os.close(ours)
+    assert f"{total + resumable}/{total + resumable} bytes" in words
+    piped = subprocess.run(program, capture_output=True, timeout=60)
+    assert b"bytes" not in piped.stderr
+    assert piped.stdout == shown.stdout
+    assert isinstance(json.loads(shown.stdout), dict)
+
+
 def test_repair_of_a_run_in_use_fails_with_one_sentence(home, store):
     run = home.train([0.4])
     with run.lease("training"):

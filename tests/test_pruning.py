@@ -13,7 +13,9 @@ from faults.crowd import Crowd
 
 from checkpoint_gate.errors import LeaseHeld, PruneRefused, StoreError
 from checkpoint_gate.filtering import PrunePolicy
+from checkpoint_gate.joint_pruning import plan_runs
 from checkpoint_gate.records import Record
+from checkpoint_gate.rule_text import parse_rules
 from checkpoint_gate.store import Store
 from checkpoint_gate.store.champion import ChampionNote, note_champion
 from checkpoint_gate.store.checkpoints import read_checkpoint, verify_files
@@ -649,3 +651,17 @@ def test_the_trash_holds_only_what_its_manifests_list(fresh):
         assert read_checkpoint(run.files, stored.folder, "another").damage.endswith(
             "belongs to the run run, not to another."
         )
+
+
+def test_planning_reads_each_checkpoint_once(crowd, monkeypatch):
+    run = crowd.run([0.9, 0.5, 0.4, 0.3])
+    seen = []
+    for name in ("read", "sha256"):
+        method = getattr(type(run.files), name)
+        monkeypatch.setattr(
+            type(run.files), name, lambda files, path, *args, m=method: seen.append(path) or m(files, path, *args)
+        )
+    (planned,) = plan_runs([run], parse_rules("filter: {metric: val_loss, at_most: 0.6}")).runs
+    assert [item.step for item in planned.plan.going] == [1]
+    read = [path for path in seen if "/checkpoints/" in path]
+    assert len(read) == len(set(read)) == 3 * 4

@@ -11,6 +11,7 @@ from checkpoint_gate.filtering import Filter, PrunePolicy, Verdict
 from checkpoint_gate.judging import Judged, judge_runs
 from checkpoint_gate.rule_text import RuleSet
 from checkpoint_gate.store import Run
+from checkpoint_gate.store.checkpoints import Progress
 from checkpoint_gate.store.elapsed import is_over, look
 from checkpoint_gate.store.pruning import (
     Pruned,
@@ -75,20 +76,25 @@ class JointPlan:
         return [r.refused for r in self.runs if r.refused is not None]
 
 
-def plan_runs(runs: Sequence[Run], rules: RuleSet) -> JointPlan:
+def plan_runs(runs: Sequence[Run], rules: RuleSet, progress: Progress = lambda _: None) -> JointPlan:
     """Judges the runs by `filter` and plans by `prune`, its defaults where the rules have none. Changes nothing.
+
+    Args:
+      progress: told of the bytes verified.
 
     Raises:
       RuleError: the rules have no `filter`.
       UnknownMetricError: the rules name a metric that no record of any run has.
     """
     judge, rules = _needed(rules)
-    judged = judge_runs(runs, judge)
-    assert rules.prune is not None
-    return JointPlan(tuple(_plan(run, judged, rules.prune, rules.digest()) for run in runs), rules.prune)
+    judged = judge_runs(runs, judge, progress)
+    policy, digest = rules.prune or PrunePolicy(), rules.digest()
+    return JointPlan(tuple(_plan(run, judged, policy, digest) for run in runs), policy)
 
 
-def execute_plan(runs: Sequence[Run], rules: RuleSet, digest: str) -> tuple[JointPlan | None, dict[str, Pruned]]:
+def execute_plan(
+    runs: Sequence[Run], rules: RuleSet, digest: str, progress: Progress = lambda _: None
+) -> tuple[JointPlan | None, dict[str, Pruned]]:
     """Carries out the plan that `digest` names, under the leases of all runs, and sweeps what is past its grace.
 
     Answers with the plan (None when it had been carried out before, and at most its end was left to do) and with what
@@ -105,7 +111,7 @@ def execute_plan(runs: Sequence[Run], rules: RuleSet, digest: str) -> tuple[Join
         done: dict[str, Pruned] = {}
         if len(runs) == 1 and any(plan == digest for plan, _ in tombstones(runs[0])):
             return None, {runs[0].key: sweep(runs[0], leases[runs[0].key])}
-        joint = plan_runs(runs, rules)
+        joint = plan_runs(runs, rules, progress)
         if joint.digest != digest:
             now = f"its digest is {joint.digest}" if joint.digest is not None else "every run is refused"
             raise PruneRefused(
@@ -137,7 +143,7 @@ def _plan(run: Run, judged: Judged, policy: PrunePolicy, digest: str) -> RunPlan
                 f"Nothing was pruned from {run.key}: {len(damaged)} of its checkpoints are damaged ({first})."
             )
         rejected, survivors = judged.removable(run.key), judged.of_run(run.key, "keep")
-        plan = plan_prune(run, rejected, survivors, policy, digest, BY)
+        plan = plan_prune(run, rejected, survivors, policy, digest, BY, judged.live(run.key))
     except PruneRefused as refusal:
         return RunPlan(run.key, None, _staying(verdicts, {}, ()), str(refusal), sweepable)
     going = [item.step for item in plan.going]

@@ -12,7 +12,7 @@ from checkpoint_gate.filtering import Filter, Saved, Verdict, closest_misses
 from checkpoint_gate.records import Record
 from checkpoint_gate.rule_text import rules_from_mapping
 from checkpoint_gate.store import Run
-from checkpoint_gate.store.checkpoints import Stored, verify_files
+from checkpoint_gate.store.checkpoints import Progress, Stored, verify_files
 from checkpoint_gate.store.pruning import pruned_before
 
 
@@ -41,13 +41,17 @@ class Judged:
         steps = {record.step for record in self.histories[run]}
         return {step: reason for step, reason in self.of_run(run, "reject").items() if step in steps}
 
+    def live(self, run: str) -> list[Stored]:
+        """The live checkpoints of one run, by step; the bytes of those with the verdict "keep" were verified."""
+        return [stored for (key, _), stored in self.stored.items() if key == run]
+
     def of_run(self, run: str, outcome: str) -> dict[int, str]:
         """Step -> reason, of the verdicts of one run with this outcome."""
         return {v.step: v.reason for v in self.verdicts if v.run == run and v.outcome == outcome}
 
 
-def judge_runs(runs: Sequence[Run], rules: Filter) -> Judged:
-    """Judges every live checkpoint over the whole history of its run.
+def judge_runs(runs: Sequence[Run], rules: Filter, progress: Progress = lambda _: None) -> Judged:
+    """Judges every live checkpoint over the whole history of its run; `progress` is told of the bytes verified.
 
     Raises:
       UnknownMetricError: the rules name a metric that no record of any run has.
@@ -61,7 +65,7 @@ def judge_runs(runs: Sequence[Run], rules: Filter) -> Judged:
             step = int(checkpoint.folder.rpartition("-")[2])
             record = checkpoint.manifest.record if checkpoint.manifest else by_step.get(step, Record(step, 0))
             stored[run.key, step] = checkpoint
-            saved.append(Saved(run.key, record, verify_files(run.files, checkpoint)))
+            saved.append(Saved(run.key, record, verify_files(run.files, checkpoint, progress)))
         gone += [(run.key, by_step[mark["step"]], mark) for mark in pruned_before(run) if mark["step"] in by_step]
     verdicts = rules.judge(histories, saved)
     again = Filter(rule=rules.rule, top=rules.top).judge(histories, [*saved, *(Saved(key, r) for key, r, _ in gone)])

@@ -5,14 +5,16 @@ from __future__ import annotations
 import dataclasses
 import sys
 from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
 
-from checkpoint_gate.cli.words import json_option, print_json, say, store_argument
+from checkpoint_gate.cli.words import json_option, print_json, say, store_argument, verifying
 
 if TYPE_CHECKING:
     from checkpoint_gate.store import Store
+    from checkpoint_gate.store.checkpoints import Progress
     from checkpoint_gate.store.findings import Finding
 
 
@@ -34,13 +36,16 @@ def check(store: str, repair: bool, as_json: bool) -> None:
     remedy (what --repair does, or did) and advice (what a person can do).
     """
     from checkpoint_gate.store import Store
+    from checkpoint_gate.store.checking import bytes_to_check
 
     findings: list[Finding] = []
     mended: list[Finding] = []
-    for done, finding in _findings(Store.open(store), repair):
-        (mended if done else findings).append(finding)
-        if not as_json:
-            click.echo(f"{'mended' if done else finding.severity:<7}  {finding.place}: {_words(finding, done)}")
+    home = Store.open(store)
+    with verifying(partial(bytes_to_check, home)) as progress:
+        for done, finding in _findings(home, repair, progress):
+            (mended if done else findings).append(finding)
+            if not as_json:
+                click.echo(f"{'mended' if done else finding.severity:<7}  {finding.place}: {_words(finding, done)}")
     faults = sum(finding.severity == "fault" for finding in findings)
     if as_json:
         value = {"findings": _json(findings), "repaired": _json(mended)}
@@ -56,15 +61,15 @@ def check(store: str, repair: bool, as_json: bool) -> None:
     sys.exit(1 if faults else 0)
 
 
-def _findings(store: Store, repair: bool) -> Iterator[tuple[bool, Finding]]:
+def _findings(store: Store, repair: bool, progress: Progress) -> Iterator[tuple[bool, Finding]]:
     """Each finding, and whether it was mended."""
     from checkpoint_gate.store.checking import check_store
     from checkpoint_gate.store.repairing import repair_store
 
     if not repair:
-        yield from ((False, finding) for finding in check_store(store))
+        yield from ((False, finding) for finding in check_store(store, progress))
         return
-    for part in repair_store(store):
+    for part in repair_store(store, progress):
         yield from ((True, finding) for finding in part.mended)
         yield from ((False, finding) for finding in part.findings)
 

@@ -20,6 +20,7 @@ from checkpoint_gate.cli.words import (
     run_option,
     say,
     store_argument,
+    verifying,
 )
 
 if TYPE_CHECKING:
@@ -49,15 +50,17 @@ def prune(store: str, rules: Path, key: str | None, digest: str | None, as_json:
     from checkpoint_gate.joint_pruning import execute_plan, plan_runs
     from checkpoint_gate.rule_text import load_rules
     from checkpoint_gate.store import Store
+    from checkpoint_gate.store.checkpoints import bytes_listed
 
     read = load_rules(rules)
     runs = chosen_runs(Store.open(store), key)
     done: dict[str, Pruned] = {}
     plan: JointPlan | None
-    if digest is None:
-        plan = plan_runs(runs, read)
-    else:
-        plan, done = execute_plan(runs, read, digest)
+    with verifying(lambda: sum(bytes_listed(run.live()) for run in runs)) as progress:
+        if digest is None:
+            plan = plan_runs(runs, read, progress)
+        else:
+            plan, done = execute_plan(runs, read, digest, progress)
     if as_json:
         print_json(_json(plan, done, digest))
     elif plan is not None:

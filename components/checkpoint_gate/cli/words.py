@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -53,6 +54,27 @@ def metric_words(metrics: Mapping[str, float | str]) -> str:
 def say(text: str) -> None:
     """Words for a person, on standard error."""
     click.echo(text, err=True)
+
+
+@contextlib.contextmanager
+def verifying(total: Callable[[], int]) -> Iterator[Callable[[int], None]]:
+    """Shows how much is verified, on standard error where that is a terminal; gives what is to be told of more bytes.
+
+    Args:
+      total: how many bytes there will be; asked only where it is shown.
+    """
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("verified"), BarColumn(), DownloadColumn(binary_units=True), TimeRemainingColumn())
+    # Lines for the same terminal go above the bar; what is piped goes its own way.
+    lines = sys.stdout.isatty()
+    with Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=lines) as bar:
+        task = bar.add_task("verified", total=total())
+        yield lambda more: bar.advance(task, more)
 
 
 def print_json(value: Any) -> None:

@@ -11,7 +11,16 @@ from checkpoint_gate.records import encode_metrics
 from checkpoint_gate.store import manifest as manifests
 from checkpoint_gate.store.champion import FILE as CHAMPION
 from checkpoint_gate.store.champion import read_champion
-from checkpoint_gate.store.checkpoints import STAGED, STEP_FOLDER, Stored, half_removed, is_movable, verify_files
+from checkpoint_gate.store.checkpoints import (
+    STAGED,
+    STEP_FOLDER,
+    Progress,
+    Stored,
+    bytes_listed,
+    half_removed,
+    is_movable,
+    verify_files,
+)
 from checkpoint_gate.store.files import is_temporary
 from checkpoint_gate.store.findings import CLEARED, FINISHED, QUARANTINED, Finding, Severity
 from checkpoint_gate.store.layout import LEASE_FILE, PROBE_FILE, RUN_FILE, STORE_FILE, UNFINISHED_FILE
@@ -56,12 +65,19 @@ _SMALL_FILES = {
 }
 
 
-def check_store(store: Store) -> Iterator[Finding]:
-    """Everything there is to say about the store, run by run, as it is found."""
+def check_store(store: Store, progress: Progress = lambda _: None) -> Iterator[Finding]:
+    """Everything there is to say about the store, run by run, as it is found; `progress` is told of bytes verified."""
     yield from check_root(store)
     keys = store.keys()
     for key in keys:
-        yield from check_run(store.run(key))
+        yield from check_run(store.run(key), progress)
+
+
+def bytes_to_check(store: Store) -> int:
+    """Bytes that a check of a sound store reads."""
+    keys = store.keys()
+    runs = [store.run(key) for key in keys]
+    return sum(bytes_listed((*run.live(), *run.resumable.stored(), *trashed(run))) for run in runs)
 
 
 def check_root(store: Store) -> Iterator[Finding]:
@@ -83,9 +99,9 @@ def check_root(store: Store) -> Iterator[Finding]:
             yield _foreign(None, f"{store.root}/{name}", name)
 
 
-def check_run(run: Run) -> Iterator[Finding]:
+def check_run(run: Run, progress: Progress = lambda _: None) -> Iterator[Finding]:
     """What there is to say about one run."""
-    yield from _Check(run).findings()
+    yield from _Check(run, progress).findings()
 
 
 def _foreign(run: str | None, place: str, name: str) -> Finding:
@@ -97,8 +113,9 @@ def _foreign(run: str | None, place: str, name: str) -> Finding:
 class _Check:
     """One check of one run: reads each small file once, and tells of those that cannot be read."""
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, progress: Progress) -> None:
         self._run = run
+        self._progress = progress
         self._files = run.files
         self._history: History | None = None
         self._marks: dict[tuple[str, int], Mark] | None = None
@@ -352,7 +369,7 @@ class _Check:
 
     def _damage(self, stored: Stored) -> str | None:
         try:
-            return verify_files(self._files, stored)
+            return verify_files(self._files, stored, self._progress)
         except (OSError, StoreError) as error:
             self._unreadable.add(stored.folder)
             return f"{self._files.place(stored.folder)} cannot be read: {error}"

@@ -18,6 +18,7 @@ from checkpoint_gate.store.manifest import FileEntry, Kind, Manifest, parse_mani
 
 STAGED = re.compile(r"[0-9a-f]{32}")  # a folder that is being written
 STEP_FOLDER = re.compile(r"step-(\d{9,})")  # what else lies on a shelf is foreign, and left alone
+Progress = Callable[[int], None]  # told so many more bytes
 PREFIX = "ckpt"  # the prefix of TensorFlow's checkpoint files within a checkpoint's folder
 
 
@@ -274,18 +275,27 @@ def half_removed(files: Files, stored: Stored) -> bool:
     return not all(present) and present == sorted(present)
 
 
-def verify_files(files: Files, stored: Stored) -> str | None:
-    """What does not match the manifest, as one sentence; None when every byte does."""
+def bytes_listed(stored: Iterable[Stored]) -> int:
+    """Bytes that verifying reads, where nothing is damaged."""
+    return sum(each.manifest.size for each in stored if each.manifest is not None)
+
+
+def verify_files(files: Files, stored: Stored, progress: Progress = lambda _: None) -> str | None:
+    """What does not match the manifest, as one sentence; None when every byte does.
+
+    Args:
+      progress: told the bytes of each file that was read.
+    """
     if stored.manifest is None:
         return stored.damage or "it has no manifest"
     for entry in stored.manifest.files:
         path = f"{stored.folder}/{entry.path}"
-        place = files.place(path)
         if not files.is_file(path):
-            return f"{place} is missing"
+            return f"{files.place(path)} is missing"
         size = files.size(path)
         if size != entry.bytes:
-            return f"{place} has {size} bytes, its manifest says {entry.bytes}"
+            return f"{files.place(path)} has {size} bytes, its manifest says {entry.bytes}"
         if f"sha256:{files.sha256(path)}" != entry.checksum:
-            return f"{place} does not match its checksum"
+            return f"{files.place(path)} does not match its checksum"
+        progress(size)
     return None

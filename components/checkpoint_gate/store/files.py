@@ -32,7 +32,7 @@ def plain_parts(path: str) -> list[str]:
       StoreError: the path is absolute, climbs, or is written in another way than the plain one.
     """
     parts = path.split("/")
-    if not path or path.startswith("/") or "\\" in path or "\0" in path or any(p in ("", ".", "..") for p in parts):
+    if "\\" in path or "\0" in path or not {"", ".", ".."}.isdisjoint(parts):
         raise StoreError(f"A path in the store must be relative and plain. Received: {path!r}.")
     return parts
 
@@ -52,14 +52,15 @@ class LocalFiles:
         if "://" in str(root):
             raise StoreError(f"A folder on a disk has no URL. Received: {str(root)!r}.")
         self.root = Path(root).resolve()
+        self._root = "" if self.root == Path("/") else str(self.root)
 
     @property
     def staging(self) -> LocalFiles:
         return self
 
     def place(self, path: str | None = None) -> str:
-        """Where `path` is on the disk."""
-        return str(self.root if path is None else self.local(path))
+        """Where `path` is on the disk; what lies there is not looked at."""
+        return str(self.root) if path is None else "/".join((self._root, *plain_parts(path)))
 
     def make_root(self) -> None:
         """Makes the root folder and its parents; fine when it is there."""
@@ -71,29 +72,33 @@ class LocalFiles:
         Raises:
           StoreError: the path is absolute, climbs, or passes through a symbolic link.
         """
-        parts = plain_parts(path)
-        place = str(self.root)  # text, not Path: this is called for every file of every checkpoint
-        for part in parts[:-1]:
+        return Path(self._local(path))
+
+    def _local(self, path: str) -> str:
+        """As `local`, but text: a Path is slow to make, and this is asked for every file of every checkpoint."""
+        *parents, name = plain_parts(path)
+        place = self._root
+        for part in parents:
             place = f"{place}/{part}"
             if os.path.islink(place):
                 raise StoreError(f"{place} is a symbolic link; the store does not follow links.")
-        return Path(place, parts[-1])
+        return f"{place}/{name}"
 
     def exists(self, path: str) -> bool:
         """Whether anything has this name."""
-        return os.path.lexists(self.local(path))
+        return os.path.lexists(self._local(path))
 
     def is_file(self, path: str) -> bool:
         """Whether this is a plain file, not a link."""
         try:
-            return stat.S_ISREG(os.lstat(self.local(path)).st_mode)
+            return stat.S_ISREG(os.lstat(self._local(path)).st_mode)
         except (FileNotFoundError, NotADirectoryError):
             return False
 
     def is_folder(self, path: str) -> bool:
         """Whether this is a folder, not a link."""
         try:
-            return stat.S_ISDIR(os.lstat(self.local(path)).st_mode)
+            return stat.S_ISDIR(os.lstat(self._local(path)).st_mode)
         except (FileNotFoundError, NotADirectoryError):
             return False
 
@@ -113,7 +118,7 @@ class LocalFiles:
 
     def size(self, path: str) -> int:
         """Bytes of a file."""
-        return os.lstat(self.local(path)).st_size
+        return os.lstat(self._local(path)).st_size
 
     def read(self, path: str, limit: int) -> bytes:
         """A whole file of at most `limit` bytes.
@@ -332,11 +337,11 @@ class LocalFiles:
 
     @contextlib.contextmanager
     def _open(self, path: str) -> Iterator[BinaryIO]:
-        place = self.local(path)
+        place = self._local(path)
         try:
             handle = os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)  # a pipe must not keep us waiting
         except OSError as error:
-            if place.is_symlink():
+            if os.path.islink(place):
                 raise StoreError(f"{place} is a symbolic link; the store does not follow links.") from error
             raise
         if not stat.S_ISREG(os.fstat(handle).st_mode):

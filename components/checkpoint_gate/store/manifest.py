@@ -110,13 +110,11 @@ def parse_manifest(data: bytes, place: str) -> Manifest:
         if value.get("format") != FORMAT:
             what = f"its format is {value.get('format')!r}; this version reads format {FORMAT}"
             if whole:
-                raise ForeignCheckpoint(f"The manifest {place} cannot be read: {what}.")
+                raise ForeignCheckpoint(f"The manifest {place} is damaged: {what}.")
             raise ValueError(what)
         if not whole:
             raise ValueError("its checksum does not hold")
-        if data != _to_bytes(
-            value
-        ):  # the same content in other bytes: a space, an E for an e, a digit beyond a double's
+        if data != _with_checksum(value, claimed):  # a space, an E for an e, a digit beyond a double's
             raise ValueError("it is not as it was written")
         manifest = Manifest.model_validate(value)
         decode_metrics(manifest.metrics)
@@ -132,7 +130,11 @@ def parse_manifest(data: bytes, place: str) -> Manifest:
 
 
 def _to_bytes(value: dict[str, Any]) -> bytes:
-    return (dump_json(value | {"self": _checksum(value)}, indent=1) + "\n").encode()
+    return _with_checksum(value, _checksum(value))
+
+
+def _with_checksum(value: dict[str, Any], checksum: str) -> bytes:
+    return (dump_json(value | {"self": checksum}, indent=1) + "\n").encode()
 
 
 def _checksum(value: dict[str, Any]) -> str:

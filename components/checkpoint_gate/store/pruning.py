@@ -127,21 +127,27 @@ def plan_prune(
     policy: PrunePolicy,
     rules: str,
     by: str = "CheckpointFilter",
+    verified: Sequence[Stored] | None = None,
 ) -> PrunePlan:
     """Plans the removal of `rejected` (step -> reason), less what is protected; `by` stands in the tombstones.
+
+    Args:
+      verified: the live checkpoints, where the caller has just read all of them and verified the survivors' bytes.
 
     Raises:
       PruneRefused: no survivor is left or one does not verify, the store is damaged, or more than
         `policy.max_fraction` would go.
     """
-    live = run.live()
+    live = run.live() if verified is None else verified
     damaged = [stored.damage for stored in live if stored.manifest is None]
     if damaged:
         raise PruneRefused(f"Nothing was pruned from {run.key}: the store is damaged ({damaged[0]}).")
     kept = set(survivors)
     if not kept:
         raise PruneRefused(f"Nothing was pruned from {run.key}: no survivor would be left.")
-    _verify_survivors(run, live, kept)
+    _refuse_missing(run, live, kept)
+    if verified is None:
+        _verify_survivors(run, live, kept)
     last = [s.manifest.step for s in live if s.manifest is not None][-policy.keep_last :]
     staying = dict.fromkeys(last, f"among the last {policy.keep_last}") | run.protected()
     going = {step: reason for step, reason in rejected.items() if step not in kept}
@@ -154,10 +160,13 @@ def plan_prune(
     return plan
 
 
-def _verify_survivors(run: Run, live: Sequence[Stored], kept: Set[int]) -> None:
+def _refuse_missing(run: Run, live: Sequence[Stored], kept: Set[int]) -> None:
     missing = sorted(kept - {stored.step for stored in live})
     if missing:
         raise PruneRefused(f"Nothing was pruned from {run.key}: the survivor of step {missing[0]} is not there.")
+
+
+def _verify_survivors(run: Run, live: Sequence[Stored], kept: Set[int]) -> None:
     for stored in live:
         if stored.step in kept and (damage := verify_files(run.files, stored)) is not None:
             raise PruneRefused(f"Nothing was pruned from {run.key}: a survivor does not verify ({damage}).")

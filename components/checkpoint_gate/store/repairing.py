@@ -15,6 +15,7 @@ from checkpoint_gate.store import manifest as manifests
 from checkpoint_gate.store.checking import check_root, check_run
 from checkpoint_gate.store.checkpoints import (
     STEP_FOLDER,
+    Progress,
     Stored,
     half_removed,
     is_movable,
@@ -59,26 +60,30 @@ class Repaired:
     findings: tuple[Finding, ...]
 
 
-def repair_store(store: Store) -> Iterator[Repaired]:
+def repair_store(store: Store, progress: Progress = lambda _: None) -> Iterator[Repaired]:
     """Checks the store and repairs what can be, part by part: its own files, then run by run.
+
+    `progress` is told of the bytes that the first look verified.
 
     A run in which another writer is at work is left alone, and told as a fault.
     """
-    yield _repaired(None, store.files.place(), partial(check_root, store), partial(_repair_root, store))
+    root = partial(check_root, store)
+    yield _repaired(None, store.files.place(), tuple(root()), root, partial(_repair_root, store))
     keys = store.keys()
     for key in keys:
         run = store.run(key)
-        yield _repaired(key, store.files.place(key), partial(check_run, run), partial(_repair_run, run))
+        before = tuple(check_run(run, progress))
+        yield _repaired(key, store.files.place(key), before, partial(check_run, run), partial(_repair_run, run))
 
 
 def _repaired(
     key: str | None,
     place: str,
+    before: tuple[Finding, ...],
     check: Callable[[], Iterable[Finding]],
     repair: Callable[[Iterable[Finding]], Iterable[str]],
 ) -> Repaired:
-    """Checks a part and, where something can be mended, repairs it and checks again."""
-    before = tuple(check())
+    """Repairs a part where a finding can be mended, and checks it again."""
     if all(finding.remedy is None for finding in before):
         return Repaired((), before)
     try:
