@@ -21,7 +21,8 @@ import pytest
 import tensorflow as tf
 import tf_keras
 
-from checkpoint_gate import GatedCheckpoint, Store
+from checkpoint_gate import GatedCheckpoint
+from faults.trained import trained
 
 EPOCHS, BATCHES, SIZE = 5, 7, 4
 X = np.random.default_rng(0).random((BATCHES * SIZE, 4)).astype("float32")
@@ -147,31 +148,9 @@ def die(killable, dropped):
     killable.arm(None)
 
 
-def tensors(prefix):
-    reader = tf.train.load_checkpoint(prefix)
-    names = reader.get_variable_to_dtype_map()
-    return {name: reader.get_tensor(name).tobytes() for name in names if not name.startswith("_CHECKPOINTABLE")}
-
-
-def records(run):
-    return [
-        (r.at, r.epoch, r.step, dict(r.metrics), entry.decision.save, entry.decision.reason)
-        for entry in run.ledger.read().entries
-        for r in (entry.record,)
-    ]
-
-
 def outcome(model, store):
-    """All that a training ends with, and nothing of the way there."""
-    run = Store.open(store).run("run")
-    return {
-        "weights": [variable.numpy().tobytes() for variable in variables(model)],
-        "records": records(run),
-        "checkpoints": {stored.step: tensors(run.prefix(stored)) for stored in run.live()},
-        "state": tensors(run.prefix(run.resume_state())),
-        "finished": run.ledger.read().finished_epochs,
-        "left over": [run.files.names(f"run/{name}") for name in ("tmp", "trash", "journal", "quarantine")],
-    }
+    """What a training ends with, its model too."""
+    return {"weights": [variable.numpy().tobytes() for variable in variables(model)], **trained(store)}
 
 
 def differing(one, other):
