@@ -20,9 +20,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tf_keras
+from faults.trained import trained
 
 from checkpoint_gate import GatedCheckpoint
-from faults.trained import trained
 
 EPOCHS, BATCHES, SIZE = 5, 7, 4
 X = np.random.default_rng(0).random((BATCHES * SIZE, 4)).astype("float32")

@@ -162,7 +162,7 @@ def contents(root: Path) -> dict[str, bytes | str | None]:
 
 
 def states(root: Path) -> dict[str, tuple[int, ...]]:
-    """Every name at and below `root`, with inode, kind and mode, links, owner, size, and times of change to the nanosecond."""
+    """Every name at and below `root`, with inode, kind and mode, links, owner, size, and times of change."""
     found = {}
     for parent, folders, names in os.walk(root):
         for path in (parent, *(os.path.join(parent, name) for name in (*folders, *names))):
