@@ -8,7 +8,7 @@ import pytest
 import tf_keras
 
 from checkpoint_gate import GatedCheckpoint, Store
-from checkpoint_gate.errors import RuleError, UnknownMetricError
+from checkpoint_gate.errors import RuleError, StoreError, UnknownMetricError
 
 RULES = "save: {metric: val_loss, at_most: 100.0}"
 X = np.random.default_rng(0).random((32, 4)).astype("float32")
@@ -58,10 +58,14 @@ def test_interrupted_and_resumed_gives_the_weights_of_an_uninterrupted_training(
     assert all(a.numpy().tobytes() == b.numpy().tobytes() for a, b in pairs)
 
 
-def test_a_finished_training_trains_nothing_more(tmp_path):
+def test_a_finished_training_trains_nothing_more_and_says_so(tmp_path, caplog):
     fit(compiled(), GatedCheckpoint(tmp_path, RULES, run="first"), 3)
+    assert "is complete" not in caplog.text
     model = compiled()
     fit(model, GatedCheckpoint(tmp_path, RULES, run="first"), 3)
+    assert (
+        "the run first is complete, nothing is trained: an earlier training of 3 epochs came to its end" in caplog.text
+    )
     assert epochs_of(tmp_path) == [0, 1, 2]
     assert int(model.optimizer.iterations) == 3
 
@@ -96,6 +100,27 @@ def test_a_metric_that_is_never_logged_stops_training_after_the_first_epoch(tmp_
     with pytest.raises(UnknownMetricError, match=r"'f1', which training never logged\. Logged were: loss, val_loss"):
         fit(compiled(), GatedCheckpoint(tmp_path, "save: {metric: f1, at_least: 0.5}", run="first"), 5)
     assert epochs_of(tmp_path) == []
+
+
+def test_validation_that_is_not_there_is_told_after_the_first_epoch(tmp_path, caplog):
+    words = "'val_loss', which training never logged.*Name one of these in the rules, or give fit validation_data"
+    with pytest.raises(UnknownMetricError, match=words):
+        fit(compiled(), GatedCheckpoint(tmp_path, RULES, run="first"), 3, validation_data=None)
+    told = [r.getMessage() for r in caplog.records if r.name == "checkpoint_gate.training"]
+    assert told == ["the rules name 'val_loss', which epoch 1 does not log; logged are: loss"]
+
+
+@pytest.mark.parametrize("library", [keras, tf_keras], ids=["keras", "tf-keras"])
+def test_another_model_under_the_same_run_name_is_told_in_one_sentence(tmp_path, library):
+    fit(compiled(library), GatedCheckpoint(tmp_path, RULES, run="first"), 2, library)
+    other = library.Sequential([library.layers.Dense(7), library.layers.Dense(1)])
+    other.build((None, 4))
+    other.compile(library.optimizers.Adam(0.01), "mse")
+    words = "The state of epoch 2 of the run first does not fit this model .*Give another training another run name"
+    with pytest.raises(StoreError, match=words):
+        fit(other, GatedCheckpoint(tmp_path, RULES, run="first"), 3, library)
+    fit(compiled(library), GatedCheckpoint(tmp_path, RULES, run="first"), 3, library)
+    assert epochs_of(tmp_path) == [0, 1, 2]
 
 
 def test_rules_without_save_are_refused_when_the_callback_is_made(tmp_path):

@@ -413,7 +413,7 @@ def test_why_tells_of_a_state_that_was_overtaken(home, store):
     assert home.json("why", store, "--step", 20)[0]["state"] == "overtaken"
     text = home.call("why", store, "--step", 20).stdout
     assert text.startswith("epoch 2, step 20 of demo: saved, checkpoint never written\n")
-    assert text.endswith("\n  unwritten a newer state overtook it before it was written\n")
+    assert text.endswith("\n  unwritten a newer state overtook it, or it was never given to save\n")
 
 
 def test_a_pushed_model_is_traced_to_the_record_whose_state_was_written(home, store):
@@ -1182,6 +1182,19 @@ def test_prune_refuses(home, store, rules, message):
     assert told["digest"] is None
     assert told["runs"][0]["refused"].startswith(message)
     assert len(told["runs"][0]["staying"]) == 3
+
+
+def test_a_run_without_checkpoints_does_not_keep_the_others_from_being_pruned(home, store):
+    home.train([0.4, 0.3])
+    home.train([9.0, 9.0], "broken-off")
+    rules = home.file("r.yaml", STRICT)
+    told = home.json("prune", store, "--rules", rules)
+    assert [(r["run"], len(r["going"]), r["refused"]) for r in told["runs"]] == [
+        ("broken-off", 0, None),
+        ("demo", 1, None),
+    ]
+    done = home.json("prune", store, "--rules", rules, "--execute", told["digest"])
+    assert done["trashed_bytes"] == size(10)
 
 
 def test_a_damaged_checkpoint_stops_the_pruning_of_its_run_only(home, store):

@@ -27,6 +27,8 @@ from checkpoint_gate.errors import (
     StoreError,
     UnknownMetricError,
 )
+from checkpoint_gate.explaining import explain
+from checkpoint_gate.store.checking import check_store
 
 STEPS = 60
 ALWAYS = "save: {metric: loss, at_most: 100.0}"
@@ -149,7 +151,7 @@ def test_a_loop_is_gated_and_every_decision_recorded(tmp_path):
     run = Store.open(tmp_path).run("loop")
     assert [step for _, _, step, _, _, _ in records(run)] == list(range(4, STEPS + 1, 4))
     assert {save for _, _, _, _, save, _ in records(run)} == {True, False}
-    assert events(run) == ["started", "finished"]
+    assert events(run) == ["started", *["overtaken"] * 3, "finished"]  # thrice it was to be saved, and save not called
     saved = Descent()
     saved.read(run.prefix(run.resume_state()))
     assert run.resume_state().step == 56
@@ -217,14 +219,30 @@ def gate(tmp_path):
         yield gate
 
 
-def test_what_is_observed_and_not_saved_is_recorded(tmp_path):
+def test_what_is_observed_and_not_saved_is_recorded_as_not_written(tmp_path, caplog):
     with GatedLoop(tmp_path, ALWAYS, run="loop") as gate:
         for step in (1, 2, 3):
             assert gate.observe(step, {"loss": 0.1 * step}).save
+    told = [r.getMessage() for r in caplog.records if r.name == "checkpoint_gate.loop"]
+    assert told == [f"step {step} was to be saved, but save was not called after observe" for step in (1, 2, 3)]
+    assert [finding for finding in check_store(Store.open(tmp_path)) if finding.severity != "note"] == []
     run = Store.open(tmp_path).run("loop")
     assert [(step, save) for _, _, step, _, save, _ in records(run)] == [(1, True), (2, True), (3, True)]
     assert run.live() == []
     assert run.resume_state() is None
+    assert [e.state for e in explain(run)] == ["overtaken"] * 3
+
+
+def test_outside_of_with_nothing_is_observed(tmp_path):
+    gate = GatedLoop(tmp_path, ALWAYS, run="loop")
+    words = "observe and save work within `with`"
+    with pytest.raises(StoreError, match=words):
+        gate.observe(1, {"loss": 0.1})
+    with gate:
+        gate.observe(1, {"loss": 0.1})
+        gate.save(Descent().write)
+    with pytest.raises(StoreError, match=words):
+        gate.observe(2, {"loss": 0.1})
 
 
 def test_save_says_whether_the_gate_let_it_through_and_keeps_a_state_in_any_case(gate):
@@ -271,7 +289,7 @@ def test_steps_go_forward(gate, first, second, goes):
 def test_a_resumed_loop_that_begins_at_its_first_step_again_is_told(tmp_path):
     train(tmp_path)
     with (
-        pytest.raises(RecordOrderError, match=r"Received: step 4 \(at: step\) after step 56"),
+        pytest.raises(RecordOrderError, match="Step 4 is done: the run loop goes on after step 56"),
         GatedLoop(tmp_path, RULES, run="loop") as gate,
     ):
         gate.observe(4, {"loss": 0.1})
@@ -356,6 +374,7 @@ def test_a_validation_metric_that_comes_later_is_not_warned_of(tmp_path, caplog)
     with GatedLoop(tmp_path, "save: {metric: val_loss, at_most: 1.0}", run="loop") as gate:
         gate.observe(1, {"loss": 0.5})
         gate.observe(2, {"loss": 0.5, "val_loss": 0.5}, at="epoch")
+        gate.save(Descent().write)
     assert caplog.text == ""
 
 

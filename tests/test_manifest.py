@@ -8,7 +8,7 @@ import math
 
 import pytest
 
-from checkpoint_gate.errors import DamagedCheckpoint, StoreError
+from checkpoint_gate.errors import DamagedCheckpoint, RuleError, StoreError
 from checkpoint_gate.records import Record, dump_json
 from checkpoint_gate.store.checkpoints import Stored, folder_name, read_checkpoint, verify_files
 from checkpoint_gate.store.manifest import FileEntry, Manifest, parse_manifest
@@ -303,3 +303,30 @@ def test_the_checksum_tells_checkpoints_of_one_step_apart(run):
     )
     assert manifest.checksum != other.checksum
     assert manifest.checksum == parse_manifest(manifest.to_bytes(), "m").checksum
+
+
+@pytest.mark.parametrize(
+    ("mode", "losses", "damaged", "best"),
+    [
+        ("min", [0.5, 0.3, 0.4], (), 2),
+        ("max", [0.5, 0.3, 0.4], (), 1),
+        ("min", [0.3, 0.3, 0.4], (), 2),
+        ("min", [0.5, float("nan"), 0.4], (), 3),
+        ("min", [0.5, 0.3, 0.4], (2,), 3),
+        ("min", [0.5, 0.3, 0.4], (2, 3), 1),
+    ],
+    ids=["smallest", "largest", "the later of equals", "NaN", "damaged", "the only whole one"],
+)
+def test_the_best_is_the_best_whole_one(crowd, mode, losses, damaged, best):
+    run = crowd.run(losses)
+    for step in damaged:
+        run.files.local(f"{run.gated.path(step)}/ckpt.index").write_bytes(b"index of 7")
+    assert run.best("val_loss", mode).step == best
+
+
+def test_without_a_best_one_the_metrics_that_there_are_are_named(crowd):
+    run = crowd.run([0.5])
+    with pytest.raises(StoreError, match=r"finite value of 'f1'\. They have: loss, val_loss"):
+        run.best("f1", "max")
+    with pytest.raises(RuleError, match="mode must be min or max"):
+        run.best("loss", "auto")

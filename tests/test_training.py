@@ -20,6 +20,7 @@ from checkpoint_gate.judgement import Decision
 from checkpoint_gate.records import Record
 from checkpoint_gate.rule_text import parse_rules, write_rules
 from checkpoint_gate.store import Store
+from checkpoint_gate.store.checking import check_run
 from checkpoint_gate.store.checkpoints import verify_files
 from checkpoint_gate.store.pruning import pruned_before
 from checkpoint_gate.training import GatedTraining
@@ -833,6 +834,7 @@ def test_what_is_overtaken_has_its_line_in_the_ledger(loop, slow, saving, losses
     assert [told(line) for line in written] == lines
     assert [save for _, save, _ in decisions(run)] == [True, True, False, losses[-1] == 0.4][: len(losses)]
     assert live_steps(run) == live
+    assert [finding for finding in check_run(run) if finding.severity != "note"] == []
     assert (run.resume_state().step, run.files.names("run/tmp")) == (5 * len(losses), [])
     again = loop(IMPROVES, saving)
     assert again.start() == len(losses)

@@ -122,13 +122,28 @@ class GatedCheckpoint(keras.callbacks.Callback):
                 "yet: begin it with an Input, or call its build, before fit."
             )
         assert self._state is not None
-        self._state.read(self.training.run.prefix(saved))
+        try:
+            self._state.read(self.training.run.prefix(saved))
+        except (ValueError, tf.errors.OpError) as error:
+            first = next(iter(str(error).splitlines()), "")
+            raise StoreError(
+                f"The state of epoch {saved.manifest.epoch + 1} of the run {self.training.run.key} does not fit this "
+                f"model or its optimizer: {first} Give another training another run name."
+            ) from error
         self._next_epoch, self._step = saved.manifest.epoch + 1, saved.manifest.step
         self._finished = self.training.run.ledger.read().finished_epochs
         _LOG.info("resuming after epoch %d, step %d", self._next_epoch, self._step)
 
     def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
-        epoch = self.resume(self.model, self.params.get("epochs"))
+        epochs = self.params.get("epochs")
+        epoch = self.resume(self.model, epochs)
+        if epochs is not None and epoch >= epochs:
+            _LOG.warning(
+                "the run %s is complete, nothing is trained: an earlier training of %d epochs came to its end. Raise "
+                "epochs to train on, or give another training another run name",
+                self.training.run.key,
+                epochs,
+            )
         if epoch:
             _begin_fit_at(self.model, epoch)
         self._begun = False  # a fit after one that broke off begins anew, from the last complete epoch

@@ -10,7 +10,7 @@ from checkpoint_gate.catalog import Row, rows
 from checkpoint_gate.records import At, encode_metrics
 from checkpoint_gate.store import Run
 from checkpoint_gate.store import manifest as manifests
-from checkpoint_gate.store.ledger import Entry, History
+from checkpoint_gate.store.ledger import Entry
 from checkpoint_gate.store.trash import GONE, Mark, tombstones, trash_path
 
 State = Literal["kept", "trashed", "pruned", "quarantined", "superseded", "overtaken", "amended", "missing"]
@@ -74,7 +74,7 @@ def explain(run: Run) -> list[Explanation]:
     """
     history = run.ledger.read()
     entries = history.every_entry
-    overtaken = _overtaken(history)
+    overtaken = history.overtaken
     saved: dict[int, list[int]] = {}
     for index, entry in enumerate(entries):
         if entry.decision.save and index not in overtaken:
@@ -105,21 +105,6 @@ class _Found:
     protected: Mapping[int, str]
 
 
-def _overtaken(history: History) -> set[int]:
-    """The entries of which an `overtaken` event tells; one that counted then, where a step was saved several times."""
-    overtaken: set[int] = set()
-    for event in history.events:
-        if event["event"] != "overtaken":
-            continue
-        for index, entry in enumerate(history.every_entry):
-            told = (entry.record.step, entry.record.at) == (event.get("step"), event.get("at"))
-            counted = _superseded_at(entry) >= event.get("time", 0.0)
-            if told and counted and entry.decision.save and index not in overtaken:
-                overtaken.add(index)
-                break
-    return overtaken
-
-
 def _held(
     listed: Sequence[Row], entries: Sequence[Entry], saved: Mapping[int, Sequence[int]]
 ) -> dict[tuple[int, str], Row]:
@@ -147,15 +132,11 @@ def _gone(
             by_step[mark["step"]] = mark
             continue
         when = mark["times"].get("trashed", mark["time"])
-        then = next((i for i in indices if _superseded_at(entries[i]) > when), indices[-1])
+        then = next((i for i in indices if entries[i].superseded_at > when), indices[-1])
         peers = [i for i in indices if entries[i].superseded is entries[then].superseded]  # as a step, and as an epoch
         carried = [i for i in peers if encode_metrics(entries[i].record.metrics) == mark.get("metrics")]
         by_entry[(carried or peers)[-1]] = mark
     return by_entry, by_step
-
-
-def _superseded_at(entry: Entry) -> float:
-    return float("inf") if entry.superseded is None else float(entry.superseded.get("time", 0.0))
 
 
 def _explain(found: _Found, index: int, mark: Mark | None) -> Explanation:
@@ -172,7 +153,7 @@ def _explain(found: _Found, index: int, mark: Mark | None) -> Explanation:
         reason=decision.reason,
         state=state,
         pruned=_pruned(mark) if mark is not None and state in GONE else None,
-        superseded=_superseded_at(entry) if entry.superseded is not None else None,
+        superseded=entry.superseded_at if entry.superseded is not None else None,
         path=path,
         protected=found.protected.get(record.step) if state == "kept" else None,
     )

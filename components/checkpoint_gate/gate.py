@@ -113,9 +113,9 @@ class MetricWatch:
         validated = any(name.startswith("val_") for name in record.metrics)
         self._raise_for(name for name in self._missing if validated or not name.startswith("val_"))
 
-    def suspects(self) -> list[str]:
-        """Names that validation does not bring and that nothing has logged so far, sorted."""
-        return sorted(name for name in self._missing if not name.startswith("val_"))
+    def suspects(self, record: Record) -> list[str]:
+        """Names that a record of this kind should bring, if any does, and that nothing has logged so far, sorted."""
+        return sorted(name for name in self._missing if record.at == "epoch" or not name.startswith("val_"))
 
     def end(self) -> None:
         """At the end of training every name is due; the same error as `see`."""
@@ -125,7 +125,8 @@ class MetricWatch:
     def _raise_for(self, names: Iterable[str]) -> None:
         late = sorted(names)
         if late:
+            validation = ", or give fit validation_data" if any(name.startswith("val_") for name in late) else ""
             raise UnknownMetricError(
                 f"The rules name {', '.join(map(repr, late))}, which training never logged. "
-                f"Logged were: {', '.join(sorted(self._logged))}. Name one of these in the rules."
+                f"Logged were: {', '.join(sorted(self._logged))}. Name one of these in the rules{validation}."
             )

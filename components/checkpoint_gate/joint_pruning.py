@@ -17,6 +17,7 @@ from checkpoint_gate.store.pruning import (
     Pruned,
     PrunePlan,
     execute_prune,
+    make_plan,
     plan_prune,
     recover,
     sweep,
@@ -142,8 +143,11 @@ def _plan(run: Run, judged: Judged, policy: PrunePolicy, digest: str) -> RunPlan
             raise PruneRefused(
                 f"Nothing was pruned from {run.key}: {len(damaged)} of its checkpoints are damaged ({first})."
             )
-        rejected, survivors = judged.removable(run.key), judged.of_run(run.key, "keep")
-        plan = plan_prune(run, rejected, survivors, policy, digest, BY, judged.live(run.key))
+        live, rejected, survivors = judged.live(run.key), judged.removable(run.key), judged.of_run(run.key, "keep")
+        if live:
+            plan = plan_prune(run, rejected, survivors, policy, digest, BY, live)
+        else:  # a run without checkpoints, such as one that was broken off, is no reason for concern
+            plan = make_plan(run, {}, {}, policy.grace, digest, BY)
     except PruneRefused as refusal:
         return RunPlan(run.key, None, _staying(verdicts, {}, ()), str(refusal), sweepable)
     going = [item.step for item in plan.going]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import operator
 import time
 from collections.abc import Mapping
@@ -10,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from checkpoint_gate.errors import StoreError
+from checkpoint_gate.errors import RecordOrderError, StoreError
 from checkpoint_gate.judgement import Decision
 from checkpoint_gate.preemption import RESUMABLE, Preemption
 from checkpoint_gate.records import At, Record, metrics_from_logs
@@ -18,6 +19,8 @@ from checkpoint_gate.rules_like import RulesLike, as_rules
 from checkpoint_gate.saving import Saving, State, Write
 from checkpoint_gate.store import Store
 from checkpoint_gate.training import GatedTraining
+
+_LOG = logging.getLogger(__name__)
 
 
 class GatedLoop:
@@ -65,12 +68,15 @@ class GatedLoop:
         self._open: tuple[Record, Decision] | None = None  # observed, and neither saved nor noted
         self._resumed: str | None = None
         self._step = 0  # of the newest state to resume from
+        self._entered = False
+        self._asked = False  # where to go on
 
     def __enter__(self) -> GatedLoop:
         saved = self.training.begin(None)
         if saved is not None:
             self._resumed, self._step = self.training.run.prefix(saved), saved.step
         self._preemption.install()
+        self._entered = True
         return self
 
     def __exit__(
@@ -80,6 +86,7 @@ class GatedLoop:
             with self._preemption.shield():
                 self._end(whole=kind is None)
         finally:
+            self._entered = False
             self._preemption.restore()
         if kind is None and self.stopping:
             raise SystemExit(RESUMABLE)  # SIGTERM came too late to be looked at; what follows the loop shall not run
@@ -104,6 +111,7 @@ class GatedLoop:
         Returns:
           The steps done; 0 for a run that starts afresh.
         """
+        self._asked = True
         if self._resumed is not None:
             read(self._resumed)
         return self._step
@@ -118,13 +126,20 @@ class GatedLoop:
           at: "epoch" when an epoch ends here; moving averages never mix the two kinds.
 
         Raises:
-          RecordOrderError: the step does not go forward.
+          RecordOrderError: the step does not go forward, or is done and `resume` was not asked where to go on.
           MetricValueError: a metric is not a single number; names it.
           UnknownMetricError: the rules name a metric that should have been logged by now.
-          StoreError: something could not be written behind training.
+          StoreError: something could not be written behind training; or this is not within `with`.
         """
+        if not self._entered:
+            raise StoreError("observe and save work within `with`: with GatedLoop(…) as gate: …")
         self.training.check()
         record = Record(_whole(step), _whole(epoch), metrics_from_logs(metrics), at, time.time())
+        if record.step <= self._step and not self._asked:
+            raise RecordOrderError(
+                f"Step {record.step} is done: the run {self.training.run.key} goes on after step {self._step}. Call "
+                "resume first, and begin with the step that it answers with."
+            )
         with self._preemption.shield():
             self._settle()
             decision = self.training.observe(record)
@@ -178,7 +193,11 @@ class GatedLoop:
         """Records what was observed and not saved."""
         if self._open is not None:
             (record, decision), self._open = self._open, None
-            self.training.note(record, decision)
+            if decision.save:
+                _LOG.warning("step %d was to be saved, but save was not called after observe", record.step)
+                self.training.miss(record, decision)
+            else:
+                self.training.note(record, decision)
 
     def _go(self) -> None:
         self._preemption.restore()

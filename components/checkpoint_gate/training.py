@@ -11,7 +11,7 @@ from pathlib import Path
 from checkpoint_gate.errors import CheckpointGateError, RecordOrderError, RuleError, StoreError
 from checkpoint_gate.gate import MetricWatch
 from checkpoint_gate.judgement import Decision
-from checkpoint_gate.records import Record
+from checkpoint_gate.records import At, Record
 from checkpoint_gate.rule_text import RuleSet, write_rules
 from checkpoint_gate.saving import Saver, Saving, State, Write, saver
 from checkpoint_gate.store import Run, Store
@@ -57,6 +57,7 @@ class GatedTraining:
         self._lease = self.run.lease("training")
         self._running = self._gate.start()
         self._last: Record | None = None
+        self._kinds: set[At] = set()  # of records, so far
         best = rules.keep.best if rules.keep is not None else None
         self._watch = MetricWatch(self._gate.rule.metrics() | ({best.metric} if best is not None else set()))
 
@@ -94,6 +95,7 @@ class GatedTraining:
         for record in history.records:
             self._watch.recall(record)
         self._last = history.records[-1] if history.records else None
+        self._kinds = {record.at for record in history.records}
         self.retain()  # `keep` may have changed, or a crash may have come between a commit and its retention
         return state
 
@@ -146,13 +148,14 @@ class GatedTraining:
                 f"(at: {last.at})."
             )
         self._watch.see(record)
-        if last is None and record.at == "step" and (suspects := self._watch.suspects()):
+        if record.at not in self._kinds and (suspects := self._watch.suspects(record)):
             _LOG.warning(
-                "the rules name %s, which step %d does not log; logged are: %s",
+                "the rules name %s, which %s does not log; logged are: %s",
                 ", ".join(map(repr, suspects)),
-                record.step,
+                _moment(record),
                 ", ".join(sorted(record.metrics)) or "none",
             )
+        self._kinds.add(record.at)
         self._last = record
         return self._running.decide(record)
 
@@ -193,6 +196,10 @@ class GatedTraining:
             self._keep(staged, record, decision, resumable)
 
         self._save(record, state, keep, partial(self._overtaken, record, decision))
+
+    def miss(self, record: Record, decision: Decision) -> None:
+        """Records a decision to save whose state was never given: the ledger says that it was not written."""
+        self._saver.add(partial(self._overtaken, record, decision))
 
     def save_resumable(self, record: Record, state: State | Write) -> None:
         """Makes the state of `record`, about which nothing is decided, the one to resume from; the rest as `commit`."""

@@ -142,7 +142,7 @@ def told(e: Explanation) -> list[str]:
     if e.superseded is not None:
         lines.append(f"  overtaken {format_time(e.superseded)}: training resumed before it, so it does not count")
     if e.state == "overtaken":
-        lines.append("  unwritten a newer state overtook it before it was written")
+        lines.append("  unwritten a newer state overtook it, or it was never given to save")
     if e.state == "amended":
         lines.append("  amended   the epoch that ended with this step was saved too: the checkpoint tells of that")
     if e.state == "missing":

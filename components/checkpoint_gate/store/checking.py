@@ -164,7 +164,7 @@ class _Check:
             return None
 
     def _live(self) -> Iterator[Finding]:
-        saved = {e.record.step: e for e in self._entries or () if e.decision.save}
+        saved = {e.record.step: e for e in self._history.saved} if self._history is not None else {}
         live = self._run.live()
         size = 0
         for stored in live:
@@ -211,9 +211,9 @@ class _Check:
 
     def _not_alive(self, live: list[Stored]) -> Iterator[Finding]:
         """Saved checkpoints that nobody left word of, and tombstones of what is alive."""
-        if self._entries is None or self._marks is None:
+        if self._history is None or self._marks is None:
             return
-        saved = {e.record.step: e.record for e in self._entries if e.decision.save}
+        saved = {e.record.step: e.record for e in self._history.saved}
         missing = saved.keys() - self._accounted(self._marks) - {stored.step for stored in live}
         if missing:  # look again: a pruning may have moved some while the folders were listed
             missing -= self._accounted(tombstones(self._run))
@@ -362,10 +362,6 @@ class _Check:
             elif name not in listed:
                 what = "is not listed by its manifest, and left alone"
                 yield Finding(self._run.key, place, "warning", what, advice=_MOVE_OUT)
-
-    @property
-    def _entries(self) -> tuple[Entry, ...] | None:
-        return self._history.entries if self._history is not None else None
 
     def _damage(self, stored: Stored) -> str | None:
         try:

@@ -13,6 +13,8 @@ cut off before the next line is written.
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -34,6 +36,11 @@ class Entry:
     decision: Decision
     superseded: Mapping[str, Any] | None = None
 
+    @property
+    def superseded_at(self) -> float:
+        """When that was; infinite while it counts."""
+        return math.inf if self.superseded is None else float(self.superseded.get("time", 0.0))
+
 
 @dataclass(frozen=True, slots=True)
 class History:
@@ -46,6 +53,31 @@ class History:
     def entries(self) -> tuple[Entry, ...]:
         """The entries that count."""
         return tuple(entry for entry in self.every_entry if entry.superseded is None)
+
+    @property
+    def overtaken(self) -> frozenset[int]:
+        """Places in `every_entry` of what was to be saved and never was: an `overtaken` line tells of each.
+
+        Of a step that was to be saved several times, the line tells of the first that counted then.
+        """
+        places: dict[tuple[int, str], list[int]] = {}
+        for place, entry in enumerate(self.every_entry):
+            if entry.decision.save:
+                places.setdefault((entry.record.step, entry.record.at), []).append(place)
+        found: set[int] = set()
+        for event in self.events:
+            if event["event"] == "overtaken":
+                told = places.get((event.get("step", -1), event.get("at", "")), ())
+                counted = (p for p in told if self.every_entry[p].superseded_at >= event.get("time", 0.0))
+                found.update(itertools.islice((p for p in counted if p not in found), 1))
+        return frozenset(found)
+
+    @property
+    def saved(self) -> tuple[Entry, ...]:
+        """The entries that count, and whose state was written as a checkpoint."""
+        overtaken = self.overtaken
+        entries = (entry for place, entry in enumerate(self.every_entry) if place not in overtaken)
+        return tuple(entry for entry in entries if entry.superseded is None and entry.decision.save)
 
     @property
     def records(self) -> list[Record]:

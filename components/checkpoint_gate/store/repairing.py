@@ -199,7 +199,7 @@ class _Repair:
 
     def _overtaken(self) -> None:
         history = self._run.ledger.read()
-        saved = {entry.record.step for entry in history.entries if entry.decision.save}
+        saved = {entry.record.step for entry in history.saved}
         for stored in self._run.live():
             manifest = stored.manifest
             if manifest is not None and stored.step not in saved and history.overtook(stored.step, manifest.time):

@@ -15,6 +15,7 @@
 
 from __future__ import annotations
 
+import logging
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -22,7 +23,8 @@ from typing import Any
 
 from checkpoint_gate.errors import StoreError
 from checkpoint_gate.records import Record
-from checkpoint_gate.retention import Held
+from checkpoint_gate.retention import Best, Held
+from checkpoint_gate.rules import Mode
 from checkpoint_gate.store import manifest as manifests
 from checkpoint_gate.store.champion import read_champion
 from checkpoint_gate.store.checkpoints import (
@@ -43,6 +45,8 @@ from checkpoint_gate.store.ledger import NAME as LEDGER
 from checkpoint_gate.store.ledger import Ledger
 from checkpoint_gate.store.revision import by_hand, raise_revision
 from checkpoint_gate.store.trash import GONE, tombstones
+
+_LOG = logging.getLogger(__name__)
 
 _TO_RESUME = "state to resume from"
 
@@ -102,10 +106,10 @@ class Run:
         """The steps that the ledger says were saved, and no tombstone says are gone."""
         try:
             gone = {mark["step"] for mark in tombstones(self).values() if mark["event"] in GONE}
-            entries = self.ledger.read().entries
+            saved = self.ledger.read().saved
         except StoreError:  # damaged: what is listed is all that is known
             return
-        yield from (e.record.step for e in entries if e.decision.save and e.record.step not in gone)
+        yield from (entry.record.step for entry in saved if entry.record.step not in gone)
 
     def _last_steps(self) -> list[int]:
         """The steps of the last few records: the state to resume from is one of them."""
@@ -224,6 +228,28 @@ class Run:
             for stored in self.live()
             if (m := stored.manifest) is not None
         ]
+
+    def best(self, metric: str, mode: Mode) -> Stored:
+        """The live checkpoint with the best finite value of `metric`, every byte verified; of equals the later one.
+
+        One that does not verify is passed over with a warning.
+
+        Raises:
+          RuleError: `mode` is neither "min" nor "max".
+          StoreError: no live checkpoint has a finite value of `metric`.
+        """
+        held = self.held()
+        for each in Best(metric, mode, max(len(held), 1)).best(held):
+            stored = self.gated.read(folder_name(each.step))
+            damage = verify_files(self.files, stored)
+            if damage is None:
+                return stored
+            _LOG.warning("passed over: %s", damage)
+        logged = sorted({name for each in held for name in each.metrics})
+        raise StoreError(
+            f"No live checkpoint of the run {self.key} that verifies has a finite value of {metric!r}. "
+            f"They have: {', '.join(logged) or 'none'}."
+        )
 
     def pins(self) -> dict[int, str]:
         """Step -> why it is never pruned."""
