@@ -85,6 +85,9 @@ class Disk:
         if self.syncs:
             self.fuse.blow()
 
+    def note(self, what: str) -> None:
+        """A call has returned: `what` is done."""
+
     def write(self, file: Any, data: bytes) -> None:
         """Writes to an open file."""
         if error := self.fuse.breaks():

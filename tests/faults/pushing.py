@@ -15,7 +15,8 @@ from unittest import mock
 import checkpoint_gate
 from checkpoint_gate.push_folder import live_versions
 from faults.disk import Disk
-from faults.world import World, tree_of
+from faults.trees import tree_of
+from faults.world import World
 
 VERSION = 1_790_000_000
 SAVED_MODEL = (
@@ -47,7 +48,7 @@ class Push:
             _write(self._folder(world) / str(VERSION), "old")
 
     def _folder(self, world: World) -> Path:
-        return world.folder / "store" / "push" / "models"
+        return world.folder / "disk" / "push" / "models"
 
     def do(self, world: World) -> Sequence[str]:
         """What the Pusher does once the model is blessed."""

@@ -43,9 +43,20 @@ class Trial:
         if wrong:
             raise AssertionError(f"{work.name} does not end well where nothing breaks: {wrong}")
 
+    @property
+    def states(self) -> int:
+        """How many different states were judged."""
+        return len(self._verdicts)
+
     def begin(self) -> None:
         """The state from which the work begins, in a process of its own."""
         self.world.reset(self._template, self._now)
+
+    def cut(self, state: Any, returned: Sequence[str]) -> list[str]:
+        """What is wrong when a process finds this state after `returned` had returned."""
+        self.world.reset(state, self._now)
+        self.world.returned = list(returned)
+        return self.verdict()
 
     def kill(self, at: int) -> bool:
         """Does the work with a kill at this operation; tells whether it came to that."""

@@ -212,7 +212,7 @@ class Prune(StoreWork):
         run, store = self.store.run(world), self.store
         policy = PrunePolicy(grace=self.grace)
         with run.lease("pruning") as lease:
-            recover(run, lease)
+            left = recover(run, lease)
             done = execute_prune(run, plan_prune(run, store.rejected, store.survivors, policy, DIGEST), lease)
             if not done.left:
                 world.note("pruned")
@@ -220,7 +220,7 @@ class Prune(StoreWork):
             swept = sweep(run, lease)
             if not swept.left:
                 world.note("swept")
-        return (*done.left, *swept.left)
+        return (*left, *done.left, *swept.left)
 
     def broken(self, world: World) -> Iterator[str]:
         view = self.store.look(world)
@@ -298,11 +298,10 @@ class Recover(StoreWork):
     def do(self, world: World) -> Sequence[str]:
         run = self.store.run(world)
         with run.lease("recovering") as lease:
-            recover(run, lease)
-        kept_back = set(self.store.rejected) & set(steps_of(run.live()))
-        if not kept_back:
+            left = recover(run, lease)
+        if not left:
             world.note("recovered")
-        return [f"step {step} is still live" for step in kept_back]
+        return left
 
     def broken(self, world: World) -> Iterator[str]:
         view = self.store.look(world)
@@ -481,6 +480,31 @@ class Save(StoreWork):
         return steps_of(run.live()), events_of(run), run.ledger.read().records, folders
 
 
+@dataclass(frozen=True)
+class FirstSave(Save):
+    """A training from its first epoch to its last, in a store that it makes."""
+
+    name: str = "first save"
+
+    def prepare(self, world: World) -> None:
+        """There is nothing."""
+
+    def broken(self, world: World) -> Iterator[str]:
+        if KEY in world.store().keys():
+            yield from self.store.look(world).damaged()
+
+    def unkept(self, world: World, what: str) -> Iterator[str]:
+        view = self.store.look(world)
+        step = self.store.checkpoints if what == "finished" else int(what.removeprefix("saved "))
+        state = view.run.resume_state()
+        if state is None or state.step < step:
+            yield f"training would not resume after step {step}"
+        if not (view.live.get(step) or view.trash.get(step) or view.said.get(step) in GONE):
+            yield f"step {step} is lost"
+        if step not in [record.step for record in view.run.ledger.read().records]:
+            yield f"the ledger lacks step {step}"
+
+
 class warnings_of:
     """The warnings that a logger is given within."""
 
@@ -511,19 +535,20 @@ class _ToList(logging.Handler):
 
 Kind = Callable[[Reference], Work]
 
-KINDS: Mapping[str, Kind] = {
-    "save": Save,
-    "prune": lambda store: Prune(store, DAY),
-    "prune at once": lambda store: Prune(store, 0.0),
-    "sweep": Sweep,
-    "recover": Recover,
-    "undelete": Undelete,
-    "resume_after": ResumeAfter,
-}
+KINDS: tuple[Kind, ...] = (
+    Save,
+    lambda store: Prune(store, DAY),
+    lambda store: Prune(store, 0.0),
+    Sweep,
+    Recover,
+    Undelete,
+    ResumeAfter,
+)
 
 
 def works_on_store(whole: bool) -> list[Work]:
     """Every kind of work, on the reference store or, for what is tried very often, on a smaller one."""
+    first = FirstSave(Reference(4, 2))
     if whole:
-        return [kind(Reference()) for kind in KINDS.values()]
-    return [kind(Reference(5, 2) if kind is Save else Reference(7, 2)) for kind in KINDS.values()]
+        return [first, *(kind(Reference()) for kind in KINDS)]
+    return [first, *(kind(Reference(5, 2) if kind is Save else Reference(7, 2)) for kind in KINDS)]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-import shutil
 import tempfile
 import types
 from collections.abc import Iterator, Mapping
@@ -18,9 +17,8 @@ from checkpoint_gate.store.checkpoints import PREFIX
 from faults.bucket import URL, Double, double
 from faults.crowd import Clock
 from faults.disk import Disk, Fuse
-
-Tree = Mapping[str, bytes | None]
-"""Path -> bytes of a file, None for a folder; a folder comes before what is in it."""
+from faults.power import RecordingDisk
+from faults.trees import Tree, tree_of, write_tree
 
 START = 1_790_000_000.0  # seconds since 1970
 STEP_SECONDS = 60.0  # between the end of one process and the start of the next
@@ -79,6 +77,7 @@ class _Processes:
     def __init__(self) -> None:
         self.fuse = Fuse()
         self.clock = Clock()
+        self.disk = Disk(self.fuse)
         self.returned: list[str] = []
         self._pid = 1
         self._names = itertools.count()
@@ -99,6 +98,7 @@ class _Processes:
 
     def note(self, what: str) -> None:
         self.returned.append(what)
+        self.disk.note(what)
 
     def getpid(self) -> int:
         return self._pid
@@ -126,14 +126,14 @@ class LocalWorld(_Processes):
     name = "disk"
     late = 0
 
-    def __init__(self, folder: Path, syncs: bool = False) -> None:
+    def __init__(self, folder: Path, syncs: bool = False, records: bool = False) -> None:
         super().__init__()
         self.folder = folder
-        self.root = folder / "store"
-        self.disk = Disk(self.fuse, syncs)
+        self.root = folder / "disk"
+        self.disk = RecordingDisk(self.fuse, self.root) if records else Disk(self.fuse, syncs)
 
     def store(self) -> Store:
-        return Store(self.root, self.clock)
+        return Store(self.root / "store", self.clock)
 
     def snapshot(self) -> Tree:
         return tree_of(self.root)
@@ -154,7 +154,7 @@ class LocalWorld(_Processes):
 
     def files_in(self, folder: str) -> dict[str, bytes]:
         content = {}
-        for entry in os.scandir(f"{self.root}/{folder}"):
+        for entry in os.scandir(f"{self.root}/store/{folder}"):
             with open(entry.path, "rb") as file:
                 content[entry.name] = file.read()
         return content
@@ -170,7 +170,6 @@ class BucketWorld(_Processes):
         super().__init__()
         self.name = f"bucket, listings {late} late" if late else "bucket"
         self.folder = folder
-        self.disk = Disk(self.fuse)
         self.bucket: Double = double()
         self.bucket.fuse = self.fuse
         self.late = late
@@ -216,10 +215,10 @@ class BucketWorld(_Processes):
 
 
 @contextlib.contextmanager
-def local_world(syncs: bool = False) -> Iterator[LocalWorld]:
-    """A world on a disk in memory."""
+def local_world(syncs: bool = False, records: bool = False) -> Iterator[LocalWorld]:
+    """A world on a disk in memory; its fsyncs may fail, or its disk remembers what it was told."""
     with contextlib.ExitStack() as stack:
-        world = LocalWorld(stack.enter_context(memory_folder()), syncs)
+        world = LocalWorld(stack.enter_context(memory_folder()), syncs, records)
         for patch in world.patches(world.disk):
             stack.enter_context(patch)
         yield world
@@ -256,35 +255,3 @@ def write_files(world: World, folder: Path | str, content: Mapping[str, bytes]) 
     """Writes files as TensorFlow does: through the disk of the process, and with no fsync."""
     for name, data in content.items():
         world.disk.put(f"{folder}/{name}", data)
-
-
-def tree_of(root: Path) -> Tree:
-    """Everything below a folder."""
-    tree: dict[str, bytes | None] = {}
-    _read_tree(str(root), "", tree)
-    return tree
-
-
-def _read_tree(place: str, prefix: str, tree: dict[str, bytes | None]) -> None:
-    if not os.path.isdir(place):
-        return
-    for entry in sorted(os.scandir(place), key=lambda entry: entry.name):
-        path = prefix + entry.name
-        if entry.is_dir(follow_symlinks=False):
-            tree[path] = None
-            _read_tree(entry.path, path + "/", tree)
-        else:
-            with open(entry.path, "rb") as file:
-                tree[path] = file.read()
-
-
-def write_tree(root: Path, tree: Tree) -> None:
-    """Makes a folder hold exactly this."""
-    shutil.rmtree(root, ignore_errors=True)
-    os.makedirs(root)
-    for path, data in tree.items():
-        if data is None:
-            os.mkdir(f"{root}/{path}")
-        else:
-            with open(f"{root}/{path}", "wb") as file:
-                file.write(data)

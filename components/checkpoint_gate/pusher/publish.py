@@ -31,7 +31,7 @@ def exclusive(folder: str) -> Iterator[None]:
         yield
         return
     with _config_error(folder):
-        os.makedirs(folder, exist_ok=True)
+        _make(folder)
         handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         with contextlib.suppress(OSError):
@@ -87,6 +87,19 @@ def _publish_graph_last(model: str, folder: str, now: int) -> str:
         target = os.path.join(folder, str(next_version(folder, now)))
         _copy(model, target)
     return target
+
+
+def _make(folder: str) -> None:
+    """Makes a local folder and its parents, and brings their names to disk; fine when it is there."""
+    place = os.path.abspath(folder)
+    missing = []
+    while not os.path.isdir(place):
+        missing.append(place)
+        place = os.path.dirname(place)
+    for each in reversed(missing):
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(each)
+        _fsync(os.path.dirname(each))
 
 
 def _remove_leftovers(folder: str) -> None:

@@ -64,7 +64,7 @@ class LocalFiles:
 
     def make_root(self) -> None:
         """Makes the root folder and its parents; fine when it is there."""
-        self.root.mkdir(parents=True, exist_ok=True)
+        self._make(self.root)
 
     def local(self, path: str) -> Path:
         """The place of `path` on the disk.
@@ -148,7 +148,9 @@ class LocalFiles:
 
     def make_folder(self, path: str) -> None:
         """Makes a folder and its parents; fine when it is there."""
-        place = self.local(path)
+        self._make(self.local(path))
+
+    def _make(self, place: Path) -> None:
         missing = []
         while not place.is_dir():
             missing.append(place)
@@ -174,8 +176,7 @@ class LocalFiles:
             handle = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)
             self._write_and_close(handle, data)
         finally:
-            with contextlib.suppress(FileNotFoundError):  # the owner of a lease has cleared up
-                os.unlink(temporary)
+            _unlink(temporary)  # the owner of a lease may have cleared up meanwhile
         self._sync_folder(place.parent)
 
     def replace(self, path: str, data: bytes) -> None:
@@ -256,12 +257,7 @@ class LocalFiles:
 
     def remove_file(self, path: str) -> None:
         """Removes a name; fine when it is gone. A link goes itself, never what it points to."""
-        place = self.local(path)
-        try:
-            os.unlink(place)
-        except FileNotFoundError:
-            if os.path.lexists(place):  # a disk that says so of what is there has removed nothing
-                raise
+        _unlink(self.local(path))
 
     def remove_folder(self, path: str) -> bool:
         """Removes a folder if it is empty; tells whether it is gone."""
@@ -373,6 +369,15 @@ class LocalFiles:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+def _unlink(place: Path) -> None:
+    """Removes a name; fine when it is gone."""
+    try:
+        os.unlink(place)
+    except FileNotFoundError:
+        if os.path.lexists(place):  # a disk that says so of what is there has removed nothing
+            raise
 
 
 def _sha256(file: BinaryIO) -> str:

@@ -218,25 +218,30 @@ def execute_prune(run: Run, plan: PrunePlan, lease: Lease) -> Pruned:
         return Pruned(trashed, 0, tuple(left))
     swept = sweep(run, lease)  # may free what earlier plans trashed, too
     unswept = sum(g.bytes for g in plan.going if _in_place(run, trash_path(run, plan.digest, g.step)))
-    return Pruned(unswept, swept.swept, (*left, *swept.left))
+    return Pruned(unswept, swept.swept, tuple(dict.fromkeys((*left, *swept.left))))
 
 
-def recover(run: Run, lease: Lease) -> None:
-    """Finishes what an interrupted pruning or undeletion began to move; call it under the lease, before new work."""
+def recover(run: Run, lease: Lease) -> tuple[str, ...]:
+    """Finishes what an interrupted pruning or undeletion began to move; call it under the lease, before new work.
+
+    Answers with what was left alone, and why.
+    """
     lease.renew()
     run.clear_leftovers()
+    left = []
     for plan in journals(run):
-        _move(run, plan, lease)
+        left += _move(run, plan, lease)[1]
     for name, mark in marks_in_trash(run).items():
         if mark.get("event") == "undeleted":
             lease.renew()
             bring_back(run, f"{run.key}/trash/{name}", run.gated.path(trash_place(name)[0]))
+    return tuple(left)
 
 
 def sweep(run: Run, lease: Lease) -> Pruned:
     """Frees what lies in the trash beyond its grace, and drops the journals that are done."""
-    recover(run, lease)  # a journal is dropped below only when nothing of it is still to be moved
-    swept, left = 0, []
+    left = list(recover(run, lease))
+    swept = 0
     for digest in journals(run):
         journal = _journal(run, digest, lease)
         marks = tombstones(run)
@@ -244,8 +249,8 @@ def sweep(run: Run, lease: Lease) -> Pruned:
         news = False
         for item in journal["going"]:
             mark = marks.get((digest, item["step"]))
-            if mark is None:  # one that could not be moved stays marked
-                open_items += run.gated.holds(item["step"])
+            if mark is None:  # one that could not be moved, or whose move could not be told, stays marked
+                open_items += run.gated.holds(item["step"]) or _in_place(run, trash_path(run, digest, item["step"]))
                 continue
             if mark["event"] != "trashed":
                 continue

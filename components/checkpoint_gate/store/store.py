@@ -59,13 +59,22 @@ class Store:
         try:
             self.files.make_root()
             if not self.files.exists(STORE_FILE):
-                write_object(self.files, STORE_FILE, created=self.clock(), writer=WRITER)
+                self._mark()
         except OSError as error:
             raise StoreError(
                 f"The store {self.root} cannot be made: {error.strerror}. Choose another folder."
             ) from error
         read_object(self.files, STORE_FILE)
         return self
+
+    def _mark(self) -> None:
+        """Writes the marker, and clears away what others who were killed at that have left."""
+        self.files.remove_temporary(of=STORE_FILE)
+        about = {"created": self.clock(), "writer": WRITER}
+        try:
+            write_object(self.files, STORE_FILE, **about)
+        except FileNotFoundError:  # somebody who makes the same store has cleared away ours
+            write_object(self.files, STORE_FILE, **about)
 
     def revision(self) -> int:
         """How often somebody changed the store by hand: pin, unpin, undelete."""
