@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from checkpoint_gate.errors import CheckpointGateError
@@ -12,6 +13,14 @@ from faults.works import Work, warnings_of
 from faults.world import World
 
 ERRORS = (OSError, CheckpointGateError)
+
+
+@dataclass(frozen=True)
+class Left:
+    """What a process has stored, and what had returned in it."""
+
+    state: Any
+    returned: tuple[str, ...]
 
 
 class Trial:
@@ -57,6 +66,16 @@ class Trial:
         self.world.reset(state, self._now)
         self.world.returned = list(returned)
         return self.verdict()
+
+    def leave(self) -> Left:
+        """What the process leaves behind."""
+        return Left(self.world.snapshot(), tuple(self.world.returned))
+
+    def find(self, left: Left) -> None:
+        """The next process finds what one left behind."""
+        self.world.reset(left.state, self._now)
+        self.world.restart()
+        self.world.returned = list(left.returned)
 
     def kill(self, at: int) -> bool:
         """Does the work with a kill at this operation; tells whether it came to that."""

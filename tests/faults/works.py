@@ -17,8 +17,10 @@ from checkpoint_gate.judgement import Decision
 from checkpoint_gate.records import Record
 from checkpoint_gate.rule_text import parse_rules
 from checkpoint_gate.store import Run
+from checkpoint_gate.store import manifest as manifests
 from checkpoint_gate.store.checking import check_store
 from checkpoint_gate.store.checkpoints import Stored, move_checkpoint, read_all
+from checkpoint_gate.store.layout import UNFINISHED_FILE
 from checkpoint_gate.store.manifest import FileEntry
 from checkpoint_gate.store.pruning import execute_prune, plan_prune, recover, sweep, tombstones, trashed, undelete
 from checkpoint_gate.store.trash import GONE, bury, trash_path
@@ -108,8 +110,8 @@ class Reference:
         """Whether every byte is what was written for the step, and the manifest lists just that."""
         if stored.manifest is None:
             return False
-        content = world.files_in(stored.folder)
-        del content["manifest.json"]
+        listed = world.files_in(stored.folder)
+        content = {name: data for name, data in listed.items() if name not in (manifests.NAME, UNFINISHED_FILE)}
         step = stored.manifest.step
         return content == state_files(step, self.files) and stored.manifest.files == entries_of(step, self.files)
 
@@ -232,10 +234,11 @@ class Prune(StoreWork):
 
     def unkept(self, world: World, what: str) -> Iterator[str]:
         view = self.store.look(world)
+        yield from (f"step {step} is live" for step in self.store.rejected if step in view.live)
         if what == "pruned":
-            yield from view.not_said(self.store.rejected, "trashed" if self.grace else "pruned")
+            yield from (f"step {step} has no tombstone" for step in self.store.rejected if step not in view.said)
         else:
-            yield from view.not_said([1], "pruned")
+            yield from view.not_said([1, *(() if self.grace else self.store.rejected)], "pruned")
 
     def outcome(self, world: World) -> object:
         run = self.store.run(world)
