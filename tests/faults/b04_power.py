@@ -9,7 +9,7 @@ from faults.every_work import every_work
 from faults.figure import Measured
 from faults.power import Cut, Recording, RecordingDisk
 from faults.trial import Trial
-from faults.world import World, local_world
+from faults.world import local_world
 
 FIGURE = "B4"
 WHAT = "after a power cut at every operation, what had returned is there, nothing is lost, and one re-run finishes"
@@ -17,8 +17,9 @@ RANDOM = 10_000  # further states for the large numbers, of all works together
 SEED = 4
 
 
-def record(world: World, trial: Trial) -> Recording:
+def record(trial: Trial) -> Recording:
     """What the disk is told by a work in which nothing breaks."""
+    world = trial.world
     assert isinstance(world.disk, RecordingDisk)
     trial.begin()
     world.disk.record(world.snapshot())
@@ -41,7 +42,7 @@ def measure(long: bool) -> Measured:
     with local_world(records=True) as world:
         for work in works:
             trial = Trial(world, work)
-            recording = record(world, trial)
+            recording = record(trial)
             power_cuts(trial, recording.cuts(), measured)
             if long:
                 further = (recording.random_cut(chance) for _ in range(RANDOM // len(works)))

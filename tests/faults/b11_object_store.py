@@ -15,7 +15,7 @@ from faults.world import bucket_world
 FIGURE = "B11"
 WHAT = "the same as B1, B2 and B3 on an object store without rename"
 LATE = (0, 2, 5)
-STRIDE = 12  # of the operations at which an errno is tried; each errno at others
+STRIDE = 16  # of the operations at which an errno is tried; each errno at others
 FIRST_KILLS = 3  # of each work and lateness, with some second kills each
 SEED = 11
 

@@ -42,10 +42,6 @@ class Names:
     def lasts_by(self) -> int:
         return self.changes[-1][0]
 
-    @property
-    def is_rename(self) -> bool:
-        return len(self.changes) > 1
-
 
 @dataclass(frozen=True, slots=True)
 class Sync:
@@ -262,7 +258,9 @@ class Recording:
             assert isinstance(last, Bytes)
             half = last.data[: len(last.data) // 2]
             for how, data in (("torn", half), ("torn with zeros", half.ljust(len(last.data), b"\0"))):
-                yield self._cut(at, f"write {writes[-1]} {how}", set(), {writes[-1]: Bytes(last.inode, last.offset, data)})
+                yield self._cut(
+                    at, f"write {writes[-1]} {how}", set(), {writes[-1]: Bytes(last.inode, last.offset, data)}
+                )
 
     def _cut(self, at: int, how: str, lost: set[int], instead: dict[int, Bytes] | None = None) -> Cut:
         content = self._begun.copy()
@@ -279,10 +277,9 @@ def _losses(pending: Sequence[int], events: Sequence[Event]) -> Iterator[tuple[s
     """The ways in which what is pending may be lost."""
     data = {number for number in pending if isinstance(events[number], Bytes)}
     names = set(pending) - data
-    renames = [number for number in pending if isinstance(event := events[number], Names) and event.is_rename]
     yield "unsynced bytes lost", data
     yield "unsynced names lost", names
     yield "both lost", data | names
-    for number in renames:
-        yield f"rename {number} lost, what came later kept", {number}
-        yield f"rename {number} lost and unsynced bytes, what came later kept", {number} | data
+    for number in sorted(names):
+        yield f"names {number} lost, what came later kept", {number}
+        yield f"names {number} and unsynced bytes lost, what came later kept", {number} | data

@@ -16,14 +16,13 @@ from checkpoint_gate.filtering import PrunePolicy
 from checkpoint_gate.judgement import Decision
 from checkpoint_gate.records import Record
 from checkpoint_gate.rule_text import parse_rules
-from checkpoint_gate.store import Run
+from checkpoint_gate.store import Run, pruning
 from checkpoint_gate.store import manifest as manifests
 from checkpoint_gate.store.checking import check_store
 from checkpoint_gate.store.checkpoints import Stored, move_checkpoint, read_all
 from checkpoint_gate.store.layout import UNFINISHED_FILE
 from checkpoint_gate.store.manifest import FileEntry
-from checkpoint_gate.store.pruning import execute_prune, plan_prune, recover, sweep, tombstones, trashed, undelete
-from checkpoint_gate.store.trash import GONE, bury, trash_path
+from checkpoint_gate.store.trash import GONE, bury, tombstones, trash_path, trashed
 from checkpoint_gate.training import GatedTraining
 from faults.world import World, state_files, write_files
 
@@ -96,7 +95,9 @@ class Reference:
         run = self.make(world)
         for step, seconds in ((1, DAY - 3600), (2, 7200)):
             with run.lease("pruning") as lease:
-                execute_prune(run, plan_prune(run, {step: "too high"}, self.survivors, PrunePolicy(), DIGEST), lease)
+                pruning.execute_prune(
+                    run, pruning.plan_prune(run, {step: "too high"}, self.survivors, PrunePolicy(), DIGEST), lease
+                )
             world.clock.now += seconds
         return run
 
@@ -214,12 +215,14 @@ class Prune(StoreWork):
         run, store = self.store.run(world), self.store
         policy = PrunePolicy(grace=self.grace)
         with run.lease("pruning") as lease:
-            left = recover(run, lease)
-            done = execute_prune(run, plan_prune(run, store.rejected, store.survivors, policy, DIGEST), lease)
+            left = pruning.recover(run, lease)
+            done = pruning.execute_prune(
+                run, pruning.plan_prune(run, store.rejected, store.survivors, policy, DIGEST), lease
+            )
             if not done.left:
                 world.note("pruned")
         with run.lease("pruning") as lease:
-            swept = sweep(run, lease)
+            swept = pruning.sweep(run, lease)
             if not swept.left:
                 world.note("swept")
         return (*left, *done.left, *swept.left)
@@ -255,13 +258,15 @@ class Sweep(StoreWork):
     def prepare(self, world: World) -> None:
         run, store = self.store.make(world), self.store
         with run.lease("pruning") as lease:
-            execute_prune(run, plan_prune(run, store.rejected, store.survivors, PrunePolicy(), DIGEST), lease)
+            pruning.execute_prune(
+                run, pruning.plan_prune(run, store.rejected, store.survivors, PrunePolicy(), DIGEST), lease
+            )
         world.clock.now += DAY
 
     def do(self, world: World) -> Sequence[str]:
         run = self.store.run(world)
         with run.lease("sweeping") as lease:
-            swept = sweep(run, lease)
+            swept = pruning.sweep(run, lease)
         if not swept.left:
             world.note("swept")
         return swept.left
@@ -290,7 +295,7 @@ class Recover(StoreWork):
 
     def prepare(self, world: World) -> None:
         run, store = self.store.make_trash(world), self.store
-        plan = plan_prune(run, store.rejected, store.survivors, PrunePolicy(), DIGEST)
+        plan = pruning.plan_prune(run, store.rejected, store.survivors, PrunePolicy(), DIGEST)
         with run.lease("pruning") as lease:
             plan.write(run, lease.token)
             first = plan.going[0].step
@@ -301,7 +306,7 @@ class Recover(StoreWork):
     def do(self, world: World) -> Sequence[str]:
         run = self.store.run(world)
         with run.lease("recovering") as lease:
-            left = recover(run, lease)
+            left = pruning.recover(run, lease)
         if not left:
             world.note("recovered")
         return left
@@ -342,9 +347,9 @@ class Undelete(StoreWork):
     def do(self, world: World) -> Sequence[str]:
         run = self.store.run(world)
         with run.lease("undeleting") as lease:
-            recover(run, lease)
+            pruning.recover(run, lease)
             if events_of(run)[2] != "undeleted":
-                undelete(run, 2, lease)
+                pruning.undelete(run, 2, lease)
         if 2 not in steps_of(run.live()):
             return ["step 2 is not live"]
         world.note("undeleted")
@@ -387,7 +392,7 @@ class ResumeAfter(StoreWork):
     def do(self, world: World) -> Sequence[str]:
         run = self.store.run(world)
         with run.lease("training") as lease:
-            recover(run, lease)
+            pruning.recover(run, lease)
             run.resume_after(self.step)
         world.note("resumed")
         return ()
@@ -493,7 +498,7 @@ class FirstSave(Save):
         """There is nothing."""
 
     def broken(self, world: World) -> Iterator[str]:
-        if KEY in world.store().keys():
+        if world.store().files.is_file(f"{KEY}/run.json"):
             yield from self.store.look(world).damaged()
 
     def unkept(self, world: World, what: str) -> Iterator[str]:

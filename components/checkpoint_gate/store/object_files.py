@@ -157,7 +157,8 @@ class ObjectFiles(MarkedFolders):
         try:
             self._call(path, self._fs.rm_file, self._key(path))
         except FileNotFoundError:
-            return
+            if self.is_file(path):  # a store that says so of what is there has removed nothing
+                raise
 
     def remove_temporary(self, path: str | None = None, of: str = "") -> None:
         """Nothing to do: no object is ever half-written."""
