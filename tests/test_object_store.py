@@ -18,12 +18,11 @@ from checkpoint_gate.rule_text import parse_rules
 from checkpoint_gate.store import Store
 from checkpoint_gate.store.checkpoints import verify_files
 from checkpoint_gate.store.lease import Lease
-from checkpoint_gate.store.pruning import execute_prune, plan_prune, recover, sweep, tombstones, trashed, undelete
+from checkpoint_gate.store.pruning import execute_prune, plan_prune, recover, sweep, tombstones, trashed
 from checkpoint_gate.training import GatedTraining
 
 DAY = 86400.0
 RULES = "f" * 64
-LATE = pytest.mark.parametrize("late", [0, 2, 5], ids=lambda late: f"listings {late} operations late")
 
 
 @pytest.fixture
@@ -93,86 +92,9 @@ def work(run, grace):
     return (*done.left, *swept.left)
 
 
-def check_nothing_is_lost(run):
-    """Survivors verify; each rejected one is wholly live, wholly in the trash, or gone and in the tombstones."""
-    live = {stored.step: stored for stored in run.live()}
-    assert all(whole(run, live[step]) for step in SURVIVORS)
-    assert [stored.damage for stored in live.values() if not whole(run, stored)] == []
-    in_trash = {stored.step for stored in trashed(run) if whole(run, stored)}
-    said = events(run)
-    for step in (1, 2, *REJECTED):
-        assert step in live or step in in_trash or step in said, step
-
-
 def outcome(bucket, run):
     kept = [key for key in bucket.objects if "/lease." not in key and "/journal/" not in key]
     return sorted(kept), live_steps(run), events(run), len(run.files.names("run/journal"))
-
-
-@pytest.mark.parametrize(
-    ("grace", "late"),
-    [
-        pytest.param(DAY, 0, id="a grace of a day"),
-        pytest.param(0.0, 0, id="no grace"),
-        pytest.param(DAY, 5, id="a grace of a day, listings 5 operations late"),
-        pytest.param(0.0, 2, id="no grace, listings 2 operations late"),
-    ],
-)
-def test_killed_at_any_operation_of_a_pruning_nothing_is_lost(bucket, store, template, grace, late, record_property):
-    bucket.reset(template)
-    assert work(store.run("run"), grace) == ()
-    operations, expected = bucket.done, outcome(bucket, store.run("run"))
-    assert operations > 40
-    assert leftovers(bucket, store.run("run")) == []
-    record_property("kill points", operations)
-    for at in range(operations):
-        bucket.reset(template)
-        bucket.late = late
-        bucket.arm(at)
-        with pytest.raises(Killed):
-            work(store.run("run"), grace)
-        bucket.arm(None)
-        check_nothing_is_lost(store.run("run"))
-        assert work(store.run("run"), grace) == (), at
-        check_nothing_is_lost(store.run("run"))
-        if late:  # what a late listing had hidden
-            work(store.run("run"), grace)
-        bucket.late = 0
-        assert outcome(bucket, store.run("run")) == expected, at
-        assert leftovers(bucket, store.run("run")) == [], at
-
-
-@pytest.mark.parametrize("late", [0, 5], ids=["sure listings", "listings 5 operations late"])
-def test_killed_at_any_operation_of_an_undeletion_it_is_whole_in_one_place(bucket, store, template, late):
-    def bring_back():
-        run = store.run("run")
-        with run.lease("undeleting") as lease:
-            undelete(run, 2, lease)
-
-    bucket.reset(template)
-    bring_back()
-    operations = bucket.done
-    assert operations > 10
-    for at in range(operations):
-        bucket.reset(template)
-        bucket.late = late
-        bucket.arm(at)
-        with pytest.raises(Killed):
-            bring_back()
-        bucket.arm(None)
-        run = store.run("run")
-        places = [*run.live(), *trashed(run)]
-        assert any(stored.step == 2 and whole(run, stored) for stored in places), at
-        assert [stored.damage for stored in places if not whole(run, stored)] == [], at
-        with run.lease("undeleting") as lease:
-            recover(run, lease)
-            if events(run)[2] != "undeleted":  # it had not begun
-                undelete(run, 2, lease)
-            recover(run, lease)
-        bucket.late = 0
-        assert 2 in live_steps(run), at
-        assert [stored.step for stored in trashed(run)] == [1]
-        assert leftovers(bucket, run) == [], at
 
 
 # Training: the gate lets some through, `keep` removes others, and the state to resume from follows.
@@ -234,27 +156,6 @@ def test_killed_at_any_operation_of_a_training_it_resumes_at_its_last_complete_e
         assert leftovers(bucket, run) == [], at
 
 
-@pytest.mark.parametrize("sticky", [False, True], ids=["once", "from then on"])
-@pytest.mark.parametrize("error", [errno.EIO, errno.EACCES], ids=errno.errorcode.get)
-def test_an_error_loses_nothing_and_is_never_reported_as_success(bucket, store, template, error, sticky):
-    bucket.reset(template)
-    work(store.run("run"), 0.0)
-    operations, expected = bucket.done, outcome(bucket, store.run("run"))
-    for at in range(0, operations, 3):
-        bucket.reset(template)
-        bucket.arm(at, error, sticky)
-        try:
-            left = work(store.run("run"), 0.0)
-        except (OSError, StoreError):
-            left = ("an error",)
-        bucket.arm(None)
-        check_nothing_is_lost(store.run("run"))
-        assert left or outcome(bucket, store.run("run")) == expected, at
-        work(store.run("run"), 0.0)
-        assert outcome(bucket, store.run("run")) == expected, at
-        assert leftovers(bucket, store.run("run")) == [], at
-
-
 @pytest.mark.parametrize("error", [errno.EBUSY, errno.ETIMEDOUT, errno.ECONNRESET], ids=errno.errorcode.get)
 def test_throttling_and_timeouts_that_pass_are_not_noticed(bucket, store, template, error):
     bucket.reset(template)
@@ -305,6 +206,17 @@ def test_a_create_of_what_somebody_else_made_is_refused_and_one_s_own_is_not(buc
         with pytest.raises(FileExistsError, match="is there already"):
             files.create("claim", other)
     assert files.read("claim", 100) == b"mine"
+
+
+def test_a_store_that_says_not_found_of_what_is_there_has_removed_nothing(bucket, store):
+    files = store.create().files
+    files.create("claim", b"mine")
+    bucket.arm(0, errno.ENOENT)
+    with pytest.raises(FileNotFoundError, match="is not there"):
+        files.remove_file("claim")
+    files.remove_file("claim")
+    files.remove_file("claim")
+    assert not files.is_file("claim")
 
 
 def test_a_store_that_overwrites_where_it_should_create_is_refused(bucket, store, monkeypatch):

@@ -289,6 +289,16 @@ def test_every_file_and_folder_is_on_disk_before_the_version_is_visible(push, fo
     assert synced == [str(folder)]
 
 
+def test_a_new_push_folder_is_on_disk_with_all_the_folders_above_it(folder, monkeypatch):
+    from checkpoint_gate.pusher.publish import exclusive
+
+    synced: list[str] = []
+    monkeypatch.setattr(os, "fsync", lambda handle: synced.append(os.path.realpath(f"/proc/self/fd/{handle}")))
+    place = folder / "new" / "models"
+    with exclusive(str(place)):
+        assert synced[-2:] == [str(folder), str(folder / "new")]
+
+
 def test_pushes_of_one_machine_wait_for_each_other(folder):
     from checkpoint_gate.pusher.publish import exclusive
 

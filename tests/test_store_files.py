@@ -236,6 +236,40 @@ def test_what_killed_writers_left_is_removed_and_nothing_else(files, killable, k
     assert files.read("a/b", 100) == b"content"
 
 
+def test_a_disk_that_says_not_found_of_what_is_there_has_removed_nothing(files, killable):
+    files.make_folder("c")
+    for remove, path in ((files.remove_file, "a/b"), (files.remove_folder, "c")):
+        killable.arm(0, errno.ENOENT)
+        with pytest.raises(FileNotFoundError):
+            remove(path)
+        killable.arm(None)
+        remove(path)
+        remove(path)
+        assert not files.exists(path)
+
+
+def test_a_new_root_is_on_the_disk_with_all_the_folders_above_it(tmp_path, monkeypatch):
+    synced, fsync = [], os.fsync
+
+    def watched(handle):
+        synced.append(os.path.realpath(f"/proc/self/fd/{handle}"))
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", watched)
+    LocalFiles(tmp_path / "new" / "models" / "store").make_root()
+    assert synced == [str(tmp_path), str(tmp_path / "new"), str(tmp_path / "new" / "models")]
+
+
+def test_what_was_left_by_a_store_s_making_that_was_killed_is_cleared_by_the_next(tmp_path, killable, killed):
+    for at in range(1, 4):
+        killable.arm(at)
+        with pytest.raises(killed):
+            Store(tmp_path / "store").create()
+    killable.arm(None)
+    store = Store(tmp_path / "store").create()
+    assert store.files.names() == ["store.json"]
+
+
 def test_a_name_that_is_taken_is_not_renamed_over(files):
     files.make_folder("c")
     with pytest.raises(FileExistsError, match="is there already"):

@@ -73,7 +73,8 @@ class Trial:
 
     def find(self, left: Left) -> None:
         """The next process finds what one left behind."""
-        self.world.reset(left.state, self._now)
+        self.world.begin(self._now)
+        self.world.put(left.state)
         self.world.restart()
         self.world.returned = list(left.returned)
 

@@ -47,10 +47,13 @@ class World(Protocol):
         """All that is stored, to be put back and to be compared."""
 
     def put(self, state: Any) -> None:
-        """Makes the store what `snapshot` saw."""
+        """Makes the store what `snapshot` saw, late listings included."""
+
+    def begin(self, now: float) -> None:
+        """The first process begins."""
 
     def reset(self, state: Any, now: float) -> None:
-        """Makes the store what `snapshot` saw, and begins the first process at the time `now`."""
+        """Makes the store what `snapshot` saw, nothing late in it, and begins the first process."""
 
     def restart(self) -> None:
         """The process is gone, however it ended, and another one begins: nothing breaks in it."""
