@@ -123,7 +123,8 @@ def execute_plan(
             lease = leases[run.key]
             first = execute_prune(run, each.plan, lease) if each.plan is not None else Pruned()
             after = sweep(run, lease)
-            done[run.key] = Pruned(first.trashed, first.swept + after.swept, (*first.left, *after.left))
+            left = tuple(dict.fromkeys((*first.left, *after.left)))
+            done[run.key] = Pruned(first.trashed, first.swept + after.swept, left)
         return joint, done
 
 
