@@ -17,7 +17,6 @@ from checkpoint_gate.filtering import PrunePolicy
 from checkpoint_gate.joint_pruning import plan_runs
 from checkpoint_gate.records import Record
 from checkpoint_gate.rule_text import parse_rules
-from checkpoint_gate.store import Store
 from checkpoint_gate.store.champion import ChampionNote, note_champion
 from checkpoint_gate.store.checkpoints import read_checkpoint, verify_files
 from checkpoint_gate.store.pruning import (
