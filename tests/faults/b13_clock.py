@@ -1,4 +1,4 @@
-"""The clock is wrong, or jumps in the middle of a pruning or a sweep: nothing leaves the trash too early.
+"""The clock is wrong, or jumps while a pruning or a sweep is at work: nothing leaves the trash too early.
 
 Time itself is kept apart from what the machine's clock says of it. A case is one clock: where it jumps, how far, and
 what happens afterwards. Files of a time 0 lie in every store. A machine is restarted only where its clock is right: two

@@ -87,7 +87,7 @@ def as_os(module: Any) -> Iterator[Any]:
         files.os = before
 
 
-class _NoFsync:
+class Plain:
     """`os` without fsync: nothing here cuts the power."""
 
     def __getattr__(self, name: str) -> Any:
@@ -99,7 +99,27 @@ class _NoFsync:
 
 def without_fsync() -> contextlib.AbstractContextManager[Any]:
     """Leaves fsync out, which costs most of the time and is asked for by other figures."""
-    return as_os(_NoFsync())
+    return as_os(Plain())
+
+
+class Changes(Plain):
+    """Notices that the disk was changed, other than in its leases."""
+
+    def __init__(self) -> None:
+        self.seen = False
+        for name in ("rename", "replace", "unlink", "rmdir", "link", "mkdir"):
+            setattr(self, name, self._noticed(getattr(os, name)))
+
+    def _noticed(self, change: Callable[..., Any]) -> Callable[..., Any]:
+        def noticed(path: str | os.PathLike[str], *args: Any, **kwargs: Any) -> Any:
+            self.seen = self.seen or "lease." not in os.fspath(path)
+            return change(path, *args, **kwargs)
+
+        return noticed
+
+    def open(self, path: str | os.PathLike[str], flags: int, *args: int) -> int:
+        self.seen = self.seen or bool(flags & os.O_CREAT and "lease." not in os.fspath(path))
+        return os.open(path, flags, *args)
 
 
 _EVENTS = {"open", "os.listdir", "os.scandir", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.link"}
@@ -162,7 +182,7 @@ def contents(root: Path) -> dict[str, bytes | str | None]:
 
 
 def states(root: Path) -> dict[str, tuple[int, ...]]:
-    """Every name at and below `root`, with inode, kind and mode, links, owner, size, and times of change."""
+    """Every name at and below `root`, with inode, mode, links, owner, size, and times of change in nanoseconds."""
     found = {}
     for parent, folders, names in os.walk(root):
         for path in (parent, *(os.path.join(parent, name) for name in (*folders, *names))):
