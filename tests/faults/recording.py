@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from checkpoint_gate.store import files
+from checkpoint_gate.store import files, lease
 
 _PATHS = {"rename": 2, "replace": 2, "link": 2, "symlink": 2}  # how many arguments are paths; else the first
 
@@ -85,6 +85,25 @@ def as_os(module: Any) -> Iterator[Any]:
         yield module
     finally:
         files.os = before
+
+
+class Births:
+    """Tells the leases of this process apart: after `rebirth`, those of before belong to a dead process."""
+
+    def __init__(self) -> None:
+        self._number = 0
+
+    def rebirth(self) -> None:
+        self._number += 1
+
+    @contextlib.contextmanager
+    def told(self) -> Iterator[None]:
+        before = lease.born
+        lease.born = lambda pid: str(self._number)
+        try:
+            yield
+        finally:
+            lease.born = before
 
 
 class Plain:
