@@ -211,6 +211,23 @@ def test_replace_is_all_or_nothing(files, monkeypatch):
     assert files.names("a") == ["b"]
 
 
+@pytest.mark.parametrize(("name", "call"), [("replace", "replace"), ("create", "link")])
+def test_a_file_that_a_recovery_clears_while_it_is_written_is_written_again(files, monkeypatch, name, call):
+    real, cleared = getattr(os, call), []
+
+    def late(source, target):
+        if not cleared:
+            files.remove_temporary("a")
+            cleared.append(source)
+        real(source, target)
+
+    monkeypatch.setattr(f"checkpoint_gate.store.files.os.{call}", late)
+    getattr(files, name)("a/new", b"content")
+    assert cleared
+    assert files.names("a") == ["b", "new"]
+    assert files.read("a/new", 100) == b"content"
+
+
 def test_replace_leaves_the_old_when_the_disk_is_full(files, monkeypatch):
     def full(handle):
         raise OSError(errno.ENOSPC, "No space left on device")

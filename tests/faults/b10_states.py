@@ -121,7 +121,7 @@ class Episode:
         self.disk.arm(None)
         for model in (before, after):
             if name in ("save", "resume"):
-                model.resume_after(self._run.ledger.read().records[-1].step if model.records else 0, self._machine.now)
+                model.resume_after(self._last(), self._machine.now)
             model.sweep(self._machine.now, self._machine.uptime()[1])
         broken = self._differences([before, after])
         self._model = after if self._seen() == after.where() else before
@@ -138,8 +138,11 @@ class Episode:
             run.gated.clear_staged()
             sweep(run, lease)
             if name in ("save", "resume"):
-                records = run.ledger.read().records
-                run.resume_after(records[-1].step if records else 0)
+                run.resume_after(self._last())
+
+    def _last(self) -> int:
+        records = self._run.ledger.read().records
+        return records[-1].step if records else 0
 
     # The operations: what is done to the store, and to the model.
 

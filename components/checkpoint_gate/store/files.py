@@ -22,6 +22,7 @@ from typing import BinaryIO
 from checkpoint_gate.errors import StoreError
 
 _CHUNK = 1 << 20
+_AGAIN = (True, True, True, False)  # a recovery may take a file that is being written for one that a crash has left
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{12}\.tmp")
 
 
@@ -167,28 +168,42 @@ class LocalFiles:
           FileExistsError: somebody else has made it.
         """
         place = self.local(path)
-        temporary = self._write_temporary(place, data)
+        for more in _AGAIN:
+            temporary = self._write_temporary(place, data)
+            try:
+                self._link_new(temporary, place, data)
+                break
+            except FileNotFoundError:
+                if not more:
+                    raise
+            finally:
+                _unlink(temporary)
+        self._sync_folder(place.parent)
+
+    def _link_new(self, temporary: Path, place: Path, data: bytes) -> None:
         try:
             os.link(temporary, place)
-        except FileExistsError:
+        except (FileExistsError, FileNotFoundError):
             raise
         except OSError:  # a file system without links
             handle = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)
             self._write_and_close(handle, data)
-        finally:
-            _unlink(temporary)  # the owner of a lease may have cleared up meanwhile
-        self._sync_folder(place.parent)
 
     def replace(self, path: str, data: bytes) -> None:
         """Puts a whole new content in a file's place at once."""
         place = self.local(path)
-        temporary = self._write_temporary(place, data)
-        try:
-            os.replace(temporary, place)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
-            raise
+        for more in _AGAIN:
+            temporary = self._write_temporary(place, data)
+            try:
+                os.replace(temporary, place)
+                break
+            except FileNotFoundError:
+                if not more:
+                    raise
+            except BaseException:
+                with contextlib.suppress(OSError):
+                    os.unlink(temporary)
+                raise
         self._sync_folder(place.parent)
 
     def remove_temporary(self, path: str | None = None, of: str = "") -> None:
