@@ -28,6 +28,7 @@ from checkpoint_gate.store.pruning import (
     tombstones,
     trashed,
 )
+from checkpoint_gate.store.trash import body_digest
 
 RULES = "f" * 64
 DAY = 86400.0
@@ -468,6 +469,32 @@ def test_a_damaged_journal_stops_all_deleting(crowd, tree):
     journal.write_text(json.dumps({key: each for key, each in value.items() if key != "crc"}))
     before = tree(crowd.root)
     with pytest.raises(StoreError, match="is damaged: it does not hold the plan that its name says"):
+        prune(run, {2: "too high"}, [3], AT_ONCE)
+    assert tree(crowd.root) == before
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param({"run": "another"}, id="of another run"),
+        pytest.param({"going": [{"step": "../../x", "bytes": 1, "manifest": ""}]}, id="a path for a step"),
+        pytest.param({"going": [{"step": -1, "bytes": 1, "manifest": ""}]}, id="a step below 0"),
+        pytest.param({"going": "all"}, id="no list"),
+        pytest.param({"grace": "none"}, id="a grace in words"),
+        pytest.param({"token": None}, id="no token"),
+        pytest.param({"looks": [{"boot": 1}]}, id="half a look"),
+    ],
+)
+def test_a_journal_of_another_shape_stops_all_deleting(crowd, tree, change):
+    run = crowd.run([0.9, 0.8, 0.3])
+    prune(run, {1: "too high"}, [3])
+    (path,) = run.files.local("run/journal").iterdir()
+    value = {key: each for key, each in (json.loads(path.read_text()) | change).items() if key != "crc"}
+    digest = body_digest({key: value[key] for key in ("run", "rules", "grace", "by", "going")})
+    path.unlink()
+    path.with_name(f"{digest}.json").write_text(json.dumps(value | {"plan": digest}))
+    before = tree(crowd.root)
+    with pytest.raises(StoreError, match="is damaged: it holds no plan of run"):
         prune(run, {2: "too high"}, [3], AT_ONCE)
     assert tree(crowd.root) == before
 

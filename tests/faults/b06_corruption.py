@@ -27,9 +27,7 @@ from faults.figure import Measured
 from faults.recording import Changes, as_os, contents, copied, scratch
 
 FIGURE = "B6"
-WHAT = (
-    "a flipped bit or a cut end in each kind of file, then a pruning and a sweep: unnoticed, or something taken by it"
-)
+WHAT = "a flipped bit or a cut end in each kind of file, then a pruning and a sweep: unnoticed, or more taken"
 
 DAY = 86400.0
 RULES = parse_rules("filter: {metric: val_loss, at_most: 0.5}\nprune: {grace: 24h, max_fraction: 0.9}")

@@ -1,7 +1,7 @@
 """The store beside a model of it: random operations, a clock that jumps, and crashes anywhere.
 
-After every operation the store holds what the model says, every byte; after a crash and a recovery it holds what it held
-before the operation or what it should after it, as a whole. A crash may hit the recovery as well.
+After every operation the store holds what the model says, every byte; after a crash and a recovery it holds what it
+held before the operation or what it should after it, as a whole. A crash may hit the recovery as well.
 """
 
 from __future__ import annotations

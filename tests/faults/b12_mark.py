@@ -1,4 +1,4 @@
-"""Every move and every deletion has an earlier mark on the disk: a journal that names it, and a tombstone before bytes go.
+"""Every move and every deletion has an earlier mark on the disk: a journal that names it, a tombstone before bytes go.
 
 Recorded at the filesystem while runs are trained, kept short, pruned, swept and brought back from the trash: a mark
 counts from the fsync of its file and of the folder around it. The pipeline's metadata database is no part of the store:

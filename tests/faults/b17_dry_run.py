@@ -7,6 +7,7 @@ that the plan named, and what was freed with what it said. Times of access are n
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import time
@@ -37,7 +38,9 @@ RULES = {
     "a strict limit, freed at once": "filter: {metric: val_loss, at_most: 0.25}\nprune: {grace: 0s}",
     "an average": "filter: {metric: val_loss, moving_average: 3, at_most: 0.55}\nprune: {grace: 1h}",
     "the best two": "filter:\n  top: {metric: val_loss, mode: min, n: 2}",
-    "a limit and the best": "filter:\n  all: [{metric: val_loss, at_most: 0.6}]\n  top: {metric: val_loss, mode: min, n: 3}",
+    "a limit and the best": (
+        "filter:\n  all: [{metric: val_loss, at_most: 0.6}]\n  top: {metric: val_loss, mode: min, n: 3}"
+    ),
     "all stay": "filter: {metric: val_loss, at_most: 1.0}",
     "too much would go": "filter: {metric: val_loss, at_most: 0.25}\nprune: {max_fraction: 0.1}",
     "nothing would be left": "filter: {metric: val_loss, at_most: 0.01}",
@@ -88,10 +91,8 @@ class _Case:
         return result.stdout
 
     def _plan(self) -> None:
-        try:
+        with contextlib.suppress(CheckpointGateError):
             plan_runs(chosen_runs(Store.open(self._root), self._key), load_rules(self._rules))
-        except CheckpointGateError:
-            pass
 
     def _executed(self, plan: dict, digest: str) -> list[str]:
         live, trash = self._steps("checkpoints"), self._steps("trash")

@@ -30,6 +30,10 @@ JOURNAL_FILE = re.compile(r"[0-9a-f]{64}[.]json")
 _JOURNAL_BYTES = 64 << 20
 JOURNAL_ASIDE = ".journal.json"  # how the name of a damaged journal ends that was set aside
 _BODY = ("run", "rules", "grace", "by", "going")
+_NUMBER = (int, float)
+_JOURNAL: Mapping[str, tuple[type, ...]] = {"rules": (str,), "by": (str,), "grace": _NUMBER, "token": (int,)}
+_GOING: Mapping[str, tuple[type, ...]] = {"step": (int,), "bytes": (int,), "manifest": (str,)}
+_LOOK: Mapping[str, tuple[type, ...]] = {"boot": (str,), "time": _NUMBER, "uptime": _NUMBER}
 
 Mark = dict[str, Any]
 
@@ -185,4 +189,22 @@ def read_journal(run: Run, digest: str) -> dict[str, Any]:
     value = read_object(run.files, path)
     if body_digest({key: value.get(key) for key in _BODY}) != digest:
         raise StoreError(f"{run.files.place(path)} is damaged: it does not hold the plan that its name says.")
+    if value["run"] != run.key or not _is_plan(value):
+        raise StoreError(f"{run.files.place(path)} is damaged: it holds no plan of {run.key}.")
     return value
+
+
+def _is_plan(value: Mapping[str, Any]) -> bool:
+    """Whether a journal has the shape of one: it may have been written by others."""
+    going, looks = value["going"], value.get("looks", [])
+    return (
+        _has(value, _JOURNAL)
+        and isinstance(going, list)
+        and all(isinstance(item, dict) and _has(item, _GOING) and item["step"] >= 0 for item in going)
+        and isinstance(looks, list)
+        and all(isinstance(look, dict) and _has(look, _LOOK) for look in looks)
+    )
+
+
+def _has(value: Mapping[str, Any], kinds: Mapping[str, tuple[type, ...]]) -> bool:
+    return all(type(value.get(key)) in kind for key, kind in kinds.items())
