@@ -395,7 +395,6 @@ def _huge_pins(run: Run, name: str, outside: Path) -> None:
 
 
 def _anothers_files(run: Run, name: str, outside: Path) -> None:
-    """The manifest of another step, and of another run."""
     shutil.copy(run.files.local(f"{run.gated.path(4)}/{NAME}"), run.files.local(f"{run.gated.path(1)}/{NAME}"))
 
 

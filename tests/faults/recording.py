@@ -20,13 +20,12 @@ class Recorder:
     """Stands in for `os` in the store's files: tells of every call with the places it is about, before it is made.
 
     Args:
-      tell: called with the call's name and its places. A handle's place is that of what it was opened for.
-      syncs: whether fsync is done; it is told in any case.
+      tell: called with the call's name and its places. A handle's place is that of what it was opened for. An fsync is
+        told of, and left out.
     """
 
-    def __init__(self, tell: Callable[[str, tuple[str, ...]], None], syncs: bool = False) -> None:
+    def __init__(self, tell: Callable[[str, tuple[str, ...]], None]) -> None:
         self._tell = tell
-        self._syncs = syncs
         self._opened: dict[int, str] = {}
         self.path = _Wrapped(os.path, self._told)
 
@@ -60,8 +59,6 @@ class Recorder:
 
     def fsync(self, handle: int) -> None:
         self._tell("fsync", (self._opened.get(handle, ""),))
-        if self._syncs:
-            os.fsync(handle)
 
 
 class _Wrapped:
