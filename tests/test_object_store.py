@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import tempfile
@@ -11,14 +12,16 @@ from faults.bucket import URL, Double, double
 from faults.disk import Killed
 from fsspec import AbstractFileSystem
 
-from checkpoint_gate.errors import LeaseHeld, StoreError
+from checkpoint_gate.errors import DamagedCheckpoint, LeaseHeld, StoreError
 from checkpoint_gate.filtering import PrunePolicy
 from checkpoint_gate.records import Record
 from checkpoint_gate.rule_text import parse_rules
-from checkpoint_gate.store import Store
+from checkpoint_gate.store import Store, object_calls
+from checkpoint_gate.store.checking import check_store
 from checkpoint_gate.store.checkpoints import verify_files
 from checkpoint_gate.store.lease import Lease
-from checkpoint_gate.store.pruning import execute_prune, plan_prune, recover, sweep, tombstones, trashed
+from checkpoint_gate.store.pruning import execute_prune, plan_prune, recover, sweep, tombstones, trashed, undelete
+from checkpoint_gate.store.repairing import repair_store
 from checkpoint_gate.training import GatedTraining
 
 DAY = 86400.0
@@ -350,3 +353,270 @@ def test_claims_of_a_late_listing_give_no_second_owner(bucket, store, clock, lat
     claims = [json.loads(data) for key, data in bucket.objects.items() if "/lease." in key]
     assert max(claim["token"] for claim in claims) == 29
     assert len(claims) <= 12
+
+
+# What seldom happens.
+
+
+def test_a_checkpoint_of_an_object_store_is_repaired_too(bucket, store, crowd, template):
+    bucket.reset(template)
+    run = store.run("run")
+    key = "bucket/store/run/checkpoints/step-000000004/ckpt.index"
+    bucket.objects[key] = b"x" + bucket.objects[key][1:]
+    bucket.objects["bucket/store/run/trash/step-000000009--0123456789ab/unfinished.json"] = UNFINISHED
+    before = set(bucket.objects.values()) - {UNFINISHED}
+    parts = list(repair_store(store))
+    assert [finding.remedy for part in parts for finding in part.mended] == [
+        "moved to the quarantine, where its bytes stay",
+        "cleared away",
+    ]
+    assert live_steps(run) == [3, 5, 6, 7]
+    assert before - set(bucket.objects.values()) <= {bucket.objects["bucket/store/store.json"], *leases_of(template)}
+    assert [f for part in repair_store(store) for f in (*part.mended, *part.findings) if f.severity != "note"] == []
+
+
+UNFINISHED = b'{"files": [], "format": 1}'
+
+
+def leases_of(objects):
+    return {data for key, data in objects.items() if "/lease." in key or key.endswith("store.json")}
+
+
+def test_killed_anywhere_a_repair_of_an_object_store_is_finished_by_the_next(bucket, store, template):
+    key = "bucket/store/run/checkpoints/step-000000004/ckpt.index"
+    template[key] = b"x" + template[key][1:]
+    bucket.reset(template)
+    list(repair_store(store))
+    operations = bucket.done
+    assert operations > 10
+    for at in range(operations):
+        bucket.reset(template)
+        bucket.arm(at)
+        with pytest.raises(Killed):
+            list(repair_store(store))
+        bucket.arm(None)
+        assert template[key] in bucket.objects.values()
+        list(repair_store(store))
+        assert [f for f in check_store(store) if f.severity != "note" or f.remedy is not None] == [], at
+        assert live_steps(store.run("run")) == [3, 5, 6, 7]
+
+
+@pytest.mark.parametrize("at", range(9))
+def test_a_quarantine_that_was_interrupted_goes_on(bucket, store, template, at):
+    bucket.reset(template)
+    run = store.run("run")
+    del bucket.objects["bucket/store/run/checkpoints/step-000000004/manifest.json"]
+    bucket.arm(at)
+    with contextlib.suppress(Killed):
+        run.quarantine(run.gated.read("step-000000004"), "it has lost its manifest")
+    bucket.arm(None)
+    if run.gated.holds(4):
+        run.quarantine(run.gated.read("step-000000004"), "it has lost its manifest")
+    with run.lease("training"):
+        run.clear_leftovers()
+    assert not run.gated.holds(4)
+    names = [key.rpartition("/")[2] for key in bucket.objects if "/quarantine/step-000000004" in key]
+    assert {"ckpt.data-00000-of-00001", "ckpt.index"} <= set(names)
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        pytest.param(b"{", "is damaged", id="no JSON"),
+        pytest.param(b'{"files": [], "format": 2}', "has the format 2; this version reads format 1", id="newer"),
+        pytest.param(b"[]", "has the format None", id="no object"),
+        pytest.param(b'{"files": ["../../store.json"], "format": 1}', "files must be a list of names", id="climbs"),
+        pytest.param(b'{"files": ["a/b"], "format": 1}', "files must be a list of names", id="another folder's"),
+        pytest.param(b'{"files": "ckpt", "format": 1}', "files must be a list of names", id="no list"),
+        pytest.param(b'{"files": [7], "format": 1}', "files must be a list of names", id="no names"),
+    ],
+)
+def test_a_damaged_list_of_unfinished_files_removes_nothing(bucket, store, template, data, words):
+    bucket.reset(template)
+    folder = "bucket/store/run/checkpoints/step-000000009"
+    bucket.objects |= {f"{folder}/unfinished.json": data, f"{folder}/ckpt.index": b"x"}
+    before = dict(bucket.objects)
+    run = store.run("run")
+    with pytest.raises(StoreError, match=words):
+        run.clear_leftovers()
+    assert bucket.objects == before
+
+
+def test_a_plan_goes_on_with_a_move_but_not_with_a_later_checkpoint_of_its_step(bucket, store, template, crowd):
+    bucket.reset(template)
+    run = store.run("run")
+    run.gated.discard("run/tmp")
+    before = {key: data for key, data in bucket.objects.items() if "/trash/" in key}
+    crowd.store = store
+    (mark,) = [mark for (_, step), mark in tombstones(run).items() if step == 2]
+    bucket.objects["bucket/store/run/tombstones.jsonl"] = b""  # as if killed before its tombstone
+    crowd.publish(run, Record(2, 1, {"loss": 0.1, "val_loss": 0.1}, time=run.clock() + 1), weight=7)
+    with run.lease("pruning") as lease:
+        recover(run, lease)
+    assert 2 in live_steps(run)
+    assert {key: data for key, data in bucket.objects.items() if "/trash/" in key} == before
+    assert mark["manifest"] not in {stored.manifest.checksum for stored in run.live()}
+
+
+def test_what_the_ledger_and_the_tombstones_cannot_say_is_taken_from_the_listing(bucket, store, template):
+    bucket.reset(template)
+    run = store.run("run")
+    bucket.objects["bucket/store/run/ledger.jsonl"] = b"[]\n"
+    assert live_steps(run) == [3, 4, 5, 6, 7]
+    assert run.resumable.stored() == []
+
+
+def test_an_empty_object_is_a_file_without_bytes(bucket, store, monkeypatch):
+    bucket.objects["bucket/store/empty"] = b""
+
+    def no_range(path, start=None, end=None, **kwargs):
+        raise OSError(errno.EINVAL, "InvalidRange")
+
+    monkeypatch.setattr(bucket, "cat_file", no_range)
+    assert store.files.is_file("empty")
+    assert store.files.read("empty", 10) == b""
+    bucket.objects["bucket/store/empty"] = b"not any more"
+    with pytest.raises(OSError, match="InvalidRange"):
+        store.files.read("empty", 10)
+
+
+def test_an_object_larger_than_it_may_be_is_refused(bucket, store):
+    bucket.objects["bucket/store/large"] = b"x" * 11
+    with pytest.raises(StoreError, match="is larger than the 10 bytes that such a file may have"):
+        store.files.read("large", 10)
+
+
+def test_a_copy_that_is_not_whole_is_refused(bucket, store, tmp_path, monkeypatch):
+    bucket.objects["bucket/store/one"] = b"twelve bytes"
+    monkeypatch.setattr(bucket, "get_file", lambda source, target: open(target, "wb").close())
+    with pytest.raises(StoreError, match="copy .* differs from double://bucket/store/one"):
+        store.files.link("one", tmp_path / "copy")
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "there").touch()
+    with pytest.raises(FileExistsError):
+        store.files.link("one", tmp_path / "there")
+    monkeypatch.setattr(bucket, "cp_file", lambda source, target: bucket.pipe_file(target, b""))
+    with pytest.raises(StoreError, match="copy .*two differs from .*one"):
+        store.files._copy_file("one", "two")
+
+
+def test_an_upload_that_is_not_whole_is_refused(bucket, store, crowd, monkeypatch):
+    crowd.store = store
+    run = crowd.run([0.5])
+    monkeypatch.setattr(bucket, "put_file", lambda source, target, **kwargs: bucket.pipe_file(target, b"x"))
+    with pytest.raises(StoreError, match="has 1 bytes after 10 were written to it|has 1 bytes after 80"):
+        crowd.publish(run, Record(2, 1, {"loss": 0.5, "val_loss": 0.4}, time=1.0))
+    assert live_steps(run) == [1]
+
+
+def test_an_upload_over_another_ones_object_is_refused(bucket, store, crowd):
+    crowd.store = store
+    run = crowd.run([0.5])
+    run.files.staging.make_folder("run/tmp")
+    run.files.staging.create("run/tmp/mine", b"mine")
+    bucket.objects["bucket/store/theirs"] = b"theirs"
+    with pytest.raises(FileExistsError):
+        run.files._upload("run/tmp/mine", "theirs")
+    assert bucket.objects["bucket/store/theirs"] == b"theirs"
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        pytest.param("no-such-scheme://x/y", "cannot hold a store", id="an unknown scheme"),
+        pytest.param("double://bucket/store?version=1", "A store's URL is a plain one", id="a query"),
+        pytest.param("double://a::double://b", "A store's URL is a plain one", id="a chain"),
+    ],
+)
+def test_what_is_no_url_of_a_store_is_refused(bucket, url, words):
+    with pytest.raises(StoreError, match=words):
+        Store(url)
+
+
+def test_a_driver_that_is_not_installed_is_named(bucket, monkeypatch):
+    def missing(url, **options):
+        raise ImportError("Install s3fs to access S3")
+
+    monkeypatch.setattr(fsspec, "url_to_fs", missing)
+    with pytest.raises(StoreError, match="s3://b/s needs a driver that is not installed: Install s3fs"):
+        Store("s3://b/s")
+
+
+class Answer(Exception):
+    """As botocore and gcsfs tell of an answer."""
+
+    def __init__(self, words="", **about):
+        super().__init__(words)
+        self.__dict__.update(about)
+
+
+class HTTPClientError(Exception):
+    """As botocore tells of a broken connection."""
+
+
+class NoCredentialsError(Exception):
+    """As botocore tells that it knows no user."""
+
+
+@pytest.mark.parametrize(
+    ("error", "attempts", "kind", "number"),
+    [
+        pytest.param(
+            Answer(response={"ResponseMetadata": {"HTTPStatusCode": 503}}), 6, OSError, errno.ETIMEDOUT, id="503"
+        ),
+        pytest.param(Answer(code="429"), 6, OSError, errno.ETIMEDOUT, id="429 as text"),
+        pytest.param(HTTPClientError("reset"), 6, OSError, errno.ETIMEDOUT, id="by its name"),
+        pytest.param(ConnectionError(), 6, OSError, errno.ETIMEDOUT, id="a broken connection"),
+        pytest.param(OSError(errno.EBUSY, "SlowDown"), 6, OSError, errno.EBUSY, id="SlowDown"),
+        pytest.param(
+            Answer(response={"Error": {"Code": "PreconditionFailed"}}),
+            1,
+            FileExistsError,
+            errno.EEXIST,
+            id="it is there",
+        ),
+        pytest.param(Answer(status=416), 1, OSError, errno.EINVAL, id="no such range"),
+        pytest.param(NoCredentialsError(), 1, PermissionError, errno.EACCES, id="no user"),
+        pytest.param(PermissionError(), 1, PermissionError, errno.EACCES, id="denied"),
+        pytest.param(ValueError("what?"), 1, OSError, errno.EIO, id="anything else"),
+    ],
+)
+def test_errors_of_drivers_become_errors_with_numbers(monkeypatch, error, attempts, kind, number):
+    monkeypatch.setattr(object_calls, "FIRST_PAUSE", 0.0)
+    monkeypatch.setattr(object_calls.time, "sleep", lambda seconds: None)
+    tries = []
+
+    def fails():
+        tries.append(1)
+        raise error
+
+    with pytest.raises(kind) as told:
+        object_calls.call("s3://b/s", fails)
+    assert (told.value.errno, told.value.filename, len(tries)) == (number, "s3://b/s", attempts)
+    assert told.value.strerror
+
+
+def test_downloads_of_dead_processes_are_cleared_and_those_of_the_living_stay(store, bucket, memory_path):
+    downloads = memory_path / f"checkpoint-gate-{os.getuid()}" / "downloads"
+    for name in ("999999999-1-x", f"{os.getpid()}-1-x", "notes"):
+        (downloads / name).mkdir(parents=True)
+    first, second = store.files.download_folder(), store.files.download_folder()
+    assert first != second
+    assert first.parent == second.parent
+    assert {path.name for path in downloads.iterdir()} == {"notes", first.parent.name}
+
+
+def test_a_folder_for_temporary_files_that_is_a_link_is_refused(store, bucket, memory_path, tmp_path):
+    (memory_path / f"checkpoint-gate-{os.getuid()}").symlink_to(tmp_path)
+    with pytest.raises(StoreError, match="is no folder of this user: remove it, or set TMPDIR to another one"):
+        store.files.download_folder()
+
+
+def test_a_download_that_is_damaged_is_told(bucket, store, template):
+    bucket.reset(template)
+    run = store.run("run")
+    key = "bucket/store/run/checkpoints/step-000000005/ckpt.index"
+    stored = run.gated.read("step-000000005")
+    bucket.objects[key] = b"x" + bucket.objects[key][1:]
+    with pytest.raises(DamagedCheckpoint, match="The copy of double://.*step-000000005 is damaged: .* its checksum"):
+        run.prefix(stored)
