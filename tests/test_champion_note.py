@@ -59,3 +59,13 @@ def test_a_damaged_note_stops_pruning(text, crowd):
     with pytest.raises(StoreError, match=r"champion\.json is damaged"):
         prune_all_but(run, 3)
     assert len(run.live()) == 3
+
+
+def test_the_same_champion_is_not_written_again(crowd):
+    crowd.run([0.5])
+    note = ChampionNote("run", 1, "17")
+    note_champion(crowd.store.files, note)
+    path = crowd.root / "champion.json"
+    before = path.stat().st_ino
+    note_champion(crowd.store.files, note)
+    assert path.stat().st_ino == before

@@ -9,14 +9,16 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
+import weakref
 
 import pytest
 
 import checkpoint_gate
 from checkpoint_gate.errors import LeaseHeld, StoreError
 from checkpoint_gate.store.files import LocalFiles
-from checkpoint_gate.store.lease import Lease
+from checkpoint_gate.store.lease import Lease, _keep
 
 HOLDER = """
 import sys, time
@@ -398,3 +400,53 @@ def test_an_owner_that_was_stopped_and_goes_on_removes_nothing(tmp_path, monkeyp
 def test_a_folder_that_cannot_be_written_to_is_told(clock, tmp_path):
     with pytest.raises(StoreError, match=rf"{tmp_path}/gone cannot be written to: No such file or directory\."):
         Lease(LocalFiles(tmp_path), "gone/lease.json", "pruning", clock).acquire()
+
+
+def test_where_claims_come_and_go_nobody_takes_the_lease(tmp_path, clock, monkeypatch):
+    lease = Lease(LocalFiles(tmp_path), "lease.json", "pruning", clock)
+    monkeypatch.setattr(lease, "_tokens", lambda: [3])  # listed each time, gone when it is read
+    with pytest.raises(LeaseHeld, match="was just taken by another writer"):
+        lease.acquire()
+    assert list(tmp_path.iterdir()) == []
+
+
+class Renewals:
+    """A lease whose renewals end as they are told to, one after the other."""
+
+    def __init__(self, *ends):
+        self.ends = list(ends)
+
+    def renew(self):
+        end = self.ends.pop(0)
+        if end is not None:
+            raise end
+
+
+def test_the_thread_that_renews_goes_on_after_an_error_and_ends_when_the_lease_is_lost():
+    held = Renewals(None, OSError(5, "Input/output error"), StoreError("damaged"), LeaseHeld("lost"), None)
+    _keep(weakref.ref(held), threading.Event(), 0.0)
+    assert held.ends == [None]
+
+
+def test_the_thread_that_renews_ends_with_its_owner():
+    held = Renewals(None)
+    gone = weakref.ref(held)
+    del held
+    _keep(gone, threading.Event(), 0.0)
+    assert gone() is None
+
+
+def test_a_lease_that_cannot_be_given_back_is_told_unless_worse_is_told(tmp_path, clock, monkeypatch, caplog):
+    files = LocalFiles(tmp_path)
+
+    def full(path, data):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(files, "replace", full)
+    with pytest.raises(StoreError, match="could not be given back: No space left on device"):  # noqa: SIM117
+        with Lease(files, "lease.json", "pruning", clock):
+            pass
+    with pytest.raises(ValueError, match="worse"):  # noqa: SIM117
+        with Lease(files, "lease.json", "pruning", clock):
+            raise ValueError("worse")
+    assert "could not be given back: No space left on device" in caplog.text

@@ -12,15 +12,17 @@ import pytest
 from faults.clocks import Machine
 from faults.crowd import Crowd
 
-from checkpoint_gate.errors import LeaseHeld, PruneRefused, StoreError
+from checkpoint_gate.errors import LeaseHeld, PruneRefused, RuleError, StoreError
 from checkpoint_gate.filtering import PrunePolicy
-from checkpoint_gate.joint_pruning import plan_runs
+from checkpoint_gate.joint_pruning import execute_plan, plan_runs
 from checkpoint_gate.records import Record
 from checkpoint_gate.rule_text import parse_rules
 from checkpoint_gate.store.champion import ChampionNote, note_champion
-from checkpoint_gate.store.checkpoints import read_checkpoint, verify_files
+from checkpoint_gate.store.checkpoints import Stored, copy_out, read_checkpoint, verify_files
+from checkpoint_gate.store.files import LocalFiles
 from checkpoint_gate.store.pruning import (
     execute_prune,
+    make_plan,
     plan_prune,
     pruned_before,
     recover,
@@ -588,3 +590,90 @@ def test_a_move_that_recovering_could_not_make_last_stays_marked(crowd, killable
         assert sweep(run, lease).left == ()
     assert (trash_steps(run), events(run)) == ([], {1: "pruned", 2: "pruned"})
     assert run.files.names("run/journal") == []
+
+
+# The joint plan, as the command carries it out.
+
+JOINT = parse_rules("filter: {metric: val_loss, at_most: 0.6}\nprune: {grace: 24h}")
+
+
+def test_a_joint_plan_is_carried_out_once_as_it_was_shown(crowd, clock):
+    runs = [crowd.run([0.9, 0.5, 0.4]), crowd.run([0.8, 0.3], "other")]
+    plan = plan_runs(runs, JOINT)
+    assert plan.digest not in {r.plan.digest for r in plan.runs}
+    done = execute_plan(runs, JOINT, plan.digest)[1]
+    assert [live_steps(run) for run in runs] == [[2, 3], [2]]
+    assert {key: pruned.left for key, pruned in done.items()} == {"run": (), "other": ()}
+    clock.now += DAY
+    again = plan_runs(runs, JOINT)
+    assert [r.sweepable for r in again.runs] == [pruned.trashed for pruned in done.values()]
+    with pytest.raises(PruneRefused, match=r"this is not the plan any more .*; now its digest is"):
+        execute_plan(runs, JOINT, plan.digest)
+    assert [trash_steps(run) for run in runs] == [[1], [1]]
+
+
+def test_a_plan_of_one_run_that_was_carried_out_is_only_swept_again(crowd, clock):
+    run = crowd.run([0.9, 0.5])
+    plan = plan_runs([run], JOINT)
+    execute_plan([run], JOINT, plan.digest)
+    clock.now += DAY
+    assert execute_plan([run], JOINT, plan.digest)[0] is None
+    assert (live_steps(run), trash_steps(run)) == ([2], [])
+
+
+def test_what_is_still_within_its_grace_is_not_sweepable(crowd):
+    run = crowd.run([0.9, 0.8, 0.5])
+    prune(run, {1: "too high"}, [3])
+    make_plan(run, {2: "too high"}, {}, 0.0, RULES, "me").write(run, 0)
+    assert [r.sweepable for r in plan_runs([run], JOINT).runs] == [0]
+
+
+def test_a_damaged_run_is_refused_and_the_others_are_pruned(crowd):
+    runs = [crowd.run([0.9, 0.5, 0.4]), crowd.run([0.8, 0.3], "other")]
+    spoil(runs[0], 2)
+    plan = plan_runs(runs, JOINT)
+    assert [len(words) > 0 for words in plan.refusals] == [True]
+    assert "1 of its checkpoints are damaged" in plan.refusals[0]
+    execute_plan(runs, JOINT, plan.digest)
+    assert [live_steps(run) for run in runs] == [[1, 2, 3], [2]]
+
+
+def test_where_every_run_is_refused_there_is_no_digest(crowd):
+    run = crowd.run([0.9, 0.8])
+    plan = plan_runs([run], JOINT)
+    assert (plan.digest, plan.refusals) == (None, ["Nothing was pruned from run: no survivor would be left."])
+    with pytest.raises(PruneRefused, match="now every run is refused"):
+        execute_plan([run], JOINT, "0" * 64)
+
+
+def test_rules_without_a_filter_prune_nothing(crowd):
+    with pytest.raises(RuleError, match="needs rules with the section `filter`"):
+        plan_runs([crowd.run([0.9])], parse_rules("save: {metric: val_loss, at_most: 1.0}"))
+
+
+# A reader that has a checkpoint open.
+
+
+def test_what_a_reader_has_open_stays_whole_though_it_is_pruned_at_once(crowd, tmp_path):
+    run = crowd.run([0.9, 0.5])
+    stored = run.live()[0]
+    copy_out(run.files, stored, tmp_path / "survivor")
+    data = stored.manifest.files[0].path
+    with open(f"{run.prefix(stored)}{data.removeprefix('ckpt')}", "rb") as reading:
+        half = reading.read(10)
+        prune(run, {1: "too high"}, [2], AT_ONCE)
+        assert live_steps(run) == [2]
+        assert trash_steps(run) == []
+        whole = half + reading.read()
+    assert whole == b"1," * 40
+    assert verify_files(LocalFiles(tmp_path), Stored("survivor", stored.manifest)) is None
+
+
+def test_what_is_gone_is_removed_and_so_is_an_empty_folder(crowd):
+    run = crowd.run([0.9, 0.3])
+    stored = run.live()[0]
+    assert run.gated.remove(stored)
+    assert run.gated.remove(stored)
+    run.files.make_folder(stored.folder)
+    assert run.gated.remove(run.gated.read("step-000000001"))
+    assert run.files.names("run/checkpoints") == ["step-000000002"]

@@ -124,3 +124,15 @@ def test_a_local_folder_is_read_without_tensorflow(tmp_path):
         "heavy = {'tensorflow', 'tfx', 'numpy'} & set(sys.modules); assert not heavy, heavy"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_an_object_store_that_cannot_be_listed_is_told(monkeypatch):
+    import tensorflow as tf
+    from tfx.dsl.io import fileio
+
+    def denied(path):
+        raise tf.errors.PermissionDeniedError(None, None, "no such right")
+
+    monkeypatch.setattr(fileio, "listdir", denied)
+    with pytest.raises(ConfigError, match=r"The push folder gs://b/models cannot be listed \(no such right\)"):
+        live_versions("gs://b/models")

@@ -8,14 +8,15 @@ import shutil
 
 import pytest
 
+from checkpoint_gate.errors import LeaseHeld
 from checkpoint_gate.records import Record
 from checkpoint_gate.store import Store
 from checkpoint_gate.store import manifest as manifests
 from checkpoint_gate.store.checking import check_store
 from checkpoint_gate.store.checkpoints import PREFIX, verify_files
 from checkpoint_gate.store.pruning import execute_prune, make_plan, tombstones
-from checkpoint_gate.store.repairing import repair_store
-from checkpoint_gate.store.trash import bury, journals
+from checkpoint_gate.store.repairing import _Repair, repair_store
+from checkpoint_gate.store.trash import bury, journals, stones
 
 DAY = 86400.0
 RULES = "f" * 64
@@ -123,6 +124,22 @@ def half_removed_state(run):
     (place(run, "resume", "step-000000001") / f"{PREFIX}.data").unlink()
 
 
+def emptied_state(run):
+    half_removed_state(run)
+    for path in place(run, "resume", "step-000000001").iterdir():
+        path.unlink()
+
+
+def unknown_in_the_trash(run):
+    lost_journal(run)
+    place(run, "tombstones.jsonl").unlink()
+
+
+def temporary_in_quarantine(run):
+    place(run, "quarantine").mkdir()
+    place(run, "quarantine", f".x.reason.{'0' * 12}.tmp").write_text("half")
+
+
 def damaged_state(run):
     half_removed_state(run)
     place(run, "resume", "step-000000001", f"{PREFIX}.data").write_bytes(b"1")
@@ -219,6 +236,16 @@ MENDED = [
     pytest.param(
         half_removed_state, [("run/resume/step-000000001", "cleared away")], 0, id="a half-removed state to resume from"
     ),
+    pytest.param(
+        emptied_state, [("run/resume/step-000000001", "cleared away")], 0, id="an emptied state to resume from"
+    ),
+    pytest.param(temporary_in_quarantine, [("run/quarantine/.x.*", "cleared away")], 0, id="a half-written reason"),
+    pytest.param(
+        unknown_in_the_trash,
+        [("run/trash/*", "brought back among the live ones")],
+        1,
+        id="in the trash, and nothing tells why",
+    ),
     pytest.param(damaged_state, [("run/resume/step-000000002", TO_QUARANTINE)], 0, id="a damaged state to resume from"),
     *(
         pytest.param(change, [("run/checkpoints/step-000000002", TO_QUARANTINE)], 1, id=words)
@@ -278,7 +305,7 @@ def test_what_a_repair_mends(run, crowd, tree, change, mended, raised):
     assert left == []
     assert wrong(crowd.store) == []
     assert crowd.store.revision() == raised
-    if change not in (half_swept, half_removed_state, half_written):
+    if change not in (half_swept, half_removed_state, emptied_state, half_written):
         assert before <= bytes_of(run, tree)
     again = tree(run.files.root)
     assert repair(crowd.store) == ([], [])
@@ -545,3 +572,85 @@ def test_killed_anywhere_a_repair_loses_nothing_and_is_finished_by_the_next(fres
         assert outcome(store, tree) ^ expected == set(), at
         assert repair(store) == ([], []), at
         assert store.revision() >= 1
+
+
+def test_a_checkpoint_that_goes_while_it_is_checked_is_no_fault(run, crowd, monkeypatch):
+    prune(run, 1)
+    remove = shutil.rmtree
+
+    def gone(files, stored, progress):
+        remove(files.local(stored.folder))
+        return "it is missing"
+
+    monkeypatch.setattr("checkpoint_gate.store.checking.verify_files", gone)
+    told = [f for f in check_store(crowd.store) if "missing" in f.what]
+    assert told == []
+
+
+def test_a_lease_that_is_lost_ends_the_repair(run, crowd, monkeypatch):
+    flipped_live(run)
+    half_written(run)
+
+    def lost(self):
+        raise LeaseHeld("The lease was taken over by another writer.")
+
+    monkeypatch.setattr("checkpoint_gate.store.repairing._Repair._live", lost)
+    _, left = repair(crowd.store)
+    assert [f.what for f in left if f.run == "run" and f.what.startswith("could")] == [
+        "could not be repaired: The lease was taken over by another writer"
+    ]
+    assert live(run, 2).exists()
+
+
+def test_several_changes_of_one_repair_raise_the_revision_once(run, crowd):
+    flipped_live(run)
+    flip(live(run, 3, "ckpt.index"))
+    assert len(repair(crowd.store)[0]) == 2
+    assert crowd.store.revision() == 1
+
+
+def test_what_became_whole_again_is_not_moved(run, crowd, monkeypatch):
+    flipped_live(run)
+    (finding,) = [f for f in check_store(crowd.store) if f.severity == "fault"]
+    flipped_live(run)
+    with run.lease("repairing") as lease:
+        assert list(_Repair(run, lease, frozenset([finding.place])).failures()) == []
+    assert live(run, 2).exists()
+
+
+def test_a_damaged_checkpoint_whose_burial_was_told_is_not_told_again(run, crowd):
+    damaged_trash(run)
+    bury(run, "spared", journals(run)[0], {"step": 1})
+    repair(crowd.store)
+    assert [line["event"] for line in stones(run).read()] == ["trashed", "spared"]
+
+
+def test_damaged_in_the_trash_without_a_journal_is_set_aside(run, crowd):
+    damaged_trash(run)
+    (path,) = place(run, "journal").iterdir()
+    path.unlink()
+    (in_trash(run, 1) / "ckpt.data-00000-of-00001").unlink()
+    mended, left = repair(crowd.store)
+    assert [done for _, done in mended] == [TO_QUARANTINE]
+    assert left == []
+
+
+@pytest.mark.parametrize("change", [journal_of_a_newer_format, both_live_and_in_the_trash, undeleted_beside_a_live_one])
+def test_what_is_left_alone_is_so_beside_what_is_mended(run, crowd, change):
+    change(run)
+    before = {path: path.read_bytes() for name in ("journal", "trash") for path in place(run, name).rglob("*.*")}
+    flipped_live(run)
+    mended, left = repair(crowd.store)
+    assert mended == [("run/checkpoints/step-000000002", TO_QUARANTINE)]
+    assert left != []
+    assert {path: path.read_bytes() for path in before if path.is_file()} == before
+
+
+def test_a_second_damaged_checkpoint_of_a_step_gets_a_place_of_its_own(run, crowd):
+    flipped_live(run)
+    repair(crowd.store)
+    crowd.publish(run, Record(2, 1, {"loss": 0.5, "val_loss": 0.8}, time=run.clock()))
+    flipped_live(run)
+    repair(crowd.store)
+    names = {"step-000000002", "step-000000002.1", "step-000000002.reason", "step-000000002.1.reason"}
+    assert {path.name for path in place(run, "quarantine").iterdir()} == names

@@ -10,9 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from checkpoint_gate.errors import RunMissing, StoreError
+from checkpoint_gate.errors import DamagedCheckpoint, RunMissing, StoreError
 from checkpoint_gate.store import Store
+from checkpoint_gate.store.checking import bytes_to_check, check_store
+from checkpoint_gate.store.checkpoints import copy_out
+from checkpoint_gate.store.documents import write_object
 from checkpoint_gate.store.files import LocalFiles
+from checkpoint_gate.store.trash import tombstones
 
 
 @pytest.fixture
@@ -473,3 +477,90 @@ def test_what_is_no_run_is_passed_over(tmp_path, clock):
     assert store.run("b").about()["about"] == "it"
     with pytest.raises(RunMissing, match=r"has no run 'notes'\. It has: a, b\."):
         store.run("notes")
+
+
+def test_a_url_is_no_folder():
+    with pytest.raises(StoreError, match=r"A folder on a disk has no URL\. Received: 's3://bucket'"):
+        LocalFiles("s3://bucket")
+
+
+def test_folders_for_downloads_are_new(files):
+    first, second = files.download_folder(), files.download_folder()
+    assert first != second
+    assert list(first.iterdir()) == []
+    first.rmdir()
+    second.rmdir()
+
+
+@pytest.mark.parametrize("revision", [-1, True, "3", 1.5])
+def test_a_damaged_revision_is_told(tmp_path, clock, revision):
+    store = Store(tmp_path, clock).create()
+    write_object(store.files, "store.json", revision=revision)
+    with pytest.raises(StoreError, match="revision must be a whole number of at least 0"):
+        store.revision()
+
+
+def test_a_store_that_cannot_be_read_is_told(tmp_path, clock, monkeypatch):
+    Store(tmp_path, clock).create()
+
+    def broken(files, path, limit):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(LocalFiles, "read", broken)
+    with pytest.raises(StoreError, match="cannot be read: Input/output error"):
+        Store.open(tmp_path, clock)
+
+
+def test_a_file_of_the_store_that_is_gone_is_told(tmp_path, clock):
+    store = Store(tmp_path, clock).create()
+    (tmp_path / "store.json").unlink()
+    with pytest.raises(StoreError, match=r"store\.json is missing"):
+        store.revision()
+
+
+def test_lines_of_a_newer_format_are_refused(crowd):
+    run = crowd.run([0.5])
+    path = run.files.local("run/ledger.jsonl")
+    path.write_text(path.read_text() + '{"format": 2}\n')
+    with pytest.raises(StoreError, match="line 2 has the format 2; this version reads format 1"):
+        run.ledger.read()
+
+
+@pytest.mark.parametrize(
+    "line", ['{"plan": 1}', '{"plan": "p", "step": true, "event": "pruned", "time": 1}', '{"event": "pruned"}']
+)
+def test_a_line_that_is_no_tombstone_is_told(crowd, line):
+    run = crowd.run([0.5])
+    run.files.append("run/tombstones.jsonl", f"{line}\n".encode())
+    with pytest.raises(StoreError, match="a tombstone needs plan, step, event and time"):
+        tombstones(run)
+
+
+def test_without_a_manifest_nothing_is_copied(crowd, tmp_path):
+    run = crowd.run([0.5])
+    record = run.live()[0].manifest.record
+    run.files.remove_file(f"{run.gated.path(1)}/manifest.json")
+    damaged = run.gated.read("step-000000001")
+    with pytest.raises(DamagedCheckpoint, match="has no manifest"):
+        copy_out(run.files, damaged, tmp_path / "copy")
+    with pytest.raises(StoreError, match="has no manifest"):
+        run.resumable.publish_copy(damaged, record, "resumable", "as told", "0" * 64, "me")
+    assert run.resumable.stored() == []
+    assert not (tmp_path / "copy").exists()
+
+
+def test_publishing_a_copy_again_changes_nothing(crowd, tree):
+    run = crowd.run([0.5])
+    stored = run.live()[0]
+    arguments = (stored, stored.manifest.record, "resumable", "as told", "0" * 64, "me")
+    run.resumable.publish_copy(*arguments)
+    before = tree(run.files.root)
+    run.resumable.publish_copy(*arguments)
+    assert tree(run.files.root) == before
+
+
+def test_what_is_checked_is_told_in_bytes(crowd):
+    run = crowd.run([0.5, 0.4])
+    told = []
+    assert all(finding.severity == "note" for finding in check_store(crowd.store, told.append))
+    assert sum(told) == bytes_to_check(crowd.store) == sum(stored.manifest.size for stored in run.live())
