@@ -9,6 +9,7 @@ import shutil
 import pytest
 
 from checkpoint_gate.errors import LeaseHeld
+from checkpoint_gate.judgement import Decision
 from checkpoint_gate.records import Record
 from checkpoint_gate.store import Store
 from checkpoint_gate.store import manifest as manifests
@@ -664,3 +665,18 @@ def test_what_became_another_ones_since_the_check_is_not_moved(run, crowd, tree,
     with run.lease("repairing") as lease:
         list(_Repair(run, lease, places).failures())
     assert tree(run.files.root) == before
+
+
+def test_what_was_overtaken_before_it_was_written_is_not_missed(crowd, clock):
+    run = crowd.run([0.5, 0.4, 0.3], saved=[1, 3])
+    clock.now += 1
+    run.ledger.append(Record(4, 3, {"loss": 0.5, "val_loss": 0.2}, time=clock()), Decision(True, "as told"))
+    assert [finding.severity for finding in wrong(crowd.store)] == ["fault"]
+    run.ledger.append_event("overtaken", step=4, at="step")  # another state of that step
+    assert [finding.severity for finding in wrong(crowd.store)] == ["fault"]
+    run.ledger.append_event("overtaken", step=4, at="epoch")
+    assert wrong(crowd.store) == []
+    clock.now += 1
+    run.ledger.append_event("resumed", after_step=3)
+    run.ledger.append(Record(4, 3, {"loss": 0.5, "val_loss": 0.2}, time=clock()), Decision(True, "as told"))
+    assert [finding.severity for finding in wrong(crowd.store)] == ["fault"]
