@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
+import os
 import tempfile
 
 import pytest
@@ -20,7 +21,7 @@ from checkpoint_gate.store import Store, object_calls
 from checkpoint_gate.store.checking import check_store
 from checkpoint_gate.store.checkpoints import read_checkpoint, verify_files
 from checkpoint_gate.store.lease import Lease
-from checkpoint_gate.store.pruning import execute_prune, plan_prune, recover, sweep, tombstones, trashed, undelete
+from checkpoint_gate.store.pruning import execute_prune, plan_prune, recover, sweep, tombstones, trashed
 from checkpoint_gate.store.repairing import repair_store
 from checkpoint_gate.store.trash import trash_path
 from checkpoint_gate.training import GatedTraining
