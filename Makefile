@@ -2,10 +2,12 @@
 # make test    set up, run every test
 # make check   lint, format and types
 # make test-faults, make test-faults-long
-#              what the store promises under faults, counted; in minutes, in an hour
+#              what the store promises under faults, counted; in minutes, in some hours
+# make test-kills
+#              whole pipeline runs, killed and run again; a part of test-faults-long, in minutes
 # make bench   benchmarks, one JSON object a line on standard output
 
-.PHONY: setup setup-peers demo test test-faults test-faults-long check format bench constraints test-install clean
+.PHONY: setup setup-peers demo test test-faults test-faults-long test-kills setup-strace check format bench constraints test-install clean
 
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 unexport PYTHONDONTWRITEBYTECODE
@@ -19,11 +21,18 @@ demo: setup
 test: setup setup-peers
 	@.venv/bin/python -m pytest --numprocesses 2 --dist loadfile
 
-test-faults: setup
+test-faults: setup setup-strace
 	@cd tests && ../.venv/bin/python -m faults
 
-test-faults-long: setup
+test-faults-long: setup setup-strace
 	@cd tests && ../.venv/bin/python -m faults --long
+
+test-kills: setup
+	@cd tests && ../.venv/bin/python -m faults b14
+
+# Some faults are real processes killed at their system calls. Without strace that figure is not measured, which fails.
+setup-strace:
+	@.ci/setup-strace || echo "Without strace B18 cannot be measured." >&2
 
 # Libraries that the tests compare with and that do not fit beside TFX.
 setup-peers: setup

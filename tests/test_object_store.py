@@ -8,6 +8,7 @@ import json
 import os
 import tempfile
 
+import fsspec
 import pytest
 from faults.bucket import URL, Double, double
 from faults.disk import Killed

@@ -9,11 +9,16 @@ from ml_metadata.metadata_store import metadata_store
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 from tfx.orchestration.metadata import sqlite_metadata_connection_config
 
+from checkpoint_gate.errors import CheckpointGateError
 from gated_pipelines.step import Step
 
 
 def newest_run(database: Path) -> int:
-    """ML Metadata's id of the newest pipeline run; 0 where there is none."""
+    """ML Metadata's id of the newest pipeline run; 0 where there is none.
+
+    Raises:
+      CheckpointGateError: the database is locked by another process, or damaged.
+    """
     if not database.exists():
         return 0
     return max((context.id for context in _open(database).get_contexts_by_type("pipeline_run")), default=0)
@@ -30,7 +35,14 @@ def last_run(database: Path, after: int = 0) -> dict[str, Step]:
 
 
 def _open(database: Path) -> Any:
-    return metadata_store.MetadataStore(sqlite_metadata_connection_config(str(database)))
+    try:
+        return metadata_store.MetadataStore(sqlite_metadata_connection_config(str(database)))
+    except RuntimeError as error:
+        what = next(iter(str(error).splitlines()), "")[:80]
+        raise CheckpointGateError(
+            f"ML Metadata's database {database} cannot be opened ({what}): wait until no other process uses it, or "
+            "move it away if it is damaged; the next run then executes everything, and the store keeps what it holds."
+        ) from error
 
 
 def _component(store: Any, execution: Any) -> str:

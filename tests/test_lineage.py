@@ -1,0 +1,22 @@
+"""What a pipeline run did, from ML Metadata; and ML Metadata that cannot be read."""
+
+from __future__ import annotations
+
+import pytest
+
+from checkpoint_gate.errors import CheckpointGateError
+from gated_pipelines.lineage import last_run, newest_run
+
+
+def test_without_a_database_there_was_no_run(tmp_path):
+    assert (newest_run(tmp_path / "metadata.sqlite"), last_run(tmp_path / "metadata.sqlite")) == (0, {})
+
+
+def test_a_damaged_database_is_one_sentence(tmp_path):
+    database = tmp_path / "metadata.sqlite"
+    database.write_bytes(b"no database" * 100)
+    with pytest.raises(
+        CheckpointGateError, match=r"metadata.sqlite cannot be opened \(.*file is not a database"
+    ) as error:
+        newest_run(database)
+    assert "\n" not in str(error.value)
