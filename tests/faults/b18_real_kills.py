@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import re
 import shutil
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,17 +19,17 @@ from checkpoint_gate.store import Run, Store
 from checkpoint_gate.store.checking import check_store
 from checkpoint_gate.store.pruning import execute_prune, plan_prune, tombstones
 from faults import tracing
-from faults.crowd import Clock, Crowd
+from faults.crowd import Crowd
 from faults.figure import Measured
-from faults.memory import memory_folder
 from faults.processes import Child, Ended, Ready
+from faults.world import memory_folder
 
 FIGURE = "B18"
 WHAT = "SIGKILL by strace at the file-system calls of a real save and a real prune, and of the recovery from one"
 
 DAY = 86400.0
 SEED = 18
-SHORT = {"save": 14, "callback": 12, "prune": 70}  # kills of each scenario of a kind
+SHORT = {"save": 24, "callback": 16, "prune": 120}  # kills of each scenario of a kind
 
 LOSSES, SURVIVORS = (0.9, 0.8, 0.7, 0.6, 0.2, 0.5, 0.1), (5, 7)
 FILTER = "filter: {metric: val_loss, at_most: 0.3}\nprune: {grace: %s}\n"
@@ -172,24 +171,22 @@ def _recovering(scenario: Scenario, bench: _Bench, call: tracing.Call) -> Scenar
 
 def _pruner(grace: str) -> Callable[[Path], None]:
     def prepare(folder: Path) -> None:
-        clock = Clock()
-        clock.now = time.time() - 2 * DAY
-        run = Crowd(folder / "store", clock).run(LOSSES)
-        _earlier(run, 1)
-        clock.now = time.time() - DAY / 2
-        _earlier(run, 2)
+        place = folder / "store"
+        run = Crowd(place, Store(place).clock).run(LOSSES)
+        _earlier(run, 1, 0.001)
+        _earlier(run, 2, DAY)
         rules = folder / "rules.yaml"
         rules.write_text(FILTER % grace)
-        digest = plan_runs([Store(folder / "store").run("run")], load_rules(rules)).digest
+        digest = plan_runs([run], load_rules(rules)).digest
         (folder / "digest").write_text(str(digest))
 
     return prepare
 
 
-def _earlier(run: Run, step: int) -> None:
-    """A pruning that was done before, with a grace of a day."""
+def _earlier(run: Run, step: int, grace: float) -> None:
+    """A pruning that was done before."""
     with run.lease("pruning") as lease:
-        execute_prune(run, plan_prune(run, {step: "too high"}, SURVIVORS, PrunePolicy(grace=DAY), "f" * 64), lease)
+        execute_prune(run, plan_prune(run, {step: "too high"}, SURVIVORS, PrunePolicy(grace=grace), "f" * 64), lease)
 
 
 def _prune(folder: Path, ready: Ready) -> Any:
