@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import json
 import os
 import random
 import shutil
@@ -26,7 +27,7 @@ from checkpoint_gate.store.champion import read_champion
 from checkpoint_gate.store.checking import check_store
 from faults.boundaries import BOUNDARIES, FILTER, Boundary, die_at, watch
 from faults.figure import Measured
-from faults.processes import Child, Ended, Ready
+from faults.processes import Child, Ended, Ready, differing
 from faults.world import memory_folder
 
 FIGURE = "B14"
@@ -235,11 +236,9 @@ class _Pipeline:
         ended = self.start().go()
         if ended.code or ended.answer not in ("pushed", "skipped"):
             return [f"run again it ends with {ended}"]
-        state = self.state()
-        differing = [name for name in self.expected if state[name] != self.expected[name]]
-        problems = [f"{name} are {state[name]}, left alone {self.expected[name]}" for name in differing]
         found = check_store(Store.open(self.root / "store"))
-        return problems + [f"{each.place} {each.what}" for each in found if each.severity != "note"]
+        problems = [f"{each.place} {each.what}" for each in found if each.severity != "note"]
+        return problems + differing(self.state(), self.expected)
 
 
 def _answer(ended: Ended) -> Any:
@@ -257,7 +256,7 @@ def _state(root: Path) -> dict[str, Any]:
     names = sorted(path.name for path in serving.iterdir()) if serving.exists() else []
     return {
         "live": {
-            run.key: {str(stored.step): tensors(run.prefix(stored)) for stored in run.live()}
+            run.key: {str(stored.step): _sha256(tensors(run.prefix(stored))) for stored in run.live()}
             for run in map(store.run, store.keys())
         },
         "champion": [champion.run, champion.step] if champion is not None else None,
@@ -284,6 +283,9 @@ def _model(folder: Path) -> dict[str, Any]:
         "run": papers.run,
         "step": papers.step,
         "metrics": dict(papers.metrics),
-        "examples": hashlib.sha256(b"".join(examples)).hexdigest(),
-        "predicted": predicted,
+        "predicted": _sha256(predicted),
     }
+
+
+def _sha256(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

@@ -21,7 +21,7 @@ from checkpoint_gate.store.pruning import execute_prune, plan_prune, tombstones
 from faults import tracing
 from faults.crowd import Crowd
 from faults.figure import Measured
-from faults.processes import Child, Ended, Ready
+from faults.processes import Child, Ended, Ready, differing
 from faults.world import memory_folder
 
 FIGURE = "B18"
@@ -139,9 +139,7 @@ class _Bench:
         found = check_store(Store.open(self.place / "store"))
         problems = [f"{each.place} {each.what}" for each in found if each.severity != "note"]
         problems += [f"{path} is left over" for path in sorted(self.place.rglob(".*.tmp"))]
-        if ended.answer != self.expected:
-            problems.append(f"run again it ends with {ended.answer}, left alone with {self.expected}")
-        return problems
+        return problems + differing(ended.answer, self.expected)
 
 
 def _lost(root: Path, survivors: Sequence[int]) -> list[str]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import os
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+SHOWN = 300  # letters of each answer
 Ready = Callable[[], None]
 Work = Callable[[Ready], Any]
 
@@ -26,6 +27,15 @@ class Ended:
     code: int
     answer: Any = None
     error: str = ""
+
+
+def differing(answer: Mapping[str, Any], expected: Mapping[str, Any]) -> list[str]:
+    """In what the answer of a process that was run again is not that of one that was left alone."""
+    return [
+        f"run again it ends with other {name}: {str(answer[name])[:SHOWN]}, left alone {str(expected[name])[:SHOWN]}"
+        for name in expected
+        if answer[name] != expected[name]
+    ]
 
 
 class Child:
