@@ -40,8 +40,8 @@ def _open(database: Path) -> Any:
     except RuntimeError as error:
         what = next(iter(str(error).splitlines()), "")[:80]
         raise CheckpointGateError(
-            f"ML Metadata's database {database} cannot be opened ({what}): wait until no other process uses it, or "
-            "move it away if it is damaged; the next run then executes everything, and the store keeps what it holds."
+            f"ML Metadata's database {database} cannot be opened ({what}): wait until no other process uses it, or, "
+            "if it is damaged, move it and the artifacts away to execute all anew. The store keeps what it holds."
         ) from error
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 
-from checkpoint_gate.errors import CheckpointGateError, NoSurvivors, StoreError
+from checkpoint_gate.errors import CheckpointGateError, ConfigError, NoSurvivors, StoreError
 from checkpoint_gate.papers import read_papers
 from checkpoint_gate.push_folder import champion_path, is_local
 from checkpoint_gate.store import Store
@@ -20,6 +20,7 @@ from checkpoint_gate.store.ledger import History
 from checkpoint_gate.store.pruning import sweep
 from gated_pipelines.console import quiet
 from gated_pipelines.job import Job, prepare
+from gated_pipelines.places import Places
 from gated_pipelines.report import write_report
 from gated_pipelines.state import write_state
 from gated_pipelines.summary import Summary, collect
@@ -57,6 +58,7 @@ def run_local(pipeline_file: Path, root: Path, *, retrain: bool = False) -> Summ
 
 def _run(job: Job) -> Summary:
     since = time.time()
+    _require_metadata(job.places)
     before = champion_path(job.push_folder)
     _note_champion(job)
     job = _remember(job)
@@ -83,6 +85,15 @@ def _run(job: Job) -> Summary:
         summary.reason, summary.green, summary.pushed = str(error), False, None
     _report(job, summary, history, before)
     return summary
+
+
+def _require_metadata(places: Places) -> None:
+    """Refuses to go on without the database: ids would begin anew, and outputs fall into folders that are not empty."""
+    if not places.metadata.exists() and places.artifacts.is_dir() and any(places.artifacts.iterdir()):
+        raise ConfigError(
+            f"ML Metadata's database {places.metadata} is gone, but the artifacts that it told of are there: put it "
+            f"back, or move {places.artifacts} away to execute everything anew. The store keeps what it holds."
+        )
 
 
 def _remember(job: Job) -> Job:

@@ -113,6 +113,10 @@ def _metadata_lost(pipeline: _Pipeline) -> list[str]:
     """MLMD was lost after a run:"""
     pipeline.put(pipeline.done)
     (pipeline.root / "metadata.sqlite").unlink()
+    refused = pipeline.start().go()
+    if refused.code != 1 or "metadata.sqlite is gone" not in refused.error:
+        return [f"run again it ends with {refused}"]
+    (pipeline.root / "artifacts").rename(pipeline.root / "old artifacts")
     ended = pipeline.start().go()  # Transform is executed anew, which makes it another training
     state, expected = pipeline.state(), pipeline.expected
     problems = [f"run again it ends with {ended}"] if ended.code else []
