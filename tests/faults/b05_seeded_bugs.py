@@ -10,8 +10,8 @@ from faults.b03_errno import failing_everywhere
 from faults.b04_power import power_cuts, record
 from faults.bugs import BUGS, Bug
 from faults.figure import Measured
+from faults.reference import Reference
 from faults.trial import Trial
-from faults.works import Reference
 from faults.world import World, bucket_world, local_world
 
 FIGURE = "B5"

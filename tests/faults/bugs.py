@@ -17,7 +17,8 @@ from checkpoint_gate.store.files import LocalFiles
 from checkpoint_gate.store.marked_folders import MarkedFolders
 from checkpoint_gate.store.run import Run
 from checkpoint_gate.training import GatedTraining
-from faults.works import Kind, Prune, Recover, Reference, Save, Sweep, Undelete
+from faults.reference import Reference
+from faults.works import Kind, Prune, Recover, Save, Sweep, Undelete
 
 How = Literal["B1", "B3", "B4", "B11"]
 Patch = contextlib.AbstractContextManager[Any]
