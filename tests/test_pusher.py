@@ -230,7 +230,7 @@ def test_a_failure_in_the_middle_leaves_nothing(push, folder, monkeypatch, broke
         patch.setattr(os, broken, fail)
         with pytest.raises(ConfigError, match=r"\(No space left on device\)"):
             push("first")
-    assert names(folder) == []
+    assert not folder.exists() or names(folder) == []
     assert is_pushed(push("first"))
 
 

@@ -15,6 +15,7 @@ from checkpoint_gate.store.champion import read_champion
 from checkpoint_gate.store.marked_folders import unfinished_names
 from checkpoint_gate.store.trash import journals, read_journal, tombstones
 
+PROMISES = Path(checkpoint_gate.__file__).parents[1] / "docs" / "promises.md"
 PAGE = Path(checkpoint_gate.__file__).parents[1] / "docs" / "store.md"
 EXAMPLE = re.compile(r"^`(\S+)`\n\n```jsonl?\n(.*?)```$", re.DOTALL | re.MULTILINE)
 EXAMPLES = dict(EXAMPLE.findall(PAGE.read_text(encoding="utf-8")))
@@ -96,3 +97,10 @@ def test_a_file_without_its_checksum_is_read(tmp_path, store):
     place = tmp_path / "demo/pins.json"
     place.write_text('{"format": 1, "pins": {"20": "by hand"}}')
     assert store.run("demo").pins() == {20: "by hand"}
+
+
+def test_every_figure_stands_among_the_promises_with_its_cases():
+    table = re.findall(r"^\| (B\d+) \|.*\| ([\d,]+) \| 0 \|$", PROMISES.read_text(encoding="utf-8"), re.MULTILINE)
+    modules = sorted(int(path.name[1:3]) for path in Path(__file__).parent.glob("faults/b[0-9]*.py"))
+    assert [int(figure[1:]) for figure, _ in table] == modules
+    assert all(int(n.replace(",", "")) > 0 for _, n in table)

@@ -40,7 +40,7 @@ class GatedCheckpoint(keras.callbacks.Callback):
     handles SIGTERM itself. Put it last in `callbacks`, so that what the others log can be judged.
 
     Args:
-      store: folder of the store; made when it is not there.
+      store: folder of the store, or the URL of one in an object store; made when it is not there.
       rules: rule text, the path of a rules file, a mapping, or a rule built of this package's rules in Python.
       run: name of this training run in the store.
       every_n_steps: judges within epochs too, whenever the optimizer's steps reach a multiple of it, by Keras' running

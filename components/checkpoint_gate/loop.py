@@ -43,7 +43,7 @@ class GatedLoop:
     Running the same thing again goes on where `save` was called last. An exception within leaves the run unfinished.
 
     Args:
-      store: folder of the store; made when it is not there.
+      store: folder of the store, or the URL of one in an object store; made when it is not there.
       rules: rule text, the path of a rules file, a mapping, or a rule built in Python.
       run: name of this training run in the store.
       saving: "background", "latest" or "synchronous"; see `GatedTraining`.

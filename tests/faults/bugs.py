@@ -239,7 +239,7 @@ BUGS = (
     Bug("a tombstone tells of a sweep before it", _instead(pruning, "_remove", _pruned_before_the_sweep), Sweep, "B1"),
     Bug("a sweep does not wait for the grace", _instead(pruning, "read_journal", _without_grace), _with_grace, "B1"),
     Bug("recovering finishes no moves", _instead(pruning, "_move", lambda right, *args: (0, [])), Recover, "B1"),
-    Bug("recovering finishes no undeletion", _instead(pruning, "_bring_back", _nothing), Recover, "B1"),
+    Bug("recovering finishes no undeletion", _instead(pruning, "bring_back", _nothing), Recover, "B1"),
     Bug(
         "an undeleted one is moved before its tombstone",
         _instead(pruning, "bury", _moved_before_its_tombstone),

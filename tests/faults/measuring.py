@@ -40,16 +40,18 @@ def figures() -> list[str]:
 def measure(name: str, long: bool) -> Row:
     """Measures one figure, in this process."""
     begun = time.monotonic()
-    module = importlib.import_module(f"faults.{name}")
+    figure, what = f"B{int(name[1:3])}", name
+    measured, error = Measured(), None
     try:
-        measured: Measured = module.measure(long)
+        module = importlib.import_module(f"faults.{name}")
+        figure, what = module.FIGURE, module.WHAT
+        measured = module.measure(long)
     except Exception:
-        seconds = time.monotonic() - begun
-        return Row(module.FIGURE, module.WHAT, 0, [], "", seconds, traceback.format_exc())
+        error = traceback.format_exc()
+    if not measured.n and error is None:
+        error = "There was no case."
     seconds = time.monotonic() - begun
-    if not measured.n:
-        return Row(module.FIGURE, module.WHAT, 0, [], "", seconds, "There was no case.")
-    return Row(module.FIGURE, module.WHAT, measured.n, measured.violations, measured.detail, seconds)
+    return Row(figure, what, measured.n, measured.violations, measured.detail, seconds, error)
 
 
 def measure_all(names: list[str], long: bool, console: Console) -> list[Row]:
