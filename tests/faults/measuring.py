@@ -7,6 +7,7 @@ import functools
 import importlib
 import multiprocessing
 import pkgutil
+import re
 import time
 import traceback
 
@@ -17,6 +18,7 @@ import faults
 from faults.figure import Measured
 
 WORKERS = 2
+_FIGURE = re.compile(r"b\d\d_")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -34,7 +36,7 @@ class Row:
 
 def figures() -> list[str]:
     """The figures' modules, by number."""
-    return sorted(module.name for module in pkgutil.iter_modules(faults.__path__) if module.name.startswith("b"))
+    return sorted(module.name for module in pkgutil.iter_modules(faults.__path__) if _FIGURE.match(module.name))
 
 
 def measure(name: str, long: bool) -> Row:
