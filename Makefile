@@ -30,7 +30,7 @@ test-faults-long: setup setup-strace
 test-kills: setup
 	@cd tests && ../.venv/bin/python -m faults b14
 
-# Some faults are real processes killed at their system calls. Without strace that figure is not measured, which fails.
+# Some faults are real processes killed at their system calls. Without strace that figure is not measured, and says so.
 setup-strace:
 	@.ci/setup-strace || echo "Without strace B18 cannot be measured." >&2
 

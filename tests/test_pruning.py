@@ -19,6 +19,7 @@ from checkpoint_gate.records import Record
 from checkpoint_gate.rule_text import parse_rules
 from checkpoint_gate.store.champion import ChampionNote, note_champion
 from checkpoint_gate.store.checkpoints import Stored, copy_out, read_checkpoint, verify_files
+from checkpoint_gate.store.elapsed import SystemClock
 from checkpoint_gate.store.files import LocalFiles
 from checkpoint_gate.store.pruning import (
     execute_prune,
@@ -29,6 +30,7 @@ from checkpoint_gate.store.pruning import (
     sweep,
     tombstones,
     trashed,
+    undelete,
 )
 from checkpoint_gate.store.trash import body_digest
 
@@ -677,3 +679,39 @@ def test_what_is_gone_is_removed_and_so_is_an_empty_folder(crowd):
     run.files.make_folder(stored.folder)
     assert run.gated.remove(run.gated.read("step-000000001"))
     assert run.files.names("run/checkpoints") == ["step-000000002"]
+
+
+def test_an_overtaken_one_is_not_brought_back_although_the_clock_has_gone_back_since(crowd, clock):
+    run = crowd.run([0.5, 0.4, 0.9, 0.4])
+    prune(run, {3: "too high"}, [1, 2, 4])
+    clock.now -= 365 * DAY
+    with run.lease("training"):
+        run.resume_after(2)
+    with run.lease("undeleting") as lease, pytest.raises(StoreError, match="training resumed after step 2 since"):
+        undelete(run, 3, lease)
+    assert (live_steps(run), trash_steps(run)) == ([1, 2], [3])
+
+
+def test_only_temporary_files_of_that_name_are_cleared(crowd):
+    run = crowd.run([0.5])
+    root = run.files.root
+    for name in (".store.json.0123456789ab.tmp", ".champion.json.0123456789ab.tmp"):
+        (root / name).write_bytes(b"{")
+    run.files.remove_temporary(of="store.json")
+    assert [name for name in run.files.names() if name.endswith(".tmp")] == [".champion.json.0123456789ab.tmp"]
+
+
+def test_a_number_beyond_a_double_in_a_checked_line_is_damage(crowd):
+    run = crowd.run([0.5])
+    place = run.files.local("run/tombstones.jsonl")
+    place.write_text('{"crc": "00000000", "event": "trashed", "plan": "p", "step": 1, "time": 1e999}\n')
+    with pytest.raises(StoreError, match=r"tombstones\.jsonl line 1 is damaged"):
+        tombstones(run)
+
+
+def test_where_there_is_no_proc_each_process_is_a_boot_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.setattr("checkpoint_gate.store.elapsed._BOOT_ID", tmp_path / "none")
+    clock = SystemClock()
+    (boot, first), (again, second) = clock.uptime(), clock.uptime()
+    assert boot == again != ""
+    assert second >= first

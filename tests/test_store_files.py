@@ -564,3 +564,9 @@ def test_what_is_checked_is_told_in_bytes(crowd):
     told = []
     assert all(finding.severity == "note" for finding in check_store(crowd.store, told.append))
     assert sum(told) == bytes_to_check(crowd.store) == sum(stored.manifest.size for stored in run.live())
+
+
+@pytest.mark.parametrize("name", ["create", "replace"])
+def test_a_folder_that_is_not_there_is_told_after_some_attempts(files, name):
+    with pytest.raises(FileNotFoundError):
+        getattr(files, name)("nowhere/file", b"data")

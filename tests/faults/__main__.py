@@ -34,7 +34,7 @@ def show(rows: list[Row]) -> None:
     table.add_column("s", justify="right", no_wrap=True)
     for row in rows:
         what = f"{row.what} ({row.detail})" if row.detail else row.what
-        broken = "not measured" if row.error else f"{len(row.violations):,}"
+        broken = "not measured" if row.error or row.skipped else f"{len(row.violations):,}"
         table.add_row(row.figure, what, f"{row.n:,}", broken, f"{row.seconds:.0f}")
     console.print(table)
     for row in rows:
@@ -42,6 +42,8 @@ def show(rows: list[Row]) -> None:
             print(f"{row.figure}: {violation}")
         if len(row.violations) > SHOWN:
             print(f"{row.figure}: … and {len(row.violations) - SHOWN:,} more")
+        if row.skipped:
+            print(f"{row.figure} was not measured on this machine: {row.skipped}")
         if row.error:
             print(f"{row.figure} could not be measured:\n{row.error}")
 

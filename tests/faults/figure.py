@@ -5,6 +5,10 @@ from __future__ import annotations
 import dataclasses
 
 
+class NotPossible(Exception):
+    """This machine does not let a figure be measured; the text says why."""
+
+
 @dataclasses.dataclass(slots=True)
 class Measured:
     """Cases that were tried, and those that broke the promise.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import importlib
+import logging
 import multiprocessing
 import pkgutil
 import re
@@ -15,7 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 import faults
-from faults.figure import Measured
+from faults.figure import Measured, NotPossible
 
 WORKERS = 2
 _FIGURE = re.compile(r"b\d\d_")
@@ -23,7 +24,12 @@ _FIGURE = re.compile(r"b\d\d_")
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Row:
-    """A figure's line in the table; `error` is the traceback of one that could not be measured."""
+    """A figure's line in the table.
+
+    Attributes:
+      error: the traceback of one that could not be measured.
+      skipped: why this machine does not let it be measured.
+    """
 
     figure: str
     what: str
@@ -32,6 +38,7 @@ class Row:
     detail: str
     seconds: float
     error: str | None = None
+    skipped: str | None = None
 
 
 def figures() -> list[str]:
@@ -41,19 +48,22 @@ def figures() -> list[str]:
 
 def measure(name: str, long: bool) -> Row:
     """Measures one figure, in this process."""
+    logging.getLogger("checkpoint_gate").addHandler(logging.NullHandler())  # its warnings are expected by the thousand
     begun = time.monotonic()
     figure, what = f"B{int(name[1:3])}", name
-    measured, error = Measured(), None
+    measured, error, skipped = Measured(), None, None
     try:
         module = importlib.import_module(f"faults.{name}")
         figure, what = module.FIGURE, module.WHAT
         measured = module.measure(long)
+    except NotPossible as reason:
+        skipped = str(reason)
     except Exception:
         error = traceback.format_exc()
-    if not measured.n and error is None:
+    if not measured.n and error is None and skipped is None:
         error = "There was no case."
     seconds = time.monotonic() - begun
-    return Row(figure, what, measured.n, measured.violations, measured.detail, seconds, error)
+    return Row(figure, what, measured.n, measured.violations, measured.detail, seconds, error, skipped)
 
 
 def measure_all(names: list[str], long: bool, console: Console) -> list[Row]:

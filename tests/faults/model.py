@@ -99,7 +99,7 @@ class Model:
         if not here or step in self.live:
             raise Refused
         newest = max(here, key=lambda t: t.time)
-        if any(after < step and when >= newest.time for after, when in self.resumed):
+        if step not in self.records or any(after < step and when >= newest.time for after, when in self.resumed):
             raise Refused
         self.trash.remove(newest)
         self.live[step] = newest.checkpoint

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from faults.figure import NotPossible
 from faults.processes import Child, Ended
 
 SYSCALLS = (
@@ -40,7 +41,7 @@ class Call:
         return f"{self.syscall}({self.where})"
 
 
-class Untraceable(Exception):
+class Untraceable(NotPossible):
     """strace is missing, or may not trace."""
 
 

@@ -22,7 +22,7 @@ from typing import BinaryIO
 from checkpoint_gate.errors import StoreError
 
 _CHUNK = 1 << 20
-_AGAIN = (True, True, True, False)  # a recovery may take a file that is being written for one that a crash has left
+_TIMES = 4  # a recovery may take a file that is being written for one that a crash has left
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{12}\.tmp")
 
 
@@ -168,17 +168,15 @@ class LocalFiles:
           FileExistsError: somebody else has made it.
         """
         place = self.local(path)
-        for more in _AGAIN:
-            temporary = self._write_temporary(place, data)
-            try:
-                self._link_new(temporary, place, data)
-                break
-            except FileNotFoundError:
-                if not more:
-                    raise
-            finally:
-                _unlink(temporary)
+        _again(lambda: self._create(place, data))
         self._sync_folder(place.parent)
+
+    def _create(self, place: Path, data: bytes) -> None:
+        temporary = self._write_temporary(place, data)
+        try:
+            self._link_new(temporary, place, data)
+        finally:
+            _unlink(temporary)
 
     def _link_new(self, temporary: Path, place: Path, data: bytes) -> None:
         try:
@@ -192,19 +190,17 @@ class LocalFiles:
     def replace(self, path: str, data: bytes) -> None:
         """Puts a whole new content in a file's place at once."""
         place = self.local(path)
-        for more in _AGAIN:
-            temporary = self._write_temporary(place, data)
-            try:
-                os.replace(temporary, place)
-                break
-            except FileNotFoundError:
-                if not more:
-                    raise
-            except BaseException:
-                with contextlib.suppress(OSError):
-                    os.unlink(temporary)
-                raise
+        _again(lambda: self._replace(place, data))
         self._sync_folder(place.parent)
+
+    def _replace(self, place: Path, data: bytes) -> None:
+        temporary = self._write_temporary(place, data)
+        try:
+            os.replace(temporary, place)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+            raise
 
     def remove_temporary(self, path: str | None = None, of: str = "") -> None:
         """Removes what `create` and `replace` leave when they are killed, of files whose names begin with `of`."""
@@ -384,6 +380,14 @@ class LocalFiles:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+def _again(write: Callable[[], None]) -> None:
+    """Writes, and writes anew while what is being written is cleared away by somebody else."""
+    for _ in range(_TIMES - 1):
+        with contextlib.suppress(FileNotFoundError):
+            return write()
+    return write()
 
 
 def _unlink(place: Path) -> None:

@@ -339,7 +339,10 @@ def _in_trash(run: Run, step: int) -> tuple[str, Mark]:
 
 
 def _refuse_superseded(run: Run, step: int, mark: Mark) -> None:
-    event = run.ledger.read().overtook(step, mark.get("time", 0.0))
+    history = run.ledger.read()
+    event = history.overtook(step, mark.get("time", 0.0))
+    if event is None and step not in {entry.record.step for entry in history.entries}:  # a clock may have gone back
+        event = next((e.superseded for e in reversed(history.every_entry) if e.record.step == step), None)
     if event is not None:
         raise StoreError(
             f"Step {step} of {run.key} cannot be brought back: training resumed after step {event['after_step']} "

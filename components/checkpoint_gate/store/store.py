@@ -70,11 +70,7 @@ class Store:
     def _mark(self) -> None:
         """Writes the marker, and clears away what others who were killed at that have left."""
         self.files.remove_temporary(of=STORE_FILE)
-        about = {"created": self.clock(), "writer": WRITER}
-        try:
-            write_object(self.files, STORE_FILE, **about)
-        except FileNotFoundError:  # somebody who makes the same store has cleared away ours
-            write_object(self.files, STORE_FILE, **about)
+        write_object(self.files, STORE_FILE, created=self.clock(), writer=WRITER)
 
     def revision(self) -> int:
         """How often somebody changed the store by hand: pin, unpin, undelete."""
