@@ -14,6 +14,7 @@ import json
 import os
 import random
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -32,6 +33,16 @@ from faults.recording import Audit, Recorder, as_os, copied, scratch, states
 
 FIGURE = "B7"
 WHAT = "hostile names, links and sizes: operations outside the store's root, changes beside it, untyped errors"
+
+# What Python itself reads: its own files, this package's, and what the birth of a process takes.
+_HOMES = (sys.prefix, sys.base_prefix, Path(__file__).parents[2])
+_PYTHON = (
+    "/proc/",
+    "/usr/",
+    "/etc/ld",
+    "/dev/null",
+    *(f"{place}/" for home in _HOMES for place in (home, Path(home).resolve())),
+)
 
 HOSTILE = [
     "../../../outside/secret",
@@ -216,8 +227,8 @@ class _Guard:
             self._looked += 1
 
     def _heard(self, event: str, place: str) -> None:
-        if place.startswith(("/proc/", "/usr/", "/root/", "/work/", "/etc/ld", "/dev/null")) or place.endswith(".py"):
-            return  # Python's own, and the birth of a process
+        if place.startswith(_PYTHON):
+            return
         self._judge(event, place)
 
     def _judge(self, operation: str, place: str) -> None:
