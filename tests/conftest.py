@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import pathlib
 import re
-import tempfile
 
 import pytest
 from faults.crowd import Clock, Crowd, write_state
 from faults.disk import Disk, Killed
+from faults.memory import memory_folder
 
 
 @pytest.fixture
@@ -23,13 +21,9 @@ def write():
 
 
 @pytest.fixture
-def memory_path(tmp_path):
-    """A folder in memory where there is one: thousands of stores are made, killed and looked at."""
-    if not os.access("/dev/shm", os.W_OK):
-        yield tmp_path
-        return
-    with tempfile.TemporaryDirectory(dir="/dev/shm", ignore_cleanup_errors=True) as folder:
-        yield pathlib.Path(folder)
+def memory_path():
+    with memory_folder() as folder:
+        yield folder
 
 
 @pytest.fixture

@@ -24,7 +24,8 @@ from checkpoint_gate.store.pruning import execute_prune, plan_prune, recover, sw
 from checkpoint_gate.store.trash import journals, read_journal
 from faults.crowd import Clock, Crowd
 from faults.figure import Measured
-from faults.recording import Changes, as_os, contents, copied, scratch
+from faults.memory import memory_folder
+from faults.recording import Changes, as_os, contents, copied
 
 FIGURE = "B6"
 WHAT = "a flipped bit or a cut end in each kind of file, then a pruning and a sweep: unnoticed, or more taken"
@@ -64,7 +65,7 @@ class Damage:
 def measure(long: bool) -> Measured:
     measured = Measured()
     noticed = dict.fromkeys(KINDS, 0)
-    with scratch() as folder:
+    with memory_folder() as folder:
         bench = _Bench(folder, every=1 if long else 5)
         with as_os(bench.changes):
             for kind in KINDS:

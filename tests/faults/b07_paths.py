@@ -29,7 +29,8 @@ from checkpoint_gate.store.pruning import execute_prune, plan_prune, recover, sw
 from checkpoint_gate.store.trash import body_digest
 from faults.crowd import Clock, Crowd
 from faults.figure import Measured
-from faults.recording import Audit, Recorder, as_os, copied, scratch, states
+from faults.memory import memory_folder
+from faults.recording import Audit, Recorder, as_os, copied, states
 
 FIGURE = "B7"
 WHAT = "hostile names, links and sizes: operations outside the store's root, changes beside it, untyped errors"
@@ -143,7 +144,7 @@ def measure(long: bool) -> Measured:
     measured = Measured()
     draw = random.Random(7)
     made = ("".join(draw.choices(_ALPHABET, k=draw.randint(1, 9))) for _ in range(100_000 if long else 10))
-    with scratch() as folder:
+    with memory_folder() as folder:
         guard = _Guard(folder)
         for name in itertools.chain(HOSTILE, made):
             for where, plant in PLACES.items():

@@ -25,7 +25,8 @@ from checkpoint_gate.store.files import LocalFiles
 from checkpoint_gate.store.pruning import execute_prune, plan_prune, recover, sweep, trashed
 from faults.crowd import Clock, Crowd, write_state
 from faults.figure import Measured
-from faults.recording import Births, as_os, contents, copied, scratch, without_fsync
+from faults.memory import memory_folder
+from faults.recording import Births, as_os, contents, copied, without_fsync
 from faults.schedules import Schedule
 
 FIGURE = "B9"
@@ -40,7 +41,7 @@ PINNED = 3
 def measure(long: bool) -> Measured:
     measured = Measured()
     schedules, races = (100_000, 200) if long else (1_000, 0)
-    with scratch() as folder:
+    with memory_folder() as folder:
         template = folder / "template"
         with without_fsync():
             Crowd(template, Clock()).run(LOSSES)

@@ -24,8 +24,9 @@ from faults.clocks import Machine
 from faults.crowd import write_state
 from faults.disk import Disk, Killed
 from faults.figure import Measured
+from faults.memory import memory_folder
 from faults.model import Checkpoint, Model, Refused
-from faults.recording import Births, as_os, scratch
+from faults.recording import Births, as_os
 
 FIGURE = "B10"
 WHAT = "random operations with crashes, beside a model: a store that is not as the model says"
@@ -42,7 +43,7 @@ def measure(long: bool) -> Measured:
     measured = Measured()
     until = time.process_time() + (1800 if long else 120)
     seed = crashes = 0
-    with scratch() as folder:
+    with memory_folder() as folder:
         while time.process_time() < until:
             episode = Episode(folder / str(seed % 2), seed)
             with as_os(episode.disk), episode.births.told():

@@ -22,7 +22,8 @@ from checkpoint_gate.store.pruning import execute_prune, plan_prune, recover, sw
 from checkpoint_gate.training import GatedTraining
 from faults.crowd import Clock, Crowd, write_state
 from faults.figure import Measured
-from faults.recording import Audit, Recorder, as_os, contents, scratch, without_fsync
+from faults.memory import memory_folder
+from faults.recording import Audit, Recorder, as_os, contents, without_fsync
 
 FIGURE = "B12"
 WHAT = "moves and deletions of checkpoints: without an earlier mark on the disk that names them"
@@ -33,13 +34,13 @@ _STEP = re.compile(r"/(checkpoints|trash)/step-(\d{9})(?:--([0-9a-f]{12}))?(/|$)
 
 def measure(long: bool) -> Measured:
     measured = Measured()
-    with scratch() as folder:
+    with memory_folder() as folder:
         watch = _Watch(measured)
         with as_os(Recorder(watch)):
             for epochs in (10, 100) if long else (10, 30):
                 _workload(Crowd(folder / f"store of {epochs}", Clock()), epochs)
     changes = measured.n
-    with scratch() as folder, without_fsync():
+    with memory_folder() as folder, without_fsync():
         audit = Audit()
         for name, spoil in DATABASES.items():
             measured.case(*_with_database(folder / name, spoil, audit))
@@ -81,7 +82,7 @@ class _Watch:
     def _judge(self, source: str, what: str, target: str = "") -> None:
         """Counts what changes a published checkpoint, and asks for its mark."""
         found = _STEP.search(source)
-        if found is None or "/tmp/" in source:
+        if found is None or "/run/tmp/" in source:
             return
         goal = _STEP.search(target)
         plan, step = (goal or found)[3] or found[3], int(found[2])

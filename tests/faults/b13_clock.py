@@ -20,7 +20,8 @@ from checkpoint_gate.store.pruning import execute_prune, plan_prune, sweep, tras
 from faults.clocks import Machine
 from faults.crowd import Crowd
 from faults.figure import Measured
-from faults.recording import copied, scratch, without_fsync
+from faults.memory import memory_folder
+from faults.recording import copied, without_fsync
 
 FIGURE = "B13"
 WHAT = "the clock ten years off, jumping within a pruning or a sweep, or files of the time 0: early sweeps"
@@ -89,7 +90,7 @@ class Case:
 def measure(long: bool) -> Measured:
     measured = Measured()
     logging.getLogger("checkpoint_gate").setLevel(logging.ERROR)  # it warns of each clock that went back
-    with scratch() as folder, without_fsync():
+    with memory_folder() as folder, without_fsync():
         template = _template(folder / "template")
         place = folder / "store"
         for by, readings, restart in itertools.product(JUMPS, range(READINGS), (False, True)):

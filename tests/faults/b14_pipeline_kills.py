@@ -27,8 +27,8 @@ from checkpoint_gate.store.champion import read_champion
 from checkpoint_gate.store.checking import check_store
 from faults.boundaries import BOUNDARIES, FILTER, Boundary, die_at, watch
 from faults.figure import Measured
+from faults.memory import memory_folder
 from faults.processes import Child, Ended, Ready, differing
-from faults.world import memory_folder
 
 FIGURE = "B14"
 WHAT = "whole pipeline runs killed by SIGKILL and run again"

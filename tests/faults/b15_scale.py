@@ -7,15 +7,14 @@ import hashlib
 import json
 import os
 import resource
-import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from faults.figure import Measured
+from faults.memory import memory_folder
 
 FIGURE = "B15"
 WHAT = "checkpoints of one run that a pruning was planned for, every byte verified"
@@ -30,16 +29,13 @@ _LISTINGS = 20  # beside one for 1,000 checkpoints
 def measure(long: bool) -> Measured:
     """Makes the run, and plans in a process of its own."""
     n = 1_000_000 if long else 100_000
-    folder = tempfile.mkdtemp(dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None)
-    try:
+    with memory_folder() as folder:
         begun = time.monotonic()
-        make_run(Path(folder), n)
+        make_run(folder, n)
         made = time.monotonic() - begun
-        command = [sys.executable, "-m", "faults.b15_scale", folder]
+        command = [sys.executable, "-m", "faults.b15_scale", str(folder)]
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
         return _judge(n, made, json.loads(done.stdout))
-    finally:
-        shutil.rmtree(folder)
 
 
 def _judge(n: int, made: float, told: dict[str, float]) -> Measured:

@@ -27,7 +27,8 @@ from checkpoint_gate.store.champion import ChampionNote, note_champion
 from checkpoint_gate.store.pruning import execute_prune, plan_prune
 from faults.crowd import Clock, Crowd
 from faults.figure import Measured
-from faults.recording import contents, copied, scratch, states, without_fsync
+from faults.memory import memory_folder
+from faults.recording import contents, copied, states, without_fsync
 
 FIGURE = "B17"
 WHAT = "plans that were only looked at: something changed, or another thing was done than they said"
@@ -51,7 +52,7 @@ RULES = {
 
 def measure(long: bool) -> Measured:
     measured = Measured()
-    with scratch() as folder, without_fsync():
+    with memory_folder() as folder, without_fsync():
         for (store, make), (rules, text) in itertools.product(STORES.items(), RULES.items()):
             template = make(folder / f"{store}, {rules}")
             path = folder / "rules.yaml"

@@ -21,8 +21,8 @@ from checkpoint_gate.store.pruning import execute_prune, plan_prune, tombstones
 from faults import tracing
 from faults.crowd import Crowd
 from faults.figure import Measured
+from faults.memory import memory_folder
 from faults.processes import Child, Ended, Ready, differing
-from faults.world import memory_folder
 
 FIGURE = "B18"
 WHAT = "SIGKILL by strace at the file-system calls of a real save and a real prune, and of the recovery from one"

@@ -6,7 +6,6 @@ import contextlib
 import os
 import shutil
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -164,14 +163,6 @@ class Audit:
             yield
         finally:
             self.tell = None
-
-
-@contextlib.contextmanager
-def scratch() -> Iterator[Path]:
-    """A folder in memory where there is one: thousands of stores are made and looked at."""
-    home = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-    with tempfile.TemporaryDirectory(dir=home, ignore_cleanup_errors=True) as folder:
-        yield Path(folder)
 
 
 def copied(template: Path, place: Path) -> Path:

@@ -17,6 +17,7 @@ from checkpoint_gate.store.checkpoints import PREFIX
 from faults.bucket import URL, Double, double
 from faults.crowd import Clock
 from faults.disk import Disk, Fuse
+from faults.memory import memory_folder
 from faults.power import RecordingDisk
 from faults.trees import Tree, tree_of, write_tree
 
@@ -237,14 +238,6 @@ def bucket_world(late: int = 0) -> Iterator[BucketWorld]:
         stack.enter_context(mock.patch.object(tempfile, "tempdir", str(world.folder)))
         stack.enter_context(mock.patch("checkpoint_gate.store.object_calls.FIRST_PAUSE", 0.0))
         yield world
-
-
-@contextlib.contextmanager
-def memory_folder() -> Iterator[Path]:
-    """A folder in memory where there is one: thousands of stores are made, killed and looked at."""
-    where = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-    with tempfile.TemporaryDirectory(dir=where, ignore_cleanup_errors=True) as folder:
-        yield Path(folder)
 
 
 def state_files(step: int, files: int) -> dict[str, bytes]:
