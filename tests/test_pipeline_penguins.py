@@ -19,7 +19,7 @@ from checkpoint_gate.papers import read_papers
 from checkpoint_gate.records import read_history
 from checkpoint_gate.rule_text import rules_from_mapping
 from checkpoint_gate.store import Store
-from checkpoint_gate.store.pruning import tombstones
+from checkpoint_gate.store.pruning import tombstones, trashed, undelete
 from gated_pipelines.lineage import last_run
 from gated_pipelines.local import run_local
 from gated_pipelines.places import Places
@@ -52,7 +52,11 @@ def runs(home):
     done["third"] = run_local(file, root)
     file.write_text(original.replace("n: 5}", "n: 8}"))
     done["filter changed"] = run_local(file, root)
+    file.write_text(original.replace("n: 5}", "n: 3}").replace("grace: 0s", "grace: 1h"))
+    done["filter narrowed"] = run_local(file, root)
+    undelete_all(root / "store")
     file.write_text(original)
+    done["undeleted"] = run_local(file, root)
     done["retrain"] = run_local(file, root, retrain=True)
     done["after retrain"] = run_local(file, root)
     file.write_text(original.replace("{metric: loss, at_most: 0.40}", "{metric: loss, at_most: 0.39}"))
@@ -74,6 +78,15 @@ def runs(home):
     file.write_text(original.replace("n: 5}", "n: 4}"))
     done["store gone"] = run_local(file, root)
     return done
+
+
+def undelete_all(folder: Path) -> None:
+    """Brings back what lies in the trash of every run."""
+    store = Store.open(folder)
+    for run in map(store.run, store.keys()):
+        with run.lease("undeleting") as lease:
+            for stored in trashed(run):
+                undelete(run, stored.step, lease)
 
 
 def slow_learner(text: str) -> str:
@@ -245,6 +258,15 @@ def test_changed_filter_runs_from_the_filter_on_and_names_what_was_pruned_before
     assert not set(changed.executed) & {"CsvExampleGen", "Transform", "Trainer"}
     assert len(changed.pruned_earlier) == 3
     assert {mark["step"] for mark in changed.pruned_earlier}.isdisjoint({s["step"] for s in changed.survivors})
+
+
+def test_what_a_stricter_filter_pruned_is_a_survivor_again_once_it_is_undeleted_and_the_rules_let_it(runs):
+    narrowed, again = runs["filter narrowed"], runs["undeleted"]
+    assert len(narrowed.survivors) == 3
+    assert narrowed.trashed_bytes > 0
+    assert again.trashed_bytes == 0
+    assert again.survivors == runs["first"].survivors
+    assert not {"Transform", "Trainer"} & set(again.executed)
 
 
 def test_retrain_trains_anew_beside_the_old_run_and_settles_again(runs):

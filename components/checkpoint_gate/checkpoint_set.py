@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,5 +112,6 @@ def _verdict_line(verdict: Verdict) -> dict[str, Any]:
         "epoch": verdict.epoch,
         "outcome": verdict.outcome,
         "reason": verdict.reason,
+        "shortfall": verdict.shortfall if math.isfinite(verdict.shortfall) else "inf",
         "metrics": encode_metrics(verdict.metrics),
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,9 @@ from checkpoint_gate.pointer import read_pointer
 from checkpoint_gate.rule_text import RuleSet, parse_rules
 from checkpoint_gate.store import Run
 from checkpoint_gate.store.lease import Lease
-from checkpoint_gate.store.pruning import Pruned, execute_prune, plan_prune, recover
+from checkpoint_gate.store.pruning import execute_prune, plan_prune, pruned_before, sweep
+
+BY = "CheckpointFilter"
 
 _LOG = logging.getLogger(__name__)
 
@@ -55,24 +57,24 @@ class Executor(base_executor.BaseExecutor):
                 raise NoSurvivors(reason)
             folder = Path(output.uri)
             publish_survivors(folder, runs, judged)
-            pruned: dict[str, Pruned | str] = {}
+            refused: list[str] = []
             if reason is not None:
                 _LOG.warning("%s The champion stays.", reason)
                 mark_empty(output.uri, reason)
             else:
-                pruned = {run.key: _prune(run, judged, rules, leases.get(run.key)) for run in runs}
-            about = _about(judged, rules, pruned)
+                refused = [why for run in runs if (why := _prune(run, judged, rules, leases.get(run.key)))]
+            about = _about(runs, judged, rules, refused)
             write_about(folder, runs, judged, about)
         for name, value in about.items():
             output.set_json_value_custom_property(name, value)
 
 
 def _hold(run: Run, held: contextlib.ExitStack) -> Lease | str:
-    """The run's lease, with earlier prunings finished; or why it can't be had: then nothing is pruned."""
+    """The run's lease, with earlier prunings finished and swept; or why it can't be had: then nothing is pruned."""
     lease = run.lease("pruning")
     try:
         held.enter_context(lease)
-        recover(run, lease)
+        sweep(run, lease)
     except StoreError as busy:
         return str(busy)
     return lease
@@ -90,8 +92,8 @@ def _tell(judged: Judged) -> None:
         )
 
 
-def _prune(run: Run, judged: Judged, rules: RuleSet, lease: Lease | str | None) -> Pruned | str:
-    """Sets damaged checkpoints aside and prunes the rejected; a refusal is told and blocks nothing."""
+def _prune(run: Run, judged: Judged, rules: RuleSet, lease: Lease | str | None) -> str | None:
+    """Sets damaged checkpoints aside and prunes the rejected; a refusal is told, answered with, and blocks nothing."""
     if rules.prune is None:
         return "the rules have no `prune`, so nothing was removed"
     damaged = judged.of_run(run.key, "quarantine")
@@ -103,24 +105,34 @@ def _prune(run: Run, judged: Judged, rules: RuleSet, lease: Lease | str | None) 
         if damaged:
             raise PruneRefused(f"Nothing was pruned from {run.key}: {len(damaged)} of its checkpoints were damaged.")
         survivors = judged.of_run(run.key, "keep")
-        plan = plan_prune(run, judged.removable(run.key), survivors, rules.prune, rules.digest())
-        return execute_prune(run, plan, lease)
+        plan = plan_prune(run, judged.removable(run.key), survivors, rules.prune, rules.digest(), BY)
+        for left in execute_prune(run, plan, lease).left:
+            _LOG.warning("%s; it was left alone", left)
     except StoreError as refusal:  # refused, busy or damaged: nothing of it may keep the survivors from going on
         _LOG.warning("%s", refusal)
         return str(refusal)
+    return None
 
 
-def _about(judged: Judged, rules: RuleSet, pruned: Mapping[str, Pruned | str]) -> dict[str, Any]:
-    done = [p for p in pruned.values() if isinstance(p, Pruned)]
-    refused: Sequence[str] = [p for p in pruned.values() if isinstance(p, str)]
+def _about(runs: Sequence[Run], judged: Judged, rules: RuleSet, refused: Sequence[str]) -> dict[str, Any]:
+    """The lineage: what these rules did, whether in this execution or in one before it that was interrupted."""
     outcomes = [v.outcome for v in judged.verdicts]
+    digest = rules.digest()
+    marks = [
+        mark | {"run": run.key}
+        for run in runs
+        for mark in pruned_before(run)
+        if (mark["by"], mark["rules"]) == (BY, digest)
+    ]
+    unjudged = {(mark["run"], mark["step"]) for mark in marks} - judged.stored.keys()
     return {
         "rules": rules.to_json(),
-        "rules_digest": rules.digest(),
+        "rules_digest": digest,
         "kept": outcomes.count("keep"),
-        "rejected": outcomes.count("reject"),
+        "rejected": outcomes.count("reject") + len(unjudged),
         "quarantined": outcomes.count("quarantine"),
-        "trashed_bytes": sum(p.trashed for p in done),
-        "pruned_bytes": sum(p.swept for p in done),
+        "pruned": len(marks),
+        "trashed_bytes": sum(m["bytes"] for m in marks if m["event"] == "trashed"),
+        "pruned_bytes": sum(m["bytes"] for m in marks if m["event"] == "pruned"),
         "prune_refused": "; ".join(refused),
     }
