@@ -121,14 +121,20 @@ MISTAKES = [
     pytest.param(
         "save: {metric: loss, at_mots: 1}",
         1,
-        "save.at_mots is not a known key here; known are at_least, at_most",
+        "save.at_mots is not a known key here (did you mean at_most?); known are at_least, at_most",
         id="an unknown key in a rule",
     ),
     pytest.param(
         "save: {every: 1}\nsvae: {every: 1}",
         2,
-        "svae is not a known key here; known are filter, keep, prune, save",
+        "svae is not a known key here (did you mean save?); known are filter, keep, prune, save",
         id="an unknown section",
+    ),
+    pytest.param(
+        "save:\n  all:\n    - every: 1\n    - at_most: 1\n      metirc: loss",
+        5,
+        "save.all.1.metirc is not a known key here (did you mean metric?); known are all, any, every, ",
+        id="a misspelt kind of rule",
     ),
     pytest.param("save: {every: 1, afer: 3}", 1, "save.afer is not a known key here", id="an unknown key beside every"),
     pytest.param(

@@ -389,7 +389,7 @@ WRONG = [
     pytest.param(
         f"{{rule: '{HERE}:Always', wiht: {{}}}}",
         1,
-        "save.wiht is not a known key here; known are rule, with",
+        "save.wiht is not a known key here (did you mean with?); known are rule, with",
         "{}",
         id="an unknown key",
     ),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from checkpoint_gate.errors import RuleError
 from checkpoint_gate.located_yaml import Located
+from checkpoint_gate.spelling import did_you_mean
 
 _MOST = 10**15  # of epochs, steps or checkpoints; exact as a double
 
@@ -34,10 +35,15 @@ class Node:
             raise self.error(f"must be a mapping with keys from {', '.join(sorted(allowed))}")
         for key in self.value:
             if key not in allowed:
-                raise self.child(key).error(f"is not a known key here; known are {', '.join(sorted(allowed))}")
+                raise self.unknown(key, allowed)
         for key in sorted((required or set()) - set(self.value)):
             raise self.error(f"needs the key {key!r}")
         return {key: self.child(key) for key in self.value}
+
+    def unknown(self, key: str, known: Iterable[str]) -> RuleError:
+        """Says that `key` is none of those that may stand here."""
+        words = f"is not a known key here{did_you_mean(key, known)}; known are {', '.join(sorted(known))}"
+        return self.child(key).error(words)
 
     def items(self) -> list[Node]:
         if not isinstance(self.value, (list, tuple)) or not self.value:

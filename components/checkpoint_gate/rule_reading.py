@@ -22,6 +22,7 @@ AVERAGES: dict[str, type[MovingAverage] | type[ExponentialAverage] | type[Centre
     "centred_average": CentredAverage,
 }
 _KINDS = ("all", "any", "not", "metric", "every", "rule")
+_METRIC_KEYS = {"metric", "at_most", "at_least", "improves", "min_delta", *AVERAGES}
 
 
 def read_gate(node: Node) -> Gate:
@@ -47,6 +48,8 @@ def _read_rule(node: Node) -> Rule:
     if not isinstance(node.value, Mapping):
         raise node.error(f"must be a rule: a mapping with one of {', '.join(_KINDS)}")
     kinds = [kind for kind in _KINDS if kind in node.value]
+    if not kinds and (strange := [key for key in node.value if key not in _METRIC_KEYS]):
+        raise node.unknown(strange[0], _KINDS)
     if len(kinds) != 1:
         raise node.error(f"must have exactly one of {', '.join(_KINDS)}")
     if kinds[0] in ("all", "any"):
@@ -90,7 +93,7 @@ def _read_every(node: Node) -> Rule:
 
 
 def _read_metric(node: Node) -> Rule:
-    parts = node.mapping({"metric", "at_most", "at_least", "improves", "min_delta", *AVERAGES}, {"metric"})
+    parts = node.mapping(_METRIC_KEYS, {"metric"})
     tests = [key for key in ("at_most", "at_least", "improves") if key in parts]
     if len(tests) != 1:
         raise node.error("must have exactly one of at_most, at_least, improves")

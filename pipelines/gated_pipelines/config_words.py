@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
 from checkpoint_gate.located_yaml import KeyPath, Located
+from checkpoint_gate.spelling import did_you_mean
 from gated_pipelines.tfma_names import KNOWN, snake_case, value_names
 
 if TYPE_CHECKING:
@@ -96,9 +96,7 @@ def _models_in(annotation: Any) -> list[Any]:
 def _close(name: str, known: Iterable[str]) -> str:
     """Words that suggest the known name nearest to `name`, and list all."""
     known = tuple(known)
-    close = difflib.get_close_matches(name, known, n=1)
-    hint = f" (did you mean {close[0]}?)" if close else ""
-    return f"{hint}, known are {', '.join(known)}"
+    return f"{did_you_mean(name, known)}, known are {', '.join(known)}"
 
 
 def _dotted(loc: KeyPath) -> str:
