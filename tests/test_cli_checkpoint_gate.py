@@ -880,7 +880,7 @@ def no_record(run):
             trashed,
             "note",
             "demo/journal/*",
-            r"an open pruning: 1 checkpoints lie in the trash, their grace lasts until \d{4}-..-.. ..:.. UTC",
+            r"an open pruning: 1 checkpoints, \d+ B, lie in the trash, their grace lasts until \d{4}-..-.. ..:.. UTC",
             id="an open pruning",
         ),
         pytest.param(

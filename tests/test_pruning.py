@@ -15,10 +15,11 @@ from faults.crowd import Crowd
 from checkpoint_gate.errors import LeaseHeld, PruneRefused, RuleError, StoreError
 from checkpoint_gate.filtering import PrunePolicy
 from checkpoint_gate.joint_pruning import execute_plan, plan_runs
+from checkpoint_gate.quantities import format_size
 from checkpoint_gate.records import Record
 from checkpoint_gate.rule_text import parse_rules
 from checkpoint_gate.store.champion import ChampionNote, note_champion
-from checkpoint_gate.store.checkpoints import Stored, copy_out, read_checkpoint, verify_files
+from checkpoint_gate.store.checkpoints import Stored, bytes_held, copy_out, read_checkpoint, verify_files
 from checkpoint_gate.store.elapsed import SystemClock
 from checkpoint_gate.store.files import LocalFiles
 from checkpoint_gate.store.pruning import (
@@ -381,7 +382,8 @@ def test_files_that_no_manifest_lists_stay_and_are_told(crowd, clock):
     notes.write_text("mine")
     done = prune(run, {1: "too high", 2: "too high"}, [3], AT_ONCE)
     (kept,) = run.files.local("run/trash").iterdir()
-    assert done.left == (f"{kept} holds files that its manifest does not list",)
+    held = format_size(sum(path.stat().st_size for path in kept.iterdir()))
+    assert done.left == (f"{kept} holds files that its manifest does not list; {held} stay on the disk",)
     assert (kept / "notes.txt").read_text() == "mine"
     assert [verify_files(run.files, stored) for stored in trashed(run)] == [None]
     assert events(run) == {1: "trashed", 2: "pruned"}
@@ -457,7 +459,9 @@ def test_one_that_cannot_be_removed_does_not_keep_the_others(crowd, monkeypatch)
 
     monkeypatch.setattr(run.files, "remove_file", denied)
     done = prune(run, {1: "too high", 2: "too high"}, [3], AT_ONCE)
-    assert [words.endswith("cannot be removed: Permission denied") for words in done.left] == [True]
+    size = format_size(bytes_held(run.files, trashed(run)[0].folder))
+    (left,) = done.left
+    assert left.endswith(f"cannot be removed: Permission denied; {size} stay on the disk")
     assert events(run) == {1: "trashed", 2: "pruned"}
     monkeypatch.undo()
     with run.lease("pruning") as lease:

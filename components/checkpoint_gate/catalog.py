@@ -11,7 +11,7 @@ from checkpoint_gate.errors import StoreError
 from checkpoint_gate.records import At, decode_metrics, encode_metrics
 from checkpoint_gate.store import Run, Store
 from checkpoint_gate.store import manifest as manifests
-from checkpoint_gate.store.checkpoints import Stored, read_checkpoint
+from checkpoint_gate.store.checkpoints import Stored, bytes_held, read_checkpoint
 from checkpoint_gate.store.trash import marks_in_trash, tombstones, trash_place, trashed
 
 State = Literal["kept", "trashed", "pruned", "quarantined"]
@@ -151,8 +151,7 @@ def _whole(run: Run, stored: Stored, state: State, reason: str, time: float | No
 def _damaged(
     run: Run, stored: Stored, step: int, epochs: Mapping[int, int], pins: Mapping[int, str], reason: str
 ) -> Row:
-    files = [f"{stored.folder}/{name}" for name in run.files.names(stored.folder)]
-    size = sum(run.files.size(path) for path in files if run.files.is_file(path))
+    size = bytes_held(run.files, stored.folder)
     place = run.files.place(stored.folder)
     return Row(run.key, step, epochs.get(step), {}, "quarantined", step in pins, size, place, reason)
 

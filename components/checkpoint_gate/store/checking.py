@@ -122,9 +122,9 @@ class _Check:
         self._unreadable: set[str] = set()
 
     def findings(self) -> Iterator[Finding]:
-        parts = (self._small_files, self._live, self._resumable, self._trash, self._journals, self._quarantine)
+        parts = (self._devices, self._small_files, self._live, self._resumable, self._trash, self._journals)
         told = set()
-        for part in (*parts, self._strangers):
+        for part in (*parts, self._quarantine, self._strangers):
             try:
                 yield from part()
             except (StoreError, OSError) as error:  # a folder that is a link, or that may not be read
@@ -139,6 +139,13 @@ class _Check:
 
     def _path(self, name: str) -> str:
         return f"{self._run.key}/{name}"
+
+    def _devices(self) -> Iterator[Finding]:
+        try:
+            self._files.refuse_mounts(self._run.key)
+        except StoreError as error:
+            advice = "nothing is saved or pruned here before that"
+            yield self._finding(self._run.key, "fault", str(error).rstrip("."), advice=advice)
 
     def _small_files(self) -> Iterator[Finding]:
         run = self._run
@@ -299,14 +306,15 @@ class _Check:
                 continue
             marks = self._marks or {}
             undone = [item["step"] for item in journal["going"] if (digest, item["step"]) not in marks]
-            times = [m["time"] for (p, _), m in marks.items() if p == digest and m["event"] == "trashed"]
+            there = [m for (p, _), m in marks.items() if p == digest and m["event"] == "trashed"]
             if undone and self._marks is not None:
                 what = f"a pruning was interrupted with {len(undone)} checkpoints to go; the next writer finishes it"
                 yield self._finding(path, "warning", what, remedy=FINISHED)
-            elif times:
-                until = max(times) + journal["grace"]
+            elif there:
+                until = max(m["time"] for m in there) + journal["grace"]
                 over = "is over" if until <= self._run.clock() else f"lasts until {format_time(until)}"
-                what = f"an open pruning: {len(times)} checkpoints lie in the trash, their grace {over}"
+                size = format_size(sum(m.get("bytes", 0) for m in there))
+                what = f"an open pruning: {len(there)} checkpoints, {size}, lie in the trash, their grace {over}"
                 yield self._finding(path, "note", what)
             else:
                 yield self._finding(path, "note", "a pruning that is done; the next sweep drops its journal")

@@ -86,6 +86,12 @@ class Shelf:
         entries = []
         for name in disk.names(staged):
             path = f"{staged}/{name}"
+            if not manifests.is_file_name(name):
+                raise StoreError(
+                    f"A checkpoint's files are named by letters, digits, '.', '_' and '-', at most 201 of them, the "
+                    f"first a letter or a digit; {manifests.NAME} and {UNFINISHED_FILE} are the store's own. Received: "
+                    f"{name!r}."
+                )
             disk.sync_file(path)
             entries.append(FileEntry(path=name, bytes=disk.size(path), checksum=f"sha256:{disk.sha256(path)}"))
         if not entries:
@@ -154,8 +160,7 @@ class Shelf:
         if not disk.is_folder(staged):
             disk.remove_file(staged)
             return
-        for name in disk.names(staged):
-            self.discard(f"{staged}/{name}")
+        disk.empty_folder(staged)
         disk.remove_folder(staged)
 
     def clear_staged(self) -> None:
@@ -273,6 +278,12 @@ def half_removed(files: Files, stored: Stored) -> bool:
         return files.is_folder(stored.folder) and not files.names(stored.folder)
     present = [files.is_file(f"{stored.folder}/{name}") for name in sorted(e.path for e in stored.manifest.files)]
     return not all(present) and present == sorted(present)
+
+
+def bytes_held(files: Files, folder: str) -> int:
+    """Bytes of the files in a checkpoint's folder, listed by its manifest or not."""
+    paths = (f"{folder}/{name}" for name in files.names(folder))
+    return sum(files.size(path) for path in paths if files.is_file(path))
 
 
 def bytes_listed(stored: Iterable[Stored]) -> int:

@@ -286,6 +286,15 @@ class LocalFiles:
         self._sync_folder(place.parent)
         return True
 
+    def empty_folder(self, path: str) -> None:
+        """Removes all that is in a folder of our own, whatever it is called. A link goes itself."""
+        for parent, folders, names in os.walk(self._local(path), topdown=False):
+            for place in (Path(parent, name) for name in (*names, *folders)):
+                if place.is_dir() and not place.is_symlink():
+                    os.rmdir(place)
+                else:
+                    _unlink(place)
+
     def download_folder(self) -> Path:
         """A new empty folder; a store on a disk is read in its own place instead."""
         return Path(tempfile.mkdtemp(prefix="checkpoint-gate-"))
@@ -338,6 +347,23 @@ class LocalFiles:
             self.sync_folder(folder)
             self.remove_file(f"{folder}/{marker}")
         return self.remove_folder(folder)
+
+    def refuse_mounts(self, folder: str) -> None:
+        """Looks whether folders can be renamed from one folder in `folder` to another.
+
+        Raises:
+          StoreError: one is on another device.
+        """
+        home = os.lstat(self._local(folder)).st_dev
+        for name in self.names(folder):
+            place = self._local(f"{folder}/{name}")
+            with contextlib.suppress(FileNotFoundError):
+                state = os.lstat(place)
+                if stat.S_ISDIR(state.st_mode) and state.st_dev != home:
+                    raise StoreError(
+                        f"{place} is on another device than {self.place(folder)}, so nothing can be moved there. Put "
+                        f"all of a run on one device."
+                    )
 
     def clear_unfinished(self, parent: str, marker: str, fence: Callable[[], None]) -> None:
         """Nothing to do: a folder is renamed at once, and what is half-written lies elsewhere."""

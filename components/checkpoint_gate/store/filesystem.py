@@ -134,6 +134,13 @@ class Files(Protocol):
     def discard_folder(self, folder: str, marker: str, names: Iterable[str], fence: Fence) -> bool:
         """Removes the files `names` and the marker, and the folder if it is empty then; tells whether it is gone."""
 
+    def refuse_mounts(self, folder: str) -> None:
+        """Looks whether what lies in a folder can be moved about in it.
+
+        Raises:
+          StoreError: a folder in it is on another device.
+        """
+
     def clear_unfinished(self, parent: str, marker: str, fence: Fence) -> None:
         """Removes what killed writers have left below `parent` that no reader sees; only under the lease."""
 

@@ -11,12 +11,14 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from checkpoint_gate.errors import DamagedCheckpoint, ForeignCheckpoint
 from checkpoint_gate.records import At, Record, decode_metrics, dump_json, encode_metrics, load_json
+from checkpoint_gate.store.layout import UNFINISHED_FILE
 
 FORMAT = 1
 NAME = "manifest.json"
@@ -24,7 +26,8 @@ MAX_BYTES = 4 << 20
 
 Checksum = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
 Kind = Literal["gated", "resumable"]
-FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,200}$")]
+_FILE_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,200}"  # means the same on every disk and in every object store
+FileName = Annotated[str, StringConstraints(pattern=f"^{_FILE_NAME}$")]
 
 
 class FileEntry(BaseModel):
@@ -92,6 +95,11 @@ class Manifest(BaseModel):
             metrics=encode_metrics(record.metrics),
             **fields,
         )
+
+
+def is_file_name(name: str) -> bool:
+    """Whether a file of this name can belong to a checkpoint."""
+    return re.fullmatch(_FILE_NAME, name) is not None and name not in (NAME, UNFINISHED_FILE)
 
 
 def parse_manifest(data: bytes, place: str) -> Manifest:

@@ -172,6 +172,9 @@ class ObjectFiles(MarkedFolders):
             target.unlink()
             raise StoreError(f"The copy {target} differs from {self.place(source)}.")
 
+    def refuse_mounts(self, folder: str) -> None:
+        """Nothing to do: an object store is one place."""
+
     def download_folder(self) -> Path:
         """A new empty folder on the disk, gone when this process ends."""
         return self._staging.download_folder()

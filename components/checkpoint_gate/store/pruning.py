@@ -17,10 +17,11 @@ from typing import Any
 
 from checkpoint_gate.errors import DamagedCheckpoint, LeaseHeld, PruneRefused, StoreError
 from checkpoint_gate.filtering import PrunePolicy
-from checkpoint_gate.quantities import format_time
+from checkpoint_gate.quantities import format_size, format_time
 from checkpoint_gate.store import manifest as manifests
 from checkpoint_gate.store.checkpoints import (
     Stored,
+    bytes_held,
     folder_name,
     move_checkpoint,
     read_checkpoint,
@@ -225,8 +226,12 @@ def recover(run: Run, lease: Lease) -> tuple[str, ...]:
     """Finishes what an interrupted pruning or undeletion began to move; call it under the lease, before new work.
 
     Answers with what was left alone, and why.
+
+    Raises:
+      StoreError: parts of the run are on different devices, so that nothing could be moved between them.
     """
     lease.renew()
+    run.files.refuse_mounts(run.key)
     run.clear_leftovers()
     left = []
     for plan in journals(run):
@@ -285,9 +290,10 @@ def _remove(run: Run, stored: Stored) -> str | None:
     try:
         if remove_checkpoint(run.files, stored, run.fence):
             return None
+        why = stored.damage or f"{place} holds files that its manifest does not list"
     except OSError as error:
-        return f"{place} cannot be removed: {error.strerror}"
-    return stored.damage or f"{place} holds files that its manifest does not list"
+        why = f"{place} cannot be removed: {error.strerror}"
+    return f"{why.rstrip('.')}; {format_size(bytes_held(run.files, stored.folder))} stay on the disk"
 
 
 def undelete(run: Run, step: int, lease: Lease) -> str:
