@@ -948,13 +948,15 @@ def test_repair_mends_and_exits_by_what_is_left(home, store):
     flip(folder(run, 20) / "ckpt.index")
     half_written(run)
     shutil.rmtree(folder(run, 10))
+    (store / "demo" / "pins.json").write_text("{}")
     told = home.json("check", store, "--repair", code=1)
     assert [(Path(f["place"]).parts[-2:], f["remedy"]) for f in told["repaired"]] == [
         (("checkpoints", "step-000000020"), "moved to the quarantine, where its bytes stay"),
+        (("checkpoints", "step-000000010"), "taken for lost, and told so in the tombstones"),
         (("tmp", "ab" * 16), "cleared away"),
     ]
     assert [(f["severity"], f["advice"]) for f in told["findings"] if f["severity"] != "note"] == [
-        ("fault", "bring its folder back from a copy, if there is one")
+        ("fault", "bring it back from a copy; or move it away, and pin again")
     ]
     assert (told["ok"], told["faults"], home.store.revision()) == (False, 1, 1)
     again = home.json("check", store, "--repair", code=1)

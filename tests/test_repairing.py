@@ -195,6 +195,10 @@ def moved_back_by_hand(run):
     in_trash(run, 1).rename(live(run, 1))
 
 
+def removed_by_others(run):
+    shutil.rmtree(live(run, 2))
+
+
 TO_QUARANTINE = "moved to the quarantine, where its bytes stay"
 MENDED = [
     pytest.param(torn_ledger, [("run/ledger.jsonl", "cut off")], 0, id="a torn line of the ledger"),
@@ -278,6 +282,12 @@ MENDED = [
         1,
         id="moved back from the trash by hand",
     ),
+    pytest.param(
+        removed_by_others,
+        [("run/checkpoints/step-000000002", "taken for lost, and told so in the tombstones")],
+        1,
+        id="removed by others",
+    ),
 ]
 
 
@@ -355,10 +365,6 @@ def a_link(run):
     folder.symlink_to(place(run, "elsewhere"))
 
 
-def a_lost_checkpoint(run):
-    shutil.rmtree(live(run, 2))
-
-
 def damaged_ledger(run):
     path = place(run, "ledger.jsonl")
     path.write_text(path.read_text().replace('"step": 2', '"step": 2O'))
@@ -417,7 +423,6 @@ LEFT = [
     pytest.param(of_a_newer_format, "move it out of the store, to where it belongs", id="a newer manifest"),
     pytest.param(journal_of_a_newer_format, "use the version that wrote it", id="a newer journal"),
     pytest.param(a_link, "put the folder of the checkpoint itself in its place", id="a link in a checkpoint's place"),
-    pytest.param(a_lost_checkpoint, "bring its folder back from a copy", id="a lost checkpoint"),
     pytest.param(damaged_ledger, "such as the one in Trainer's model_run", id="a damaged ledger"),
     pytest.param(damaged_tombstones, "correct the line by hand", id="damaged tombstones"),
     pytest.param(damaged_pins, "or move it away, and pin again", id="damaged pins"),

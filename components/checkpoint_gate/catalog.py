@@ -12,9 +12,9 @@ from checkpoint_gate.records import At, decode_metrics, encode_metrics
 from checkpoint_gate.store import Run, Store
 from checkpoint_gate.store import manifest as manifests
 from checkpoint_gate.store.checkpoints import Stored, bytes_held, read_checkpoint
-from checkpoint_gate.store.trash import marks_in_trash, tombstones, trash_place, trashed
+from checkpoint_gate.store.trash import GONE, marks_in_trash, tombstones, trash_place, trashed
 
-State = Literal["kept", "trashed", "pruned", "quarantined"]
+State = Literal["kept", "trashed", "pruned", "quarantined", "lost"]
 
 _SET_ASIDE = re.compile(r"step-(\d{9,})(?:\.\d+)?")
 _REASON_BYTES = 1 << 16
@@ -29,10 +29,10 @@ class Row:
       epoch: Keras' zero-based epoch; None where its manifest is damaged and the ledger has no record of it.
       metrics: by name; {} where the manifest is damaged.
       state: "kept" (live), "trashed" (within its grace), "pruned" (its bytes are gone), or "quarantined" (set aside
-        as damaged, or live with a damaged manifest).
+        as damaged, or live with a damaged manifest), or "lost" (removed by others; a repair found it so).
       pinned: whether a pin keeps the step from every pruning.
-      bytes: of its files; of those that it had, once pruned.
-      path: its folder, absolute, or its URL; None once pruned.
+      bytes: of its files; of those that it had, once pruned; 0 when lost.
+      path: its folder, absolute, or its URL; None once pruned or lost.
       reason: why it was saved, pruned or set aside.
       time: seconds since 1970 of what made its state, where that is known.
       at: whether its record is of an epoch or of a step, where that is known: by its manifest.
@@ -85,7 +85,7 @@ def rows(run: Run) -> list[Row]:
     pins = run.pins()
     held = [*_live(run, pins), *_trashed(run, pins), *_quarantined(run, pins)]
     steps = {row.step for row in held}
-    gone = [row for row in _pruned(run, pins) if row.step not in steps]
+    gone = [row for row in _gone(run, pins) if row.step not in steps]
     return sorted([*held, *gone], key=lambda row: row.step)
 
 
@@ -129,11 +129,16 @@ def _quarantined(run: Run, pins: Mapping[int, str]) -> Iterator[Row]:
             yield _damaged(run, stored, int(match[1]), epochs, pins, reason)
 
 
-def _pruned(run: Run, pins: Mapping[int, str]) -> list[Row]:
-    """Of each step the newest that was pruned; a trashed one whose folder is gone was swept, but its sweep was cut."""
-    gone = [mark for mark in tombstones(run).values() if mark["event"] in ("trashed", "pruned")]
+def _gone(run: Run, pins: Mapping[int, str]) -> list[Row]:
+    """Of each step the newest that went; a trashed one whose folder is gone was swept, but its sweep was cut."""
+    gone = [mark for mark in tombstones(run).values() if mark["event"] in GONE]
     newest = {mark["step"]: mark for mark in sorted(gone, key=lambda mark: float(mark["time"]))}
-    return [_row_of_mark(run, mark, "pruned", str(mark.get("reason", "")), None, pins) for mark in newest.values()]
+    marks = newest.values()
+    return [_row_of_mark(run, mark, _state_of(mark), str(mark.get("reason", "")), None, pins) for mark in marks]
+
+
+def _state_of(mark: Mapping[str, Any]) -> State:
+    return "lost" if mark["event"] == "lost" else "pruned"
 
 
 def _whole(run: Run, stored: Stored, state: State, reason: str, time: float | None, pins: Mapping[int, str]) -> Row:

@@ -13,7 +13,9 @@ from checkpoint_gate.store import manifest as manifests
 from checkpoint_gate.store.ledger import Entry
 from checkpoint_gate.store.trash import GONE, Mark, tombstones, trash_path
 
-State = Literal["kept", "trashed", "pruned", "quarantined", "superseded", "overtaken", "amended", "missing"]
+State = Literal[
+    "kept", "trashed", "pruned", "quarantined", "superseded", "overtaken", "skipped", "amended", "missing", "lost"
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +27,12 @@ class Explanation:
       save: what the gate decided; None where the ledger has no record.
       reason: why.
       state: where its checkpoint is: as in the catalog, or "superseded" (set aside when training resumed before it),
-        "overtaken" (never written: a newer state overtook it while it waited), "amended" (of an epoch's last step: the
-        checkpoint tells of the epoch, which was saved too), or "missing" (saved, but removed by nobody that left word);
-        None where it never was to have one.
-      pruned: of a trashed or pruned one: `by`, `rules` (their digest), `reason`, `time`, and `swept`, when its bytes
-        were freed, None before that.
+        "overtaken" (never written: a newer state overtook it while it waited), "skipped" (never written: there was no
+        room for it), "amended" (of an epoch's last step: the
+        checkpoint tells of the epoch, which was saved too), "missing" (saved, but removed by nobody that left word), or
+        "lost" (it was missing, and a repair took it for lost); None where it never was to have one.
+      pruned: of a trashed, pruned or lost one: `by`, `rules` (their digest), `reason`, `time`, and `swept`, when its
+        bytes were freed, None before that.
       superseded: when training resumed before this record, so that it does not count any more; else None.
       path: the checkpoint's folder, None where there is none.
       protected: why no pruning may take it: a pin, with its note, or that it is the champion; else None.
@@ -77,7 +80,7 @@ def explain(run: Run) -> list[Explanation]:
     overtaken = history.overtaken
     saved: dict[int, list[int]] = {}
     for index, entry in enumerate(entries):
-        if entry.decision.save and index not in overtaken:
+        if entry.decision.save and entry.skipped is None and index not in overtaken:
             saved.setdefault(entry.record.step, []).append(index)
     listed = rows(run)
     found = _Found(run, entries, saved, overtaken, _held(listed, entries, saved), run.protected())
@@ -91,7 +94,7 @@ class _Found:
     """What there is to explain with. Entries are told by their place in the ledger.
 
     Attributes:
-      saved: step -> the entries that saved it, oldest first, without the overtaken ones.
+      saved: step -> the entries that saved it, oldest first, without what was never written.
       overtaken: the entries that saved a state which was overtaken before it was written.
       held: (entry, state) -> the row of its checkpoint.
       protected: step -> why no pruning may take it.
@@ -165,10 +168,14 @@ def _place(found: _Found, index: int, mark: Mark | None) -> tuple[State | None, 
     step = entry.record.step
     if not entry.decision.save:
         return None, None
+    if entry.skipped is not None:
+        return "skipped", None
     if index in found.overtaken:
         return "overtaken", None
     if (row := found.held.get((index, "kept"))) is not None:
         return "kept", row.path
+    if mark is not None and mark["event"] == "lost":
+        return "lost", None
     if mark is not None:
         folder = trash_path(found.run, mark["plan"], step)
         lies = found.run.files.holds(folder, manifests.NAME)

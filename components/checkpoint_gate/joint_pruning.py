@@ -13,6 +13,7 @@ from checkpoint_gate.rule_text import RuleSet
 from checkpoint_gate.store import Run
 from checkpoint_gate.store.checkpoints import Progress
 from checkpoint_gate.store.elapsed import is_over, look
+from checkpoint_gate.store.losses import refuse_losses
 from checkpoint_gate.store.pruning import (
     Pruned,
     PrunePlan,
@@ -148,6 +149,7 @@ def _plan(run: Run, judged: Judged, policy: PrunePolicy, digest: str) -> RunPlan
         if live:
             plan = plan_prune(run, rejected, survivors, policy, digest, BY, live)
         else:  # a run without checkpoints, such as one that was broken off, is no reason for concern
+            refuse_losses(run, live)
             plan = make_plan(run, {}, {}, policy.grace, digest, BY)
     except PruneRefused as refusal:
         return RunPlan(run.key, None, _staying(verdicts, {}, ()), str(refusal), sweepable)

@@ -13,6 +13,7 @@ from checkpoint_gate.records import Record
 from checkpoint_gate.rule_text import rules_from_mapping
 from checkpoint_gate.store import Run
 from checkpoint_gate.store.checkpoints import Progress, Stored, verify_files
+from checkpoint_gate.store.losses import missing
 from checkpoint_gate.store.pruning import pruned_before
 
 
@@ -102,10 +103,13 @@ def why_none(runs: Sequence[Run], judged: Judged) -> str:
             f"{f', and {len(damaged)} more are damaged' if damaged else ''}.{earlier} "
             f"{_listed('Closest', misses)}Loosen `filter`, or train on."
         )
-    records = [record for run in runs for record in run.ledger.read().records]
-    misses = [line for run in runs for line in _gate_misses(run)]
     if judged.missed:
         return "Every checkpoint that these rules would keep was pruned by an earlier run. Run again with --retrain."
+    lost = sum(len(missing(run, (), run.ledger.read())) for run in runs)
+    if lost:
+        return f"All {lost} checkpoints were removed by somebody else. Bring them back, or run again with --retrain."
+    records = [record for run in runs for record in run.ledger.read().records]
+    misses = [line for run in runs for line in _gate_misses(run)]
     return (
         f"The gate refused all {len(records)} epochs, so there is no checkpoint to filter. "
         f"{_listed('Closest', misses[:3])}Loosen `save`, or train on."

@@ -26,8 +26,9 @@ def check(store: str, repair: bool, as_json: bool) -> None:
     """Verify every byte of every live checkpoint of STORE, and look for what does not belong.
 
     Without --repair nothing is changed. With it, what was interrupted is finished or taken back, what killed writers
-    left is cleared away, and damaged checkpoints are moved to the quarantine, where their bytes stay. A run in which
-    another writer is at work is left alone, and told. Where a repair can do nothing, a finding says what you can do.
+    left is cleared away, damaged checkpoints are moved to the quarantine, where their bytes stay, and those that others
+    removed are taken for lost, so that pruning goes on. A run in which another writer is at work is left alone, and
+    told. Where a repair can do nothing, a finding says what you can do.
 
     Exit code 1 when there is a fault (after --repair: when one is left): damage, or a checkpoint that is gone without a
     tombstone. Warnings (files of others, an interrupted pruning) and notes do not count.

@@ -31,8 +31,10 @@ _STATES = {
     "quarantined": "in quarantine",
     "superseded": "set aside",
     "overtaken": "never written",
+    "skipped": "skipped",
     "amended": "the epoch's",
     "missing": "missing",
+    "lost": "lost",
     None: "none",
 }
 _TOLD_IN_FULL = 3  # more records than this become a table
@@ -64,13 +66,15 @@ def why(
     why that one was chosen and, if STORE is given, why the gate saved it.
 
     --json prints an array with one object a record: run, step, epoch (from 0), at, metrics, save, reason, state
-    (kept, trashed, pruned, quarantined, superseded, overtaken, amended, missing, or null where there was never to be a
-    checkpoint), pruned (by, rules, reason, time, swept; or null), superseded (when training resumed before it, or
-    null), path and protected (by a pin, or as the champion; or null). With --model, it prints one object: model, run,
-    step, reason, metrics, rules_digest, record (as above, or null).
+    (kept, trashed, pruned, quarantined, superseded, overtaken, skipped, amended, missing, lost, or null where there was
+    never to be a checkpoint), pruned (by, rules, reason, time, swept; or null), superseded (when training resumed
+    before it, or null), path and protected (by a pin, or as the champion; or null). With --model, it prints one object:
+    model, run, step, reason, metrics, rules_digest, record (as above, or null).
 
-    The state overtaken: a newer state overtook it while it waited to be written. The state amended: the last step of an
-    epoch that was saved too, and of which the checkpoint tells.
+    The state overtaken: a newer state overtook it while it waited to be written; skipped: there was no room for it. The
+    state amended: the last step of an
+    epoch that was saved too, and of which the checkpoint tells. Missing: others removed the checkpoint; lost: so too,
+    and a repair has taken note of it.
     """
     if store is not None and given_store is not None:
         raise click.UsageError("Give the store once, as STORE or with --store.")
@@ -131,7 +135,9 @@ def told(e: Explanation) -> list[str]:
     lines = [f"epoch {epoch_words(e.epoch)}, step {e.step} of {e.run}{between}: {decided}{state}"]
     lines.append(f"  why       {e.reason}")
     lines.append(f"  metrics   {metric_words(e.metrics) or 'none'}")
-    if e.pruned is not None:
+    if e.pruned is not None and e.state == "lost":
+        lines.append(f"  lost      {e.pruned['reason']}; taken for lost {format_time(e.pruned['time'])}")
+    elif e.pruned is not None:
         rules = f", rules {str(e.pruned['rules'])[:12]}" if e.pruned["rules"] else ""
         lines.append(f"  pruned    {format_time(e.pruned['time'])} by {e.pruned['by']}{rules}: {e.pruned['reason']}")
         swept = e.pruned["swept"]
@@ -143,6 +149,8 @@ def told(e: Explanation) -> list[str]:
         lines.append(f"  overtaken {format_time(e.superseded)}: training resumed before it, so it does not count")
     if e.state == "overtaken":
         lines.append("  unwritten a newer state overtook it, or it was never given to save")
+    if e.state == "skipped":
+        lines.append("  unwritten there was no room for it, and training went on (on_no_room)")
     if e.state == "amended":
         lines.append("  amended   the epoch that ended with this step was saved too: the checkpoint tells of that")
     if e.state == "missing":
@@ -157,7 +165,9 @@ def _print_all(found: Sequence[Explanation]) -> None:
     decided = {True: "saved", False: "refused", None: "?"}
     rows = []
     for e in found:
-        reason = e.reason if e.pruned is None else f"{e.reason}; pruned: {e.pruned['reason']}"
+        reason = e.reason
+        if e.pruned is not None:
+            reason += f"; {'lost' if e.state == 'lost' else 'pruned'}: {e.pruned['reason']}"
         if e.superseded is not None:
             reason = f"(overtaken by a resumed training) {reason}"
         state = _STATES[e.state] if e.state is not None else ""
@@ -210,7 +220,7 @@ def _record(papers: Papers, place: str) -> Explanation:
     if not records:
         raise RunMissing(f"The run {papers.run} of the store {store.root} has no record of step {papers.step}.")
     saved = [e for e in records if e.save]
-    written = [e for e in saved if e.state not in ("overtaken", "amended")]
+    written = [e for e in saved if e.state not in ("overtaken", "skipped", "amended")]
     return (written or saved or records)[-1]
 
 

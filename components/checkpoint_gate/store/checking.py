@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator
 from typing import TypeVar
 
 from checkpoint_gate.errors import NewerFormat, StoreError
@@ -22,16 +22,16 @@ from checkpoint_gate.store.checkpoints import (
     verify_files,
 )
 from checkpoint_gate.store.files import is_temporary
-from checkpoint_gate.store.findings import CLEARED, FINISHED, QUARANTINED, Finding, Severity
+from checkpoint_gate.store.findings import CLEARED, FINISHED, QUARANTINED, TAKEN_FOR_LOST, Finding, Severity
 from checkpoint_gate.store.layout import LEASE_FILE, PROBE_FILE, RUN_FILE, STORE_FILE, UNFINISHED_FILE
 from checkpoint_gate.store.lease import claim_name
 from checkpoint_gate.store.ledger import NAME as LEDGER
 from checkpoint_gate.store.ledger import Entry, History
+from checkpoint_gate.store.losses import missing
 from checkpoint_gate.store.revision import by_hand
 from checkpoint_gate.store.run import Run
 from checkpoint_gate.store.store import Store
 from checkpoint_gate.store.trash import (
-    GONE,
     JOURNAL_ASIDE,
     JOURNAL_FILE,
     TRASH_FOLDER,
@@ -220,14 +220,11 @@ class _Check:
         """Saved checkpoints that nobody left word of, and tombstones of what is alive."""
         if self._history is None or self._marks is None:
             return
-        saved = {e.record.step: e.record for e in self._history.saved}
-        missing = saved.keys() - self._accounted(self._marks) - {stored.step for stored in live}
-        if missing:  # look again: a pruning may have moved some while the folders were listed
-            missing -= self._accounted(tombstones(self._run))
-        for step in sorted(missing):
-            what = f"saved at epoch {saved[step].epoch + 1}, but gone, and no tombstone tells why"
-            advice = "bring its folder back from a copy, if there is one"
-            yield self._finding(self._run.gated.path(step), "fault", what, advice=advice)
+        for record in missing(self._run, live, self._history):
+            what = f"saved at epoch {record.epoch + 1}, but gone, and no tombstone tells why"
+            advice = "bring its folder back from a copy, if there is one, before a repair takes it for lost"
+            place = self._run.gated.path(record.step)
+            yield self._finding(place, "fault", f"{what}; {advice}", remedy=TAKEN_FOR_LOST)
         for mark in revived(self._run, self._marks, live):
             what = f"is alive, but has a tombstone of {format_time(mark['time'])}"
             place = self._run.gated.path(mark["step"])
@@ -236,13 +233,6 @@ class _Check:
                 yield self._finding(place, "warning", what, advice=advice)
             else:
                 yield self._finding(place, "warning", what, remedy="told in the tombstones, as undeleted")
-
-    def _accounted(self, marks: Mapping[tuple[str, int], Mark]) -> set[int]:
-        """The steps of which a checkpoint or a tombstone is there."""
-        aside = {int(m[1]) for n in self._names("quarantine") if (m := STEP_FOLDER.match(n)) is not None}
-        here = {int(m[1]) for n in self._names("checkpoints") if (m := STEP_FOLDER.fullmatch(n)) is not None}
-        in_trash = {int(m[1]) for n in self._names("trash") if (m := TRASH_FOLDER.fullmatch(n)) is not None}
-        return aside | here | in_trash | {mark["step"] for mark in marks.values() if mark["event"] in GONE}
 
     def _resumable(self) -> Iterator[Finding]:
         states = self._run.resumable.stored()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import uuid
 from collections.abc import Callable, Iterable
@@ -136,7 +137,12 @@ class Shelf:
         if not self._is_published(target, manifest):
             names = [entry.path for entry in manifest.files]
             staged, data = self._new_temporary(), manifest.to_bytes()
-            self._files.publish_copy(source.folder, names, staged, target, manifests.NAME, data, self._fence)
+            try:
+                self._files.publish_copy(source.folder, names, staged, target, manifests.NAME, data, self._fence)
+            except OSError:  # on a full disk training may go on, and what is left here would be held for ever
+                with contextlib.suppress(OSError):
+                    self.discard(staged)
+                raise
         return target
 
     def _is_published(self, target: str, manifest: Manifest) -> bool:

@@ -14,6 +14,7 @@ Severity = Literal["fault", "warning", "note"]
 QUARANTINED = "moved to the quarantine, where its bytes stay"
 CLEARED = "cleared away"
 FINISHED = "finished"
+TAKEN_FOR_LOST = "taken for lost, and told so in the tombstones"
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,11 +30,17 @@ NAME = "ledger.jsonl"
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A record and what the gate decided about it; `superseded` is the `resumed` event that overtook it, if any."""
+    """A record and what the gate decided about it.
+
+    Attributes:
+      superseded: the `resumed` event that overtook it, if any.
+      skipped: why its state was not written although training went on, if so.
+    """
 
     record: Record
     decision: Decision
     superseded: Mapping[str, Any] | None = None
+    skipped: str | None = None
 
     @property
     def superseded_at(self) -> float:
@@ -77,7 +83,8 @@ class History:
         """The entries that count, and whose state was written as a checkpoint."""
         overtaken = self.overtaken
         entries = (entry for place, entry in enumerate(self.every_entry) if place not in overtaken)
-        return tuple(entry for entry in entries if entry.superseded is None and entry.decision.save)
+        counted = (entry for entry in entries if entry.superseded is None and entry.skipped is None)
+        return tuple(entry for entry in counted if entry.decision.save)
 
     @property
     def records(self) -> list[Record]:
@@ -130,10 +137,12 @@ class Ledger:
         """
         return parse_ledger(self.text(), self._place)
 
-    def append(self, record: Record, decision: Decision) -> None:
-        """Adds a record with its decision."""
+    def append(self, record: Record, decision: Decision, skipped: str | None = None) -> None:
+        """Adds a record with its decision; `skipped` says why its state was not written."""
         line = record_to_json(record) | {"save": decision.save, "reason": decision.reason}
-        self._lines.append(line | {"clauses": list(decision.clauses)} if not decision.save else line)
+        if not decision.save:
+            line["clauses"] = list(decision.clauses)
+        self._lines.append(line if skipped is None else line | {"skipped": skipped})
 
     def append_event(self, event: str, **fields: Any) -> None:
         """Adds an event line: what happened, and plain JSON values."""
@@ -157,4 +166,6 @@ def _entry(line: HistoryLine, name: str) -> Entry:
             f"{name} line {line.number} has no decision: save must be true or false and reason a text. "
             f"Received: save={save!r}, reason={reason!r}."
         )
-    return Entry(line.record, Decision(save, reason, tuple(map(str, clauses))), line.superseded)
+    skipped = line.value.get("skipped")
+    why = None if skipped is None else str(skipped)
+    return Entry(line.record, Decision(save, reason, tuple(map(str, clauses))), line.superseded, why)

@@ -30,6 +30,7 @@ from checkpoint_gate.store.checkpoints import (
 )
 from checkpoint_gate.store.elapsed import is_news, is_over, look
 from checkpoint_gate.store.lease import Lease
+from checkpoint_gate.store.losses import refuse_losses
 from checkpoint_gate.store.revision import by_hand, raise_revision
 from checkpoint_gate.store.run import Run
 from checkpoint_gate.store.trash import (
@@ -136,8 +137,8 @@ def plan_prune(
       verified: the live checkpoints, where the caller has just read all of them and verified the survivors' bytes.
 
     Raises:
-      PruneRefused: no survivor is left or one does not verify, the store is damaged, or more than
-        `policy.max_fraction` would go.
+      PruneRefused: no survivor is left or one does not verify, the store is damaged, others have removed checkpoints,
+        or more than `policy.max_fraction` would go.
     """
     live = run.live() if verified is None else verified
     damaged = [stored.damage for stored in live if stored.manifest is None]
@@ -147,6 +148,7 @@ def plan_prune(
     if not kept:
         raise PruneRefused(f"Nothing was pruned from {run.key}: no survivor would be left.")
     _refuse_missing(run, live, kept)
+    refuse_losses(run, live)
     if verified is None:
         _verify_survivors(run, live, kept)
     last = [s.manifest.step for s in live if s.manifest is not None][-policy.keep_last :]

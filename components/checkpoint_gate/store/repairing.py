@@ -23,8 +23,9 @@ from checkpoint_gate.store.checkpoints import (
     remove_checkpoint,
     verify_files,
 )
-from checkpoint_gate.store.findings import QUARANTINED, Finding
+from checkpoint_gate.store.findings import QUARANTINED, TAKEN_FOR_LOST, Finding
 from checkpoint_gate.store.lease import Lease
+from checkpoint_gate.store.losses import missing, take_for_lost
 from checkpoint_gate.store.pruning import bring_back, recover
 from checkpoint_gate.store.revision import by_hand, raise_revision
 from checkpoint_gate.store.run import Run
@@ -108,29 +109,33 @@ def _repair_root(store: Store, findings: Iterable[Finding]) -> Iterable[str]:
 
 def _repair_run(run: Run, findings: Iterable[Finding]) -> Iterable[str]:
     """Repairs a run under its lease; answers with why parts of it failed."""
-    damaged = frozenset(finding.place for finding in findings if finding.remedy == QUARANTINED)
+    damaged, missed = (
+        frozenset(finding.place for finding in findings if finding.remedy == remedy)
+        for remedy in (QUARANTINED, TAKEN_FOR_LOST)
+    )
     with run.lease("repairing") as lease:
-        return tuple(_Repair(run, lease, damaged).failures())
+        return tuple(_Repair(run, lease, damaged, missed).failures())
 
 
 class _Repair:
     """One repair of one run. Each part starts from what is there, so that it can be begun again after a crash.
 
     Args:
-      damaged: places of checkpoints that a check found damaged; each is looked at again.
+      damaged, missed: places of checkpoints that a check found damaged, or gone; each is looked at again.
     """
 
-    def __init__(self, run: Run, lease: Lease, damaged: frozenset[str]) -> None:
+    def __init__(self, run: Run, lease: Lease, damaged: frozenset[str], missed: frozenset[str] = frozenset()) -> None:
         self._run = run
         self._files = run.files
         self._lease = lease
         self._damaged = damaged
+        self._missed = missed
         self._counted = False
 
     def failures(self) -> Iterator[str]:
         """Does all of it; a part that fails does not keep the others."""
         parts = (self._lines, self._leftovers, self._journals, self._live, self._trash, self._recover, self._stranded)
-        for part in (*parts, self._overtaken, self._revived, self._resumable, self._reasons):
+        for part in (*parts, self._overtaken, self._revived, self._lost, self._resumable, self._reasons):
             self._lease.renew()
             try:
                 part()
@@ -211,6 +216,12 @@ class _Repair:
             if not self._files.holds(trash_path(self._run, mark["plan"], mark["step"]), manifests.NAME):
                 self._count_change()
                 bury(self._run, "undeleted", mark["plan"], {"step": mark["step"]})
+
+    def _lost(self) -> None:
+        for record in missing(self._run, self._run.live(), self._run.ledger.read()):
+            if self._files.place(self._run.gated.path(record.step)) in self._missed:
+                self._count_change()
+                take_for_lost(self._run, record)
 
     def _resumable(self) -> None:
         states = self._run.resumable.stored()

@@ -5,7 +5,8 @@
      "rules": "77…", "step": 49, "time": 1790000000.0}
 
 Events of a tombstone: "trashed", then "pruned" once its bytes are gone, or "undeleted" when it was brought back;
-"spared" says that a plan left the checkpoint alone although it named it.
+"spared" says that a plan left the checkpoint alone although it named it. "lost", with an empty plan, says that others
+had removed it, and that a repair found it so.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ from checkpoint_gate.store.documents import JsonLines, read_object, write_object
 if TYPE_CHECKING:
     from checkpoint_gate.store.run import Run
 
-GONE = ("trashed", "pruned")  # the events after which a checkpoint is not live
+PRUNED = ("trashed", "pruned")  # the events that tell of a pruning
+GONE = (*PRUNED, "lost")  # after which a checkpoint is not live
 TRASH_FOLDER = re.compile(r"step-(\d{9,})--([0-9a-f]{12})")
 JOURNAL_FILE = re.compile(r"[0-9a-f]{64}[.]json")
 _JOURNAL_BYTES = 64 << 20
@@ -60,19 +62,19 @@ def tombstones(run: Run) -> dict[tuple[str, int], Mark]:
 
 
 def pruned_before(run: Run) -> list[Mark]:
-    """The tombstones of checkpoints that are not live any more, newest tombstone of each step, by step."""
+    """The tombstones of checkpoints that a pruning took, newest tombstone of each step, by step."""
     live = set(run.files.names(f"{run.key}/checkpoints"))
-    gone = sorted((m for m in tombstones(run).values() if m["event"] in GONE), key=lambda mark: mark["time"])
+    gone = sorted((m for m in tombstones(run).values() if m["event"] in PRUNED), key=lambda mark: mark["time"])
     by_step = {mark["step"]: mark for mark in gone}
     return [mark for step, mark in sorted(by_step.items()) if folder_name(step) not in live]
 
 
 def trashed(run: Run) -> list[Stored]:
     """The checkpoints in the trash, by step."""
-    return read_all(run.files, f"{run.key}/trash", _names_in_trash(run), run.key)
+    return read_all(run.files, f"{run.key}/trash", names_in_trash(run), run.key)
 
 
-def _names_in_trash(run: Run) -> list[str]:
+def names_in_trash(run: Run) -> list[str]:
     """The folders in the trash, by step; where a listing may be late, those too that the plans under way name."""
     names = {name for name in run.files.names(f"{run.key}/trash") if TRASH_FOLDER.fullmatch(name)}
     if not run.files.atomic:
@@ -91,7 +93,7 @@ def trash_place(name: str) -> tuple[int, str]:
 
 def marks_in_trash(run: Run) -> dict[str, Mark]:
     """Folder in the trash -> its tombstone, empty where there is none yet."""
-    names = _names_in_trash(run)
+    names = names_in_trash(run)
     if not run.files.atomic:
         names = [name for name in names if run.files.holds(f"{run.key}/trash/{name}", manifests.NAME)]
     marks = {(step, plan[:12]): mark for (plan, step), mark in tombstones(run).items()} if names else {}
