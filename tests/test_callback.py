@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+
 import keras
 import numpy as np
 import pytest
@@ -126,3 +129,22 @@ def test_another_model_under_the_same_run_name_is_told_in_one_sentence(tmp_path,
 def test_rules_without_save_are_refused_when_the_callback_is_made(tmp_path):
     with pytest.raises(RuleError, match="Gating needs the section `save`"):
         GatedCheckpoint(tmp_path, "keep: {last: 1}", run="first")
+
+
+@pytest.mark.parametrize("library", [keras, tf_keras], ids=["keras", "tf-keras"])
+def test_training_goes_on_without_a_state_that_there_is_no_room_for_if_told_to(tmp_path, monkeypatch, library):
+    gate = GatedCheckpoint(tmp_path, RULES, run="first", on_no_room="skip")
+    stage = gate.training.run.stage
+
+    def full_at_the_second():
+        if len(gate.training.run.ledger.read().records) == 1:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return stage()
+
+    monkeypatch.setattr(gate.training.run, "stage", full_at_the_second)
+    fit(compiled(library), gate, 3, library)
+    run = Store.open(tmp_path).run("first")
+    entries = run.ledger.read().entries
+    assert [entry.decision.save for entry in entries] == [True, True, True]
+    assert [entry.skipped is None for entry in entries] == [True, False, True]
+    assert [stored.manifest.epoch for stored in run.live()] == [0, 2]

@@ -15,6 +15,7 @@ from checkpoint_gate.errors import RuleError, StoreError
 from checkpoint_gate.judgement import Decision
 from checkpoint_gate.preemption import RESUMABLE, Preemption
 from checkpoint_gate.records import Record, metrics_from_logs
+from checkpoint_gate.room import OnNoRoom
 from checkpoint_gate.rules_like import RulesLike, as_rules
 from checkpoint_gate.saving import Saving
 from checkpoint_gate.store import Store
@@ -47,6 +48,8 @@ class GatedCheckpoint(keras.callbacks.Callback):
         means of the epoch so far; >= 1. The records say `at: step`.
       saving: "background" (training waits only until the state is captured and the one before is safe on the disk),
         "latest" (it never waits; a state still waiting to be written is overtaken by a newer one) or "synchronous".
+      on_no_room: "stop" ends training with `NoRoom` when the disk is full or a quota used up; "skip" trains on without
+        that state: the ledger says so, and what was saved before stays.
       about: plain JSON that says what determined the run.
 
     Raises:
@@ -61,6 +64,7 @@ class GatedCheckpoint(keras.callbacks.Callback):
         *,
         every_n_steps: int | None = None,
         saving: Saving = "background",
+        on_no_room: OnNoRoom = "stop",
         about: dict[str, object] | None = None,
     ) -> None:
         super().__init__()
@@ -69,7 +73,7 @@ class GatedCheckpoint(keras.callbacks.Callback):
         ):
             raise RuleError(f"every_n_steps must be a whole number of at least 1. Received: {every_n_steps!r}.")
         home = store if isinstance(store, Store) else Store(store)
-        self.training = GatedTraining(home, as_rules(rules), run, about, saving=saving)
+        self.training = GatedTraining(home, as_rules(rules), run, about, saving=saving, on_no_room=on_no_room)
         self._preemption = Preemption(self._leave, at_once=True)
         self._state: TensorFlowState | None = None
         self._begun = False

@@ -10,6 +10,7 @@
     - DamagedCheckpoint    a checksum or manifest does not hold
       · ForeignCheckpoint  a whole manifest, but of another run or of a newer format
     - NewerFormat          a file is of a format that this version does not read
+    - NoRoom               what was to be written does not fit on the disk, or into a quota
     - LeaseHeld            another writer is at work
     - PruneRefused         nothing was deleted, for the reason given
     - RunMissing           the store holds no such run
@@ -59,6 +60,10 @@ class ForeignCheckpoint(DamagedCheckpoint):
 
 class NewerFormat(StoreError):
     """A file of the store is of a format that this version does not read."""
+
+
+class NoRoom(StoreError):
+    """There is no room for what was to be written: the disk is full, or a quota is used up."""
 
 
 class LeaseHeld(StoreError):

@@ -15,6 +15,7 @@ from checkpoint_gate.errors import RecordOrderError, StoreError
 from checkpoint_gate.judgement import Decision
 from checkpoint_gate.preemption import RESUMABLE, Preemption
 from checkpoint_gate.records import At, Record, metrics_from_logs
+from checkpoint_gate.room import OnNoRoom
 from checkpoint_gate.rules_like import RulesLike, as_rules
 from checkpoint_gate.saving import Saving, State, Write
 from checkpoint_gate.store import Store
@@ -47,6 +48,8 @@ class GatedLoop:
       rules: rule text, the path of a rules file, a mapping, or a rule built in Python.
       run: name of this training run in the store.
       saving: "background", "latest" or "synchronous"; see `GatedTraining`.
+      on_no_room: "stop" ends training with `NoRoom` when the disk is full or a quota used up; "skip" trains on without
+        that state: the ledger says so, and what was saved before stays.
       about: plain JSON that says what determined the run.
 
     Raises:
@@ -60,10 +63,11 @@ class GatedLoop:
         run: str,
         *,
         saving: Saving = "background",
+        on_no_room: OnNoRoom = "stop",
         about: dict[str, object] | None = None,
     ) -> None:
         home = store if isinstance(store, Store) else Store(store)
-        self.training = GatedTraining(home, as_rules(rules), run, about, saving=saving)
+        self.training = GatedTraining(home, as_rules(rules), run, about, saving=saving, on_no_room=on_no_room)
         self._preemption = Preemption(self._go, at_once=False)
         self._open: tuple[Record, Decision] | None = None  # observed, and neither saved nor noted
         self._resumed: str | None = None

@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from checkpoint_gate.errors import CheckpointGateError, RecordOrderError, RuleError, StoreError
+from checkpoint_gate.errors import CheckpointGateError, NoRoom, RecordOrderError, RuleError, StoreError
 from checkpoint_gate.gate import MetricWatch
 from checkpoint_gate.judgement import Decision
 from checkpoint_gate.records import At, Record
+from checkpoint_gate.room import OnNoRoom, checked, is_no_room
 from checkpoint_gate.rule_text import RuleSet, write_rules
 from checkpoint_gate.saving import Saver, Saving, State, Write, saver
 from checkpoint_gate.store import Run, Store
@@ -45,6 +46,7 @@ class GatedTraining:
         about: dict[str, object] | None = None,
         *,
         saving: Saving = "synchronous",
+        on_no_room: OnNoRoom = "stop",
     ) -> None:
         if rules.save is None:
             raise RuleError("Gating needs the section `save`: without it nothing would ever be saved.")
@@ -52,6 +54,7 @@ class GatedTraining:
         self._gate = rules.save
         self._digest = rules.cut("save").digest()
         self._saving = saving
+        self._on_no_room = checked(on_no_room)
         self._saver: Saver = saver(saving)
         self.run: Run = store.start(run, gate=write_rules(rules.cut("save")), **(about or {}))
         self._lease = self.run.lease("training")
@@ -171,10 +174,10 @@ class GatedTraining:
         """
         self._saver.add(partial(self._note, record, decision))
 
-    def _note(self, record: Record, decision: Decision) -> None:
+    def _note(self, record: Record, decision: Decision, skipped: str | None = None) -> None:
         with self._told(f"The decision about {_moment(record)}"):
             self._lease.renew()
-            self.run.ledger.append(record, decision)
+            self.run.ledger.append(record, decision, skipped)
 
     def commit(self, record: Record, decision: Decision, state: State | Write, *, resumable: bool = True) -> None:
         """Saves the state of `record` if the gate said so, and records the decision.
@@ -185,8 +188,9 @@ class GatedTraining:
           resumable: the state becomes the one to resume from, in any case.
 
         Raises:
+          NoRoom: there is no room for it, and training is to stop then.
           StoreError: it could not be written; what was there before is untouched. When saving goes on behind training,
-            a later call raises it.
+            a later call raises either.
         """
         if not (decision.save or resumable):
             self.note(record, decision)
@@ -195,7 +199,8 @@ class GatedTraining:
         def keep(staged: str) -> None:
             self._keep(staged, record, decision, resumable)
 
-        self._save(record, state, keep, partial(self._overtaken, record, decision))
+        skipped = partial(self._skipped, record, decision)
+        self._save(record, state, keep, skipped, partial(self._overtaken, record, decision))
 
     def miss(self, record: Record, decision: Decision) -> None:
         """Records a decision to save whose state was never given: the ledger says that it was not written."""
@@ -207,20 +212,30 @@ class GatedTraining:
         def keep(staged: str) -> None:
             self.run.publish_resumable(record, self._digest, staged=staged)
 
-        self._save(record, state, keep, lambda: None)
+        self._save(record, state, keep, lambda full: _LOG.warning("%s", full), lambda: None)
 
     def _save(
-        self, record: Record, state: State | Write, keep: Callable[[str], None], overtaken: Callable[[], None]
+        self,
+        record: Record,
+        state: State | Write,
+        keep: Callable[[str], None],
+        skipped: Callable[[NoRoom], None],
+        overtaken: Callable[[], None],
     ) -> None:
         self._saver.ready()
         captured = None if callable(state) else state.capture()
         if captured is not None:
             write = captured
-            self._saver.add(lambda: self._publish(record, self._stage(record, write), keep), overtaken)
+            work = partial(self._publish, record, lambda: self._stage(record, write), keep, skipped)
+            self._saver.add(work, overtaken)
             return
         self._saver.wait()  # two threads are not to write in the run at once
-        staged = self._stage(record, state if callable(state) else state.write)
-        self._saver.add(lambda: self._publish(record, staged, keep))
+        try:
+            staged = self._stage(record, state if callable(state) else state.write)
+        except NoRoom as full:
+            self._go_on(full, skipped)
+            return
+        self._saver.add(partial(self._publish, record, lambda: staged, keep, skipped))
 
     def _stage(self, record: Record, write: Write) -> str:
         """Writes a state to a temporary folder, and answers with its path in the store."""
@@ -235,13 +250,37 @@ class GatedTraining:
                     raise
                 except Exception as error:  # TensorFlow tells of a full disk by an error of its own
                     first = next(iter(str(error).splitlines()), "")
-                    raise StoreError(self._not_written(what, f"{type(error).__name__}: {first}")) from error
+                    kind = NoRoom if is_no_room(error) else StoreError
+                    raise kind(self._not_written(what, f"{type(error).__name__}: {first}")) from error
         return staged
 
-    def _publish(self, record: Record, staged: str, keep: Callable[[str], None]) -> None:
-        with self._told(f"The state of {_moment(record)}"), self._undone(staged):
-            self._lease.renew()  # writing may have taken long
-            keep(staged)
+    def _publish(
+        self,
+        record: Record,
+        stage: Callable[[], str],
+        keep: Callable[[str], None],
+        skipped: Callable[[NoRoom], None],
+    ) -> None:
+        try:
+            staged = stage()
+            with self._told(f"The state of {_moment(record)}"), self._undone(staged):
+                self._lease.renew()  # writing may have taken long
+                keep(staged)
+        except NoRoom as full:
+            self._go_on(full, skipped)
+
+    def _go_on(self, full: NoRoom, skipped: Callable[[NoRoom], None]) -> None:
+        """Goes on without a state that there is no room for, or raises, as was chosen."""
+        if self._on_no_room == "stop":
+            raise full
+        skipped(full)
+
+    def _skipped(self, record: Record, decision: Decision, full: NoRoom) -> None:
+        """Records a decision whose state there is no room for."""
+        if decision.save and self.run.gated.holds(record.step):
+            raise full  # it is there, and only the line about it, or that it survives a power cut, is not
+        self._note(record, decision, skipped=str(full))
+        _LOG.warning("%s Training goes on without it.", full)
 
     @contextlib.contextmanager
     def _undone(self, staged: str) -> Iterator[None]:
@@ -254,12 +293,23 @@ class GatedTraining:
             raise
 
     @contextlib.contextmanager
-    def _told(self, what: str) -> Iterator[None]:
-        """Makes a sentence about `what` of an error of the disk."""
+    def _told(self, what: str, *, for_good: bool = False) -> Iterator[None]:
+        """Makes a sentence about `what` of an error of the disk; one after which training never goes on `for_good`."""
         try:
             yield
         except OSError as error:
-            raise StoreError(self._not_written(what, error.strerror or str(error))) from error
+            kind = NoRoom if is_no_room(error) and not for_good else StoreError
+            raise kind(self._not_written(what, error.strerror or str(error))) from error
+
+    @contextlib.contextmanager
+    def _put_off(self, record: Record) -> Iterator[None]:
+        """Leaves what stands within for later where there is no room for it and training is to go on."""
+        try:
+            yield
+        except (OSError, StoreError) as error:
+            if self._on_no_room == "stop" or not is_no_room(error):
+                raise
+            _LOG.warning("what follows the save of %s is put off until there is room: %s", _moment(record), error)
 
     def _not_written(self, what: str, why: str) -> str:
         return f"{what} could not be written to {self.run.files.root}: {why}. What was saved before is untouched."
@@ -267,11 +317,13 @@ class GatedTraining:
     def _keep(self, staged: str, record: Record, decision: Decision, resumable: bool) -> None:
         if decision.save:
             self.run.publish(staged, record, decision.reason, self._digest)
-        self.run.ledger.append(record, decision)
-        if resumable:
-            self.run.publish_resumable(record, self._digest, staged=None if decision.save else staged)
-        if decision.save:
-            self.retain()
+        with self._told(f"The state of {_moment(record)}", for_good=True):  # the line may be there, or half of it
+            self.run.ledger.append(record, decision)
+        with self._put_off(record), self._undone(staged):
+            if resumable:
+                self.run.publish_resumable(record, self._digest, staged=None if decision.save else staged)
+            if decision.save:
+                self.retain()
 
     def _overtaken(self, record: Record, decision: Decision) -> None:
         self._note(record, decision)
