@@ -2,7 +2,7 @@
 
 What a checksum covers is noticed. Whatever is damaged, the pruning and the sweep refuse, or take nothing but what they
 would have taken of the undamaged store: every other byte is where it was, or lies in quarantine. To save time, of the
-damage that a look at the store notices every fifth is pruned over; of what it does not notice, and with --long, all.
+damage that a look at the store notices every fifth is pruned over; of what it does not notice, all.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ RULES = parse_rules("filter: {metric: val_loss, at_most: 0.5}\nprune: {grace: 24
 LOSSES = [0.9, 0.8, 0.7, 0.6, 0.55, 0.2]  # 1 is past its grace, 2 within; 3 goes; 4 is pinned, 5 the champion
 KEPT = (4, 5, 6)
 HELD = (2, 3, *KEPT)
+EVERY = 5
 CUTS = (0.0, 0.25, 0.5, 0.9)
 KINDS = {
     "data shard": r"run/(checkpoints|trash)/step-00000000[2-6].*/ckpt\.data.*",
@@ -66,7 +67,7 @@ def measure(long: bool) -> Measured:
     measured = Measured()
     noticed = dict.fromkeys(KINDS, 0)
     with memory_folder() as folder:
-        bench = _Bench(folder, every=1 if long else 5)
+        bench = _Bench(folder)
         with as_os(bench.changes):
             for kind in KINDS:
                 for damage in _damages(bench.template, kind, 9100 if long else 1000):
@@ -95,9 +96,8 @@ def _damages(template: dict[str, bytes | str | None], kind: str, bits: int) -> I
 class _Bench:
     """A store that is damaged, pruned, looked at, and put right again."""
 
-    def __init__(self, folder: Path, every: int) -> None:
+    def __init__(self, folder: Path) -> None:
         self.pruned = 0
-        self._every = every
         self._tried = 0
         self._clock = Clock()
         self._source = _store(folder / "template", self._clock)
@@ -117,7 +117,7 @@ class _Bench:
         broken: list[str] = []
         seen = self._guarded(broken, lambda: _noticed(run))
         self._tried += 1
-        if not seen or self._tried % self._every == 0:
+        if not seen or self._tried % EVERY == 0:
             self.pruned += 1
             seen |= self._guarded(broken, lambda: _prune_and_sweep(run))
         if damage.kind in COVERED and not seen:

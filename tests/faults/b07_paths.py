@@ -143,12 +143,12 @@ DAY = 86400.0
 def measure(long: bool) -> Measured:
     measured = Measured()
     draw = random.Random(7)
-    made = ("".join(draw.choices(_ALPHABET, k=draw.randint(1, 9))) for _ in range(100_000 if long else 10))
+    made = ("".join(draw.choices(_ALPHABET, k=draw.randint(1, 9))) for _ in range(20_000 if long else 80))
     with memory_folder() as folder:
         guard = _Guard(folder)
-        for name in itertools.chain(HOSTILE, made):
-            for where, plant in PLACES.items():
-                measured.case(*(f"{where} {name[:80]!r}: {each}" for each in guard.broken(plant, name)))
+        everywhere = itertools.product(HOSTILE, PLACES)
+        for name, where in itertools.chain(everywhere, zip(made, itertools.cycle(PLACES))):
+            measured.case(*(f"{where} {name[:80]!r}: {each}" for each in guard.broken(PLACES[where], name)))
         for what, plant in ODD.items():
             measured.case(*(f"{what}: {each}" for each in guard.broken(plant, what)))
         for number in range(0, guard.looks, 1 if long else 12):

@@ -144,7 +144,7 @@ manifests = (
 
 def measure(long: bool) -> Measured:
     measured = Measured()
-    examples = 500_000 if long else 10_000
+    examples = 100_000 if long else 10_000
     _fuzz(measured, rules_texts, parse_rules, examples)
     rules = measured.n
     _fuzz(measured, manifests, lambda data: parse_manifest(data, "manifest.json"), examples)

@@ -40,7 +40,7 @@ PINNED = 3
 
 def measure(long: bool) -> Measured:
     measured = Measured()
-    schedules, races = (100_000, 200) if long else (1_000, 0)
+    schedules, races = (10_000, 200) if long else (1_000, 0)
     with memory_folder() as folder:
         template = folder / "template"
         with without_fsync():

@@ -35,7 +35,7 @@ WHAT = "whole pipeline runs killed by SIGKILL and run again"
 
 DATA = Path(__file__).parents[2] / "data" / "penguins"
 SHORT = ("half of the epochs", "one in the trash", "copied to a temporary name")
-RANDOM_KILLS = 100
+RANDOM_KILLS = 20
 SECONDS = 40.0  # of a run from Transform on, at least
 SEED = 14
 LOCKED = 45.0  # seconds; MLMD waits longer in a run, and not as long when it opens the database

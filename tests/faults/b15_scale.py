@@ -29,7 +29,7 @@ _LISTINGS = 20  # beside one for 1,000 checkpoints
 def measure(long: bool) -> Measured:
     """Makes the run, and plans in a process of its own."""
     n = 1_000_000 if long else 100_000
-    with memory_folder() as folder:
+    with memory_folder(names=5 * n) as folder:
         begun = time.monotonic()
         make_run(folder, n)
         made = time.monotonic() - begun
