@@ -309,3 +309,15 @@ def test_only_its_own_sections_are_part_of_the_cache_key():
     components = [CheckpointFilter(model_run=model_runs(), rules=t) for t in (text, text.replace(": 1}", ": 2}"))]
     first, second = (component.spec.exec_properties["rules"] for component in components)
     assert first == second
+
+
+def test_the_page_on_filtering_shows_a_verdict_as_it_is(crowd, filtering):
+    page = (Path(__file__).parents[1] / "components" / "docs" / "filtering.md").read_text(encoding="utf-8")
+    shown = json.loads(page.partition("```json\n")[2].partition("\n```")[0])
+    (verdict,) = verdicts(filtering([crowd.run([0.61])], on_no_survivors="keep_champion"))
+    assert {key: shown[key] for key in ("outcome", "reason", "shortfall")} == {
+        "outcome": verdict["outcome"],
+        "reason": verdict["reason"],
+        "shortfall": pytest.approx(verdict["shortfall"]),
+    }
+    assert list(shown) == list(verdict)
