@@ -20,7 +20,7 @@ from checkpoint_gate.judgement import Decision
 from checkpoint_gate.papers import write_papers
 from checkpoint_gate.records import Record, dump_json
 from checkpoint_gate.rule_text import parse_rules
-from checkpoint_gate.selection import Candidate, Selection
+from checkpoint_gate.selection import Candidate, Score, Selection
 from checkpoint_gate.store import Store
 from checkpoint_gate.store.champion import ChampionNote, note_champion
 from checkpoint_gate.store.elapsed import SystemClock
@@ -426,7 +426,7 @@ def test_a_pushed_model_is_traced_to_the_record_whose_state_was_written(home, st
 
 def selection(step=20):
     winner = Candidate(f"step-{step:09d}", "demo", step, {"loss": 0.31})
-    return Selection(winner, "lowest loss of 2: 0.31", (winner,), {})
+    return Selection(winner, "lowest loss of 2: 0.31", (winner,), {}, (winner.name,), {winner.name: Score(0.31)})
 
 
 def push(home, step=20) -> Path:

@@ -23,7 +23,8 @@ from tfx.utils import path_utils, proto_utils
 
 from checkpoint_gate.evaluator import BlessingVerdict, Evaluator, read_verdict
 from checkpoint_gate.evaluator.executor import Executor
-from checkpoint_gate.evaluator.reason import ALL_EXAMPLES, Measurements, why_blessed, why_not_blessed
+from checkpoint_gate.evaluator.measurements import ALL_EXAMPLES, Measurements
+from checkpoint_gate.evaluator.reason import why_blessed, why_not_blessed
 from checkpoint_gate.markers import mark_empty
 from checkpoint_gate.weights import weights_digest
 

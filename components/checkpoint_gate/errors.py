@@ -15,7 +15,7 @@
     - PruneRefused         nothing was deleted, for the reason given
     - RunMissing           the store holds no such run
   + NoSurvivors            the filter left nothing to evaluate
-  + NoCandidate            no survivor can be chosen: its metric is missing or not finite
+  + NoCandidate            no survivor can be chosen: each fails a threshold, or its metric is missing or not finite
   + ModelError             a SavedModel does not load, or does not predict
 """
 
@@ -83,7 +83,7 @@ class NoSurvivors(CheckpointGateError):
 
 
 class NoCandidate(CheckpointGateError):
-    """No survivor can be chosen; names the reason for each."""
+    """No survivor can be chosen; names the reason for each, the closest misses first."""
 
 
 class ModelError(CheckpointGateError):

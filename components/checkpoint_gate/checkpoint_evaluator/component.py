@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Sequence
+from typing import Literal
 
 import tensorflow_model_analysis as tfma
 from google.protobuf import json_format
@@ -24,6 +26,7 @@ class CheckpointEvaluatorSpec(ComponentSpec):
         "eval_config": ExecutionParameter(type=str),
         "select": ExecutionParameter(type=str),
         "example_splits": ExecutionParameter(type=str),
+        "on_no_candidate": ExecutionParameter(type=str),
     }
     INPUTS = {
         "survivors": ChannelParameter(type=CheckpointSet),
@@ -42,7 +45,7 @@ class CheckpointEvaluator(base_beam_component.BaseBeamComponent):
     """Exports every survivor, evaluates them all by TFMA in one pass over the examples, and emits the best as `model`.
 
     The evaluation can be read with `tfma.load_eval_result(uri, model_name=...)`; the names are those of the survivors.
-    `selection.json` beside it says which one won, why, and why others were out.
+    `selection.json` beside it says which one won, why, how the others ranked, and why some were out.
     """
 
     SPEC_CLASS = CheckpointEvaluatorSpec
@@ -58,6 +61,7 @@ class CheckpointEvaluator(base_beam_component.BaseBeamComponent):
         *,
         schema: channel.BaseChannel | None = None,
         example_splits: Sequence[str] = ("eval",),
+        on_no_candidate: Literal["fail", "keep_champion"] = "fail",
     ) -> None:
         """Wires the component.
 
@@ -66,28 +70,44 @@ class CheckpointEvaluator(base_beam_component.BaseBeamComponent):
           examples: raw examples, as ExampleGen emits them.
           model: the Trainer's export. It gives graph and signatures; each survivor gives the weights. Its root has an
             attribute `model`, the Keras model whose checkpoints they are.
-          eval_config: metrics and slices, with exactly one model spec, which every survivor gets.
-          select: by which metric the best is chosen, and in which direction.
+          eval_config: metrics and slices, with exactly one model spec, which every survivor gets. A survivor that fails
+            one of its value thresholds is out; change thresholds do not count, since there is no baseline.
+          select: by which metric the best is chosen, in which direction, and by which rules.
           schema: of the examples.
           example_splits: the splits to evaluate on; not those that bless.
+          on_no_candidate: when every survivor is out, "fail" raises NoCandidate; "keep_champion" marks the model empty
+            and goes on.
 
         Raises:
-          ConfigError: not exactly one model spec.
+          ConfigError: not exactly one model spec, or `select` needs what `eval_config` does not measure.
         """
         if len(eval_config.model_specs) != 1:
             raise ConfigError(
                 f"eval_config must have exactly one model spec, which every survivor gets. "
                 f"Received: {len(eval_config.model_specs)}."
             )
+        _check_measures(eval_config, select)
+        if on_no_candidate not in ("fail", "keep_champion"):
+            raise ConfigError(f"on_no_candidate must be fail or keep_champion. Received: {on_no_candidate!r}.")
         spec = CheckpointEvaluatorSpec(
             survivors=survivors,
             examples=examples,
             trained_model=model,
             schema=schema,
             eval_config=json_format.MessageToJson(eval_config, sort_keys=True, preserving_proto_field_name=True),
-            select=json.dumps({"metric": select.metric, "mode": select.mode}, sort_keys=True),
+            select=json.dumps(dataclasses.asdict(select), sort_keys=True),
             example_splits=json.dumps(list(example_splits)),
+            on_no_candidate=on_no_candidate,
             model=channel.Channel(type=standard_artifacts.Model),
             evaluation=channel.Channel(type=standard_artifacts.ModelEvaluation),
         )
         super().__init__(spec=spec)
+
+
+def _check_measures(eval_config: tfma.EvalConfig, select: Selector) -> None:
+    if select.within_noise and not eval_config.options.compute_confidence_intervals.value:
+        raise ConfigError(
+            "within_noise needs confidence intervals: set options.compute_confidence_intervals in eval_config."
+        )
+    if select.worst_slice and not any(s.feature_keys or s.feature_values for s in eval_config.slicing_specs):
+        raise ConfigError("worst_slice needs slices: give eval_config slicing_specs that have columns.")

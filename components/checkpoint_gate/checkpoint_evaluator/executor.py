@@ -18,13 +18,15 @@ from tfx.dsl.components.base import base_beam_executor
 from tfx.types import artifact_utils
 from tfx.utils import io_utils, path_utils
 
-from checkpoint_gate.checkpoint_evaluator.evaluating import evaluate_models, overall_metrics, sample_examples
+from checkpoint_gate.checkpoint_evaluator.evaluating import evaluate_models, sample_examples
+from checkpoint_gate.checkpoint_evaluator.measured import read_measured
 from checkpoint_gate.checkpoint_set import Survivor, read_about, read_set
+from checkpoint_gate.errors import NoCandidate
 from checkpoint_gate.exporting import export_steps, write_sample
 from checkpoint_gate.markers import empty_reason, mark_empty
 from checkpoint_gate.papers import write_papers
 from checkpoint_gate.selection import Candidate, Selection, Selector
-from checkpoint_gate.selection_file import write_selection
+from checkpoint_gate.selection_file import write_no_winner, write_selection
 
 _LOG = logging.getLogger(__name__)
 _SAMPLE = 8  # examples that travel with the model, for the check before a push
@@ -44,7 +46,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         Raises:
           DamagedCheckpoint: a survivor does not match its manifest.
           ModelError: a survivor does not fit the Trainer's export.
-          NoCandidate: no survivor has a finite value of the metric to select by.
+          NoCandidate: every survivor is out of the ranking and `on_no_candidate` is "fail".
         """
         survivors_uri = artifact_utils.get_single_uri(input_dict["survivors"])
         model = artifact_utils.get_single_instance(output_dict["model"])
@@ -61,8 +63,11 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         with tempfile.TemporaryDirectory(dir=_folder(evaluation.uri), prefix=".exports-") as exports:
             models = _export(path_utils.serving_model_path(trained.uri), survivors, exports)
             self._evaluate(models, input_dict, exec_properties, splits, evaluation.uri)
-            selection = _select(survivors, overall_metrics(evaluation.uri, list(models)), exec_properties)
-            write_selection(Path(evaluation.uri), selection)
+            candidates = [Candidate(s.name, s.manifest.run, s.manifest.step) for s in survivors]
+            selection = _select(read_measured(evaluation.uri, candidates), exec_properties, evaluation.uri)
+            if isinstance(selection, str):
+                mark_empty(model.uri, selection)
+                return
             serving = path_utils.serving_model_dir(model.uri)
             shutil.copytree(models[selection.winner.name], serving)
         write_sample(serving, sample_examples(input_dict["examples"], splits, _SAMPLE))
@@ -106,12 +111,19 @@ def _export(trained: str, survivors: Sequence[Survivor], exports: str) -> dict[s
     return folders
 
 
-def _select(
-    survivors: Sequence[Survivor], metrics: Mapping[str, Mapping[str, float]], exec_properties: Mapping[str, Any]
-) -> Selection:
-    candidates = [Candidate(s.name, s.manifest.run, s.manifest.step, metrics[s.name]) for s in survivors]
-    selection = Selector(**json.loads(exec_properties["select"])).choose(candidates)
-    for name, reason in selection.excluded.items():
+def _select(candidates: Sequence[Candidate], exec_properties: Mapping[str, Any], evaluation: str) -> Selection | str:
+    """The choice, which is also written into the evaluation; where nobody is left, why the champion stays."""
+    selector = Selector(**json.loads(exec_properties["select"]))
+    for name, reason in selector.excluded(candidates).items():
         _LOG.warning("%s is out of the ranking: %s", name, reason)
+    try:
+        selection = selector.choose(candidates)
+    except NoCandidate as nobody:
+        if exec_properties["on_no_candidate"] == "fail":
+            raise
+        _LOG.warning("%s The champion stays.", nobody)
+        write_no_winner(Path(evaluation), selector, candidates, str(nobody))
+        return str(nobody)
+    write_selection(Path(evaluation), selector, selection)
     _LOG.info("%s wins: %s", selection.winner.name, selection.reason)
     return selection

@@ -16,7 +16,8 @@ from tfx.dsl.io import fileio
 from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import io_utils, path_utils, proto_utils
 
-from checkpoint_gate.evaluator.reason import Measurements, why_blessed, why_not_blessed
+from checkpoint_gate.evaluator.measurements import Measurements
+from checkpoint_gate.evaluator.reason import why_blessed, why_not_blessed
 from checkpoint_gate.evaluator.verdict import VERDICT_FILE, BlessingVerdict
 from checkpoint_gate.markers import empty_reason
 from checkpoint_gate.weights import weights_digest
