@@ -56,6 +56,7 @@ def test_the_least_takes_the_defaults(load):
     assert config.rules.prune is None
     assert config.push.folder == "serving"
     assert config.on_no_survivors == "fail"
+    assert config.on_no_candidate == "fail"
 
 
 @pytest.mark.parametrize(
@@ -84,7 +85,14 @@ def test_the_least_takes_the_defaults(load):
 def test_evaluation_defaults_by_task(load, task, metrics, metric):
     evaluate = load(LEAST.replace("multiclass", task)).evaluate
     assert evaluate.metrics == metrics
-    assert evaluate.select.model_dump() == {"metric": metric, "mode": "min"}
+    assert evaluate.select.model_dump() == {
+        "metric": metric,
+        "mode": "min",
+        "ties": "latest",
+        "within_noise": False,
+        "worst_slice": False,
+        "require": (),
+    }
     assert evaluate.champion.model_dump() == {"metric": metric, "mode": "min", "worse_by_at_most": 0.0}
     assert evaluate.slices == ()
     assert evaluate.thresholds == ()
@@ -99,6 +107,44 @@ def test_a_slice_is_a_column_or_several(load):
     config = load(LEAST + "evaluate: {slices: [island, [island, sex]]}")
     assert config.evaluate.slices == (("island",), ("island", "sex"))
     assert config.slice_columns == ("island", "sex")
+
+
+def test_how_the_best_is_chosen(load):
+    config = load(
+        LEAST
+        + """\
+evaluate:
+  slices: [island, [island, sex]]
+  select:
+    metric: sparse_categorical_accuracy
+    mode: max
+    ties: earliest
+    within_noise: true
+    worst_slice: true
+    require: [{metric: sparse_categorical_accuracy, at_least: 0.8, slices: [island, [island, sex]]}]
+  thresholds: [{metric: sparse_categorical_accuracy, at_least: 0.7, slices: [island]}]
+on_no_candidate: keep_champion
+"""
+    )
+    select = config.evaluate.select
+    assert (select.ties, select.within_noise, select.worst_slice) == ("earliest", True, True)
+    assert select.require[0].slices == (("island",), ("island", "sex"))
+    assert config.evaluate.thresholds[0].slices == (("island",),)
+    assert config.on_no_candidate == "keep_champion"
+
+
+def test_what_the_page_on_selection_shows_is_read(load):
+    page = (PENGUINS.parents[2] / "components" / "docs" / "selection.md").read_text(encoding="utf-8")
+    (shown,) = re.findall(r"^```yaml\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
+    select = load(LEAST + shown).evaluate.select
+    assert (select.worst_slice, select.within_noise, len(select.require)) == (True, True, 1)
+
+
+def test_bounds_of_selection_and_of_blessing_do_not_meet(load):
+    load(
+        LEAST + "evaluate: {select: {metric: sparse_categorical_crossentropy, mode: min, "
+        "require: [{metric: example_count, at_least: 9}]}, thresholds: [{metric: example_count, at_most: 5}]}"
+    )
 
 
 @pytest.mark.parametrize(
@@ -161,7 +207,7 @@ def test_where_names_the_line_of_a_key(load, tmp_path):
         pytest.param(
             LEAST + "trian: {epochs: 3}",
             "pipeline.yaml line 6: unknown key trian (did you mean train?), known are name, data, label, task, "
-            "positive, features, model, train, rules, evaluate, push, on_no_survivors.",
+            "positive, features, model, train, rules, evaluate, push, on_no_survivors, on_no_candidate.",
             id="unknown key",
         ),
         pytest.param(
@@ -171,7 +217,8 @@ def test_where_names_the_line_of_a_key(load, tmp_path):
         ),
         pytest.param(
             LEAST + "evaluate: {thresholds: [{metric: example_count, atleast: 1}]}",
-            "unknown key evaluate.thresholds[0].atleast (did you mean at_least?), known are metric, at_least, at_most",
+            "unknown key evaluate.thresholds[0].atleast (did you mean at_least?), known are metric, "
+            "at_least, at_most, slices",
             id="unknown key in a list",
         ),
         pytest.param(
@@ -322,6 +369,59 @@ def test_where_names_the_line_of_a_key(load, tmp_path):
             LEAST + "on_no_survivors: ignore",
             "on_no_survivors must be fail or keep_champion, received 'ignore'.",
             id="on_no_survivors",
+        ),
+        pytest.param(
+            LEAST + "on_no_candidate: champion",
+            "on_no_candidate must be fail or keep_champion, received 'champion'.",
+            id="on_no_candidate",
+        ),
+        pytest.param(
+            LEAST + "evaluate:\n  select:\n    metric: sparse_categorical_crossentropy\n    mode: min\n"
+            "    worst_slice: true",
+            "pipeline.yaml line 10: evaluate.select.worst_slice needs evaluate.slices; there are none.",
+            id="a worst slice of none",
+        ),
+        pytest.param(
+            LEAST + "evaluate: {select: {metric: example_count, mode: max, within_noise: true}}",
+            "pipeline.yaml line 6: evaluate.select.within_noise needs a metric with confidence intervals, and "
+            "example_count has none.",
+            id="noise of what has none",
+        ),
+        pytest.param(
+            LEAST + "evaluate: {select: {metric: sparse_categorical_crossentropy, mode: min, ties: last}}",
+            "evaluate.select.ties must be latest or earliest, received 'last'.",
+            id="ties",
+        ),
+        pytest.param(
+            LEAST + "evaluate:\n  slices: [island]\n  select:\n    metric: sparse_categorical_crossentropy\n"
+            "    mode: min\n    require:\n"
+            "      - {metric: sparse_categorical_accuracy, at_least: 0.8, slices: [island, [island, sex]]}",
+            "pipeline.yaml line 12: evaluate.select.require[0].slices has [island, sex], which evaluate.slices does "
+            "not list.",
+            id="a required slice that is not measured",
+        ),
+        pytest.param(
+            LEAST + "evaluate:\n  thresholds:\n    - {metric: example_count, at_least: 1, slices: sex}",
+            "evaluate.thresholds[0].slices must be a list, received 'sex'.",
+            id="slices are a list",
+        ),
+        pytest.param(
+            LEAST + "evaluate:\n  thresholds:\n    - {metric: example_count, at_least: 1, slices: [sex]}",
+            "pipeline.yaml line 8: evaluate.thresholds[0].slices has sex, which evaluate.slices does not list.",
+            id="a slice with a threshold that is not measured",
+        ),
+        pytest.param(
+            LEAST + "evaluate: {select: {metric: sparse_categorical_crossentropy, mode: min, "
+            "require: [{metric: auc, at_least: 1}]}}",
+            "evaluate.select.require[0].metric 'auc' is not the value of a listed metric, known are",
+            id="a required metric that is not measured",
+        ),
+        pytest.param(
+            LEAST + "evaluate:\n  thresholds:\n    - {metric: example_count, at_most: 0.5}\n"
+            "    - {metric: example_count, at_least: 0.75}",
+            "pipeline.yaml line 8: evaluate.thresholds[0].at_most 0.5 can never hold: another bound asks for "
+            "example_count of at least 0.75.",
+            id="bounds that contradict each other",
         ),
         pytest.param(
             LEAST + "name: b", "pipeline.yaml line 6: the key 'name' is there twice, first in line 1.", id="a key twice"

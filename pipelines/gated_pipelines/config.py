@@ -62,6 +62,7 @@ class PipelineConfig(Section):
     evaluate: Evaluate
     push: Push = Push()
     on_no_survivors: Literal["fail", "keep_champion"] = "fail"
+    on_no_candidate: Literal["fail", "keep_champion"] = "fail"
     _path: Path = PrivateAttr()
     _located: Located = PrivateAttr()
 

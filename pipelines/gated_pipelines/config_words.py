@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
@@ -13,7 +13,9 @@ from gated_pipelines.tfma_names import KNOWN, snake_case, value_names
 
 if TYPE_CHECKING:
     from gated_pipelines.config import PipelineConfig
+    from gated_pipelines.sections import Evaluate, Threshold
 
+_WITHOUT_NOISE = "example_count"  # a property of the data: TFMA computes no interval for it
 _MUST = {
     "dict_type": "must be a mapping",
     "finite_number": "must be a finite number",
@@ -41,6 +43,7 @@ def contradictions(config: PipelineConfig) -> Iterable[tuple[KeyPath, str]]:
     for columns in config.evaluate.slices:
         if config.label in columns and config.task == "regression":
             yield ("evaluate", "slices"), f"evaluate.slices must not slice by {config.label!r}, a regression's label"
+    yield from _of_slices(config.evaluate)
     known = KNOWN[config.task]
     for index, metric in enumerate(config.evaluate.metrics):
         at = ("evaluate", "metrics", index)
@@ -52,13 +55,50 @@ def contradictions(config: PipelineConfig) -> Iterable[tuple[KeyPath, str]]:
         return
     names = value_names(config.evaluate.metrics)
     wanted: list[tuple[KeyPath, str]] = [(("select",), config.evaluate.select.metric)]
-    wanted += [(("thresholds", index), one.metric) for index, one in enumerate(config.evaluate.thresholds)]
+    wanted += [(path, one.metric) for path, one in _bounds(config.evaluate)]
     if config.evaluate.champion.metric != config.evaluate.select.metric:
         wanted.append((("champion",), config.evaluate.champion.metric))
     for part, metric in wanted:
         if metric not in names:
             listed = f"is not the value of a listed metric{_close(snake_case(metric), names)}"
             yield ("evaluate", *part, "metric"), f"{_dotted(('evaluate', *part, 'metric'))} {metric!r} {listed}"
+
+
+def _bounds(evaluate: Evaluate) -> Iterator[tuple[KeyPath, Threshold]]:
+    """Every bound with its place below `evaluate`."""
+    for index, one in enumerate(evaluate.select.require):
+        yield ("select", "require", index), one
+    for index, one in enumerate(evaluate.thresholds):
+        yield ("thresholds", index), one
+
+
+def _of_slices(evaluate: Evaluate) -> Iterator[tuple[KeyPath, str]]:
+    """Where choosing and bounds ask for what is not measured, or for what cannot be."""
+    select = evaluate.select
+    if select.worst_slice and not evaluate.slices:
+        yield ("evaluate", "select", "worst_slice"), "evaluate.select.worst_slice needs evaluate.slices; there are none"
+    if select.within_noise and select.metric == _WITHOUT_NOISE:
+        said = f"evaluate.select.within_noise needs a metric with confidence intervals, and {_WITHOUT_NOISE} has none"
+        yield ("evaluate", "select", "within_noise"), said
+    lowest: dict[tuple[str, str], float] = {}
+    for path, one in _bounds(evaluate):
+        at = ("evaluate", *path)
+        for columns in one.slices:
+            if columns not in evaluate.slices:
+                said = f"has {_columns(columns)}, which evaluate.slices does not list"
+                yield (*at, "slices"), f"{_dotted((*at, 'slices'))} {said}"
+        if one.at_least is not None:
+            place = str(path[0]), one.metric
+            lowest[place] = max(one.at_least, lowest.get(place, one.at_least))
+    for path, one in _bounds(evaluate):
+        least = lowest.get((str(path[0]), one.metric))
+        if one.at_most is not None and least is not None and least > one.at_most:
+            said = f"can never hold: another bound asks for {one.metric} of at least {least:g}"
+            yield ("evaluate", *path, "at_most"), f"{_dotted(('evaluate', *path, 'at_most'))} {one.at_most:g} {said}"
+
+
+def _columns(columns: tuple[str, ...]) -> str:
+    return columns[0] if len(columns) == 1 else f"[{', '.join(columns)}]"
 
 
 def problem(error: Mapping[str, Any], located: Located, model: type[BaseModel]) -> str:

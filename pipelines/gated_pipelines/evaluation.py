@@ -2,25 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.proto import config_pb2
 
+from checkpoint_gate.selection import Selector
 from gated_pipelines.config import PipelineConfig
-from gated_pipelines.sections import Evaluate
+from gated_pipelines.sections import ChampionThreshold, Threshold
 from gated_pipelines.spec import LABEL
 from gated_pipelines.tfma_names import snake_case
 
 
+def selector(config: PipelineConfig) -> Selector:
+    """How the best survivor is chosen by what `selection_config` measures."""
+    select = config.evaluate.select
+    return Selector(select.metric, select.mode, select.ties, select.within_noise, select.worst_slice)
+
+
 def selection_config(config: PipelineConfig) -> tfma.EvalConfig:
-    """Metrics and slices without thresholds: every survivor is measured, then one is chosen."""
-    return _config(config, {})
+    """Metrics and slices of every survivor, with the thresholds that each must keep to be chosen."""
+    select = config.evaluate.select
+    measured = _config(config, _values(select.require))
+    if select.within_noise:
+        measured.options.compute_confidence_intervals.value = True
+        measured.options.confidence_intervals.method = config_pb2.ConfidenceIntervalOptions.JACKKNIFE
+    return measured
 
 
 def blessing_config(config: PipelineConfig) -> tfma.EvalConfig:
-    """The same with thresholds: on the value, and on the change against the champion."""
-    return _config(config, _thresholds(config.evaluate))
+    """Metrics and slices of the winner, with its thresholds on values, and on the change against the champion."""
+    evaluate = config.evaluate
+    thresholds = _values(evaluate.thresholds)
+    thresholds.setdefault(evaluate.champion.metric, []).append(_change(evaluate.champion))
+    return _config(config, thresholds)
 
 
 def _config(config: PipelineConfig, thresholds: dict[str, list[Any]]) -> tfma.EvalConfig:
@@ -39,25 +55,31 @@ def _config(config: PipelineConfig, thresholds: dict[str, list[Any]]) -> tfma.Ev
     )
 
 
-def _thresholds(evaluate: Evaluate) -> dict[str, list[Any]]:
-    """Metric -> its thresholds, for the whole split only: a plain threshold of TFMA would bind every slice as well."""
-    thresholds: dict[str, Any] = {}
-    for bound in evaluate.thresholds:
-        value = thresholds.setdefault(bound.metric, config_pb2.MetricThreshold()).value_threshold
+# Thresholds say on which slices they bind: a plain threshold of TFMA would bind on every one that is measured.
+
+
+def _values(bounds: Iterable[Threshold]) -> dict[str, list[Any]]:
+    """Metric -> the thresholds on its value."""
+    thresholds: dict[str, list[Any]] = {}
+    for bound in bounds:
+        threshold = config_pb2.MetricThreshold()
         if bound.at_least is not None:
-            value.lower_bound.value = bound.at_least
+            threshold.value_threshold.lower_bound.value = bound.at_least
         if bound.at_most is not None:
-            value.upper_bound.value = bound.at_most
-    champion = evaluate.champion
-    change = thresholds.setdefault(champion.metric, config_pb2.MetricThreshold()).change_threshold
+            threshold.value_threshold.upper_bound.value = bound.at_most
+        slices = [config_pb2.SlicingSpec(), *(config_pb2.SlicingSpec(feature_keys=keys) for keys in bound.slices)]
+        one = config_pb2.PerSliceMetricThreshold(slicing_specs=slices, threshold=threshold)
+        thresholds.setdefault(bound.metric, []).append(one)
+    return thresholds
+
+
+def _change(champion: ChampionThreshold) -> Any:
+    threshold = config_pb2.MetricThreshold()
+    change = threshold.change_threshold
     if champion.mode == "min":
         change.direction = config_pb2.MetricDirection.LOWER_IS_BETTER
         change.absolute.value = champion.worse_by_at_most
     else:
         change.direction = config_pb2.MetricDirection.HIGHER_IS_BETTER
         change.absolute.value = -champion.worse_by_at_most
-    whole = [config_pb2.SlicingSpec()]
-    return {
-        metric: [config_pb2.PerSliceMetricThreshold(slicing_specs=whole, threshold=threshold)]
-        for metric, threshold in thresholds.items()
-    }
+    return config_pb2.PerSliceMetricThreshold(slicing_specs=[config_pb2.SlicingSpec()], threshold=threshold)

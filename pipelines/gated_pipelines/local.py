@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 
-from checkpoint_gate.errors import CheckpointGateError, ConfigError, NoSurvivors, StoreError
+from checkpoint_gate.errors import CheckpointGateError, ConfigError, NoCandidate, NoSurvivors, StoreError
 from checkpoint_gate.papers import read_papers
 from checkpoint_gate.push_folder import champion_path, is_local
 from checkpoint_gate.store import Store
@@ -23,7 +23,7 @@ from gated_pipelines.job import Job, prepare
 from gated_pipelines.places import Places
 from gated_pipelines.report import write_report
 from gated_pipelines.state import write_state
-from gated_pipelines.summary import Summary, collect
+from gated_pipelines.summary import Outcome, Summary, collect
 
 _LOG = logging.getLogger(__name__)
 
@@ -31,8 +31,8 @@ _LOG = logging.getLogger(__name__)
 def run_local(pipeline_file: Path, root: Path, *, retrain: bool = False) -> Summary:
     """Runs a pipeline.yaml from its table to the push folder; everything it makes lies below `root`.
 
-    What is wrong ends in a summary whose outcome is "failed" or "no_survivors", with one sentence as the reason.
-    Errors that nobody foresaw are raised.
+    What is wrong ends in a summary whose outcome is "failed", "no_survivors" or "no_candidate", with one sentence as
+    the reason. Errors that nobody foresaw are raised.
     """
     try:
         job = prepare(pipeline_file, root)
@@ -81,7 +81,8 @@ def _run(job: Job) -> Summary:
     _sweep(job)
     summary, history = collect(job, last_run(job.places.metadata, after=earlier), since)
     if error is not None:
-        summary.outcome = "no_survivors" if isinstance(error, NoSurvivors) else "failed"
+        kinds: dict[type, Outcome] = {NoSurvivors: "no_survivors", NoCandidate: "no_candidate"}
+        summary.outcome = kinds.get(type(error), "failed")
         summary.reason, summary.green, summary.pushed = str(error), False, None
     _report(job, summary, history, before)
     return summary

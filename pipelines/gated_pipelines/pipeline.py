@@ -14,8 +14,7 @@ from checkpoint_gate.checkpoint_evaluator import CheckpointEvaluator
 from checkpoint_gate.checkpoint_filter import CheckpointFilter
 from checkpoint_gate.evaluator import Evaluator
 from checkpoint_gate.pusher import Pusher
-from checkpoint_gate.selection import Selector
-from gated_pipelines.evaluation import blessing_config, selection_config
+from gated_pipelines.evaluation import blessing_config, selection_config, selector
 from gated_pipelines.job import Job
 from gated_pipelines.run_key import code_digest
 from gated_pipelines.trainer import TrainSettings
@@ -74,8 +73,9 @@ def create_components(job: Job) -> list[BaseComponent]:
         model=trainer.outputs["model"],
         schema=schema.outputs["schema"],
         eval_config=selection_config(config),
-        select=Selector(config.evaluate.select.metric, config.evaluate.select.mode),
+        select=selector(config),
         example_splits=["eval"],
+        on_no_candidate=config.on_no_candidate,
     )
     champion = Champion(push_destination=job.push_folder, push_state=job.push_state)
     evaluator = Evaluator(

@@ -95,25 +95,47 @@ class Rules(Section):
     prune: dict[str, Any] | None = None
 
 
-class Select(Section):
-    """Which candidate wins: the one whose `metric` is smallest (`min`) or largest (`max`) on the eval split."""
-
-    metric: Text
-    mode: Mode
+Slice = Annotated[
+    Columns, BeforeValidator(lambda value: [value] if isinstance(value, str) else value), Field(min_length=1)
+]
+Slices = Annotated[tuple[Slice, ...], Strict(False)]
 
 
 class Threshold(Section):
-    """A bound that the candidate's `metric` on the test split must keep; exactly one of the two is not None."""
+    """A bound that a candidate's `metric` must keep over a whole split; exactly one of the two is not None.
+
+    Attributes:
+        slices: each a tuple of columns; the bound must be kept on every slice of theirs as well.
+    """
 
     metric: Text
     at_least: float | None = None
     at_most: float | None = None
+    slices: Slices = ()
 
     @model_validator(mode="after")
     def _one_bound(self) -> Threshold:
         if (self.at_least is None) == (self.at_most is None):
             raise ValueError("must have exactly one of at_least and at_most")
         return self
+
+
+class Select(Section):
+    """Which candidate wins: the one whose `metric` is smallest (`min`) or largest (`max`) on the eval split.
+
+    Attributes:
+        ties: which of equal candidates wins, the one with the latest or the earliest step.
+        within_noise: of all whose confidence interval overlaps the best one's, the earliest wins.
+        worst_slice: candidates are compared on their worst slice, instead of on the whole split.
+        require: bounds on the eval split; who does not keep them is out.
+    """
+
+    metric: Text
+    mode: Mode
+    ties: Literal["latest", "earliest"] = "latest"
+    within_noise: bool = False
+    worst_slice: bool = False
+    require: Annotated[tuple[Threshold, ...], Strict(False)] = ()
 
 
 class ChampionThreshold(Section):
@@ -124,22 +146,18 @@ class ChampionThreshold(Section):
     worse_by_at_most: float = Field(default=0.0, ge=0)
 
 
-Slice = Annotated[
-    Columns, BeforeValidator(lambda value: [value] if isinstance(value, str) else value), Field(min_length=1)
-]
-
-
 class Evaluate(Section):
     """How candidates are measured, chosen and blessed; what the file leaves out is filled in by task.
 
     Attributes:
         metrics: TFMA or Keras class names.
         slices: each a tuple of columns; the whole split is always measured too.
+        thresholds: bounds on the test split, which the winner must keep.
     """
 
     metrics: Annotated[tuple[Text, ...], Strict(False), Field(min_length=1)]
     select: Select
-    slices: Annotated[tuple[Slice, ...], Strict(False)] = ()
+    slices: Slices = ()
     thresholds: Annotated[tuple[Threshold, ...], Strict(False)] = ()
     champion: ChampionThreshold
 

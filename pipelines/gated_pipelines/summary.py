@@ -23,7 +23,7 @@ from checkpoint_gate.store.pruning import tombstones, trashed
 from gated_pipelines.job import Job
 from gated_pipelines.step import Step
 
-Outcome = Literal["pushed", "not_blessed", "no_survivors", "skipped", "failed"]
+Outcome = Literal["pushed", "not_blessed", "no_survivors", "no_candidate", "skipped", "failed"]
 
 
 @dataclass
@@ -31,11 +31,14 @@ class Summary:
     """What `gated-pipeline run --json` prints; see `to_json` for the keys' meaning.
 
     Attributes:
-      green: whether the run counts as a success; without survivors only if the pipeline.yaml says keep_champion.
+      green: whether the run counts as a success; without survivors, or without a candidate among them, only if the
+        pipeline.yaml says keep_champion.
       epochs, saved, refused: of the training run, over its whole ledger.
       refusals: clause -> how many epochs it refused, commonest first.
-      survivors: `{name, run, step, metrics}`, metrics by TFMA on the eval split.
-      winner: `{run, step, reason}` or None.
+      survivors: `{name, run, step, metrics, averaged, score}`, metrics by TFMA on the eval split; see `read_selection`.
+      selection: `{metric, mode, within_noise, worst_slice, ranking, excluded}`: how the best was chosen, the names of
+        the survivors from the best on, and those that are out, each with the reason. None before it was.
+      winner: `{name, run, step, reason}` or None.
       blessed: whether Evaluator blessed the winner in this run.
       pushed: folder of the version that this run pushed, or None.
       champion: folder of the newest live version after the run, or None.
@@ -55,6 +58,7 @@ class Summary:
     refused: int = 0
     refusals: dict[str, int] = field(default_factory=dict)
     survivors: list[dict[str, Any]] = field(default_factory=list)
+    selection: dict[str, Any] | None = None
     winner: dict[str, Any] | None = None
     blessed: bool = False
     pushed: str | None = None
@@ -146,8 +150,11 @@ def _selecting(summary: Summary, steps: Mapping[str, Step]) -> None:
     if selection is None:
         return
     summary.survivors = selection["candidates"]
-    winner = next(c for c in summary.survivors if c["name"] == selection["winner"])
-    summary.winner = {"run": winner["run"], "step": winner["step"], "reason": selection["reason"]}
+    kept = ("metric", "mode", "within_noise", "worst_slice", "ranking", "excluded")
+    summary.selection = {key: selection[key] for key in kept}
+    for one in summary.survivors:
+        if one["name"] == selection["winner"]:
+            summary.winner = {**{key: one[key] for key in ("name", "run", "step")}, "reason": selection["reason"]}
 
 
 def _outcome(summary: Summary, steps: Mapping[str, Step]) -> None:
@@ -155,10 +162,14 @@ def _outcome(summary: Summary, steps: Mapping[str, Step]) -> None:
     verdict = read_verdict(str(blessing)) if blessing is not None else None
     survivors = _output(steps, "CheckpointFilter", "survivors")
     none = empty_reason(str(survivors)) if survivors is not None else None
+    model = _output(steps, "CheckpointEvaluator", "model")
+    nobody = empty_reason(str(model)) if model is not None else None
     summary.blessed = verdict is not None and verdict.blessed and "Evaluator" in summary.executed
     summary.pushed = _pushed(summary, steps)
     if none is not None:
         summary.outcome, summary.reason, summary.green = "no_survivors", none, True
+    elif nobody is not None:
+        summary.outcome, summary.reason, summary.green = "no_candidate", nobody, True
     elif verdict is None:
         summary.reason = "the run ended before the Evaluator"
     elif summary.pushed is not None:
