@@ -41,8 +41,31 @@ def falling(epochs):
     return [{"loss": 1.0 / (n + 1), "val_loss": 1.1 / (n + 1)} for n in range(epochs)]
 
 
-def survivor(step, run="r", **metrics):
-    return {"name": f"step-{step:09d}", "run": run, "step": step, "metrics": metrics or {"accuracy": 0.9}}
+def survivor(step, run="r", interval=None, where=None, averaged=(), **metrics):
+    metrics = metrics or {"accuracy": 0.9}
+    score = {"value": next(iter(metrics.values())), "interval": interval, "slice": where}
+    name = "average" if averaged else f"{run}--{step}"
+    return {"name": name, "run": run, "step": step, "metrics": metrics, "averaged": list(averaged), "score": score}
+
+
+def chosen(*survivors, winner=None, out=None, **rules):
+    """What a summary says of a choice: the survivors from the best on, then those that are out: name -> reason."""
+    out = out or {}
+    for one in survivors:
+        if one["name"] in out:
+            one["score"] = None
+    in_ranking = [one for one in survivors if one["name"] not in out]
+    best = next((one for one in in_ranking if winner in (None, one["name"])), None)
+    won = {key: best[key] for key in ("name", "run", "step")} if best else {}
+    return {
+        "survivors": list(survivors),
+        "selection": {
+            **{"metric": "accuracy", "mode": "max", "within_noise": False, "worst_slice": False, **rules},
+            "ranking": [one["name"] for one in in_ranking],
+            "excluded": out,
+        },
+        "winner": {**won, "reason": "highest accuracy of 2"} if won else None,
+    }
 
 
 def summary(**changes):
@@ -54,8 +77,7 @@ def summary(**changes):
         saved=4,
         refused=2,
         refusals={"val_loss improves (min)": 1, "loss at most 0.6": 2},
-        survivors=[survivor(40, accuracy=0.9), survivor(60, accuracy=0.93)],
-        winner={"run": "r", "step": 60, "reason": "highest accuracy of 2"},
+        **chosen(survivor(60, accuracy=0.93), survivor(40, accuracy=0.9)),
         blessed=True,
         pushed="/root/serving/2",
         champion="/root/serving/2",
@@ -117,6 +139,10 @@ def page(tmp_path):
     return page
 
 
+def pictures(found):
+    return sorted(attrs["id"].partition("-")[0] for attrs in found.all("g") if "-figure_" in attrs.get("id", ""))
+
+
 def test_it_says_how_the_run_ended_and_why_at_the_top(page):
     words = page().words
     assert "A new model was pushed: every threshold holds: accuracy is 0.93." in words
@@ -128,6 +154,7 @@ def test_it_says_how_the_run_ended_and_why_at_the_top(page):
     [
         ("not_blessed", "The winner was not blessed, the champion stays: worse."),
         ("no_survivors", "No checkpoint survived, the champion stays: worse."),
+        ("no_candidate", "No survivor could be chosen, the champion stays: worse."),
         ("skipped", "There was nothing to push: worse."),
         ("failed", "The run failed: worse."),
     ],
@@ -151,7 +178,7 @@ def test_the_clause_that_refused_most_comes_first(page):
 
 
 def test_only_the_winner_is_highlighted(page):
-    found = page(summary(survivors=[survivor(60, run="older"), survivor(60)]))
+    found = page(summary(**chosen(survivor(60, run="older"), survivor(60), winner="r--60")))
     assert [row for row in found.all("tr") if row.get("class") == "won"] == [{"class": "won"}]
 
 
@@ -160,13 +187,25 @@ def test_it_needs_nothing_from_outside(page):
     for tag in ("script", "link", "img", "iframe", "object", "image"):
         assert found.all(tag) == []
     targets = [v for _, attrs in found.elements for k, v in attrs.items() if k in ("href", "src", "xlink:href")]
+    assert pictures(found) == ["ranking", "training"]
     assert targets
     assert all(target.startswith("#") for target in targets)
 
 
 def test_ids_are_unique(page):
-    ids = [attrs["id"] for _, attrs in page(trained=history(*falling(6))).elements if "id" in attrs]
+    found = page(trained=history(*falling(6)))
+    ids = [attrs["id"] for _, attrs in found.elements if "id" in attrs]
+    assert pictures(found) == ["ranking", "training"]
     assert len(ids) == len(set(ids))
+
+
+def test_what_a_picture_refers_to_is_in_it(page):
+    found = page(trained=history(*falling(6)))
+    ids = {attrs["id"] for _, attrs in found.elements if "id" in attrs}
+    used = {v[1:] for _, attrs in found.elements for k, v in attrs.items() if k == "xlink:href"}
+    used |= {attrs["clip-path"][5:-1] for _, attrs in found.elements if "clip-path" in attrs}
+    assert used
+    assert used <= ids
 
 
 def test_hostile_names_stay_words(page):
@@ -176,8 +215,13 @@ def test_hostile_names_stay_words(page):
         summary(
             reason=HOSTILE,
             refusals={HOSTILE: 1},
-            survivors=[survivor(20, **{HOSTILE: 0.5})],
-            winner={"run": "r", "step": 20, "reason": HOSTILE},
+            **chosen(
+                survivor(20, **{HOSTILE: 0.5}, interval=[0.4, 0.6], where=HOSTILE),
+                survivor(30, **{HOSTILE: 0.5}),
+                survivor(40, **{HOSTILE: 0.5}),
+                out={"r--40": HOSTILE},
+                metric=HOSTILE,
+            ),
             seconds={HOSTILE: 1.0},
             store=HOSTILE,
             prune_refused=HOSTILE,
@@ -189,8 +233,8 @@ def test_hostile_names_stay_words(page):
         champion_before=HOSTILE,
     )
     assert found.all("script") == []
-    assert len(found.all("svg")) == 1
-    assert found.words.count("<script>alert('x')</script>") >= 10
+    assert pictures(found) == ["ranking", "training"]
+    assert found.words.count("<script>alert('x')</script>") >= 15
 
 
 def quoted(text):
@@ -210,7 +254,7 @@ def test_odd_metrics_are_drawn(page, name, value):
         {name: 1e308 if name == "spread" else 0.5},
         rules=replace(rules, save=replace(rules.save, rule=rule)),
     )
-    assert len(page(trained=trained, rules=replace(rules, save=replace(rules.save, rule=rule))).all("svg")) == 1
+    assert "training" in pictures(page(trained=trained, rules=replace(rules, save=replace(rules.save, rule=rule))))
 
 
 def test_what_is_not_finite_is_a_gap_with_a_note(page):
@@ -218,13 +262,58 @@ def test_what_is_not_finite_is_a_gap_with_a_note(page):
     found = page(trained=history(*({"loss": 0.5, "val_loss": value} for value in values)))
     assert "val_loss was inf or nan at epochs 2, 3" in found.words
     assert "not finite" in found.words
-    assert len(found.all("svg")) == 1
+    assert "training" in pictures(found)
 
 
 def test_a_survivor_without_a_metric_or_with_nan_is_shown(page):
-    found = page(summary(survivors=[survivor(40, accuracy="nan"), survivor(60, loss=0.1)]))
-    assert "nan" in found.words
-    assert "60" in found.words
+    both = (survivor(40, accuracy="nan"), survivor(60, loss=0.1))
+    found = page(summary(**chosen(*both, out={"r--40": "accuracy is nan", "r--60": "accuracy is missing"})))
+    for words in ("nan", "60", "accuracy is nan", "accuracy is missing"):
+        assert words in found.words
+    assert pictures(found) == [], "there is no ranking to draw"
+
+
+def cells(found, page_row):
+    """The words of the row that holds `page_row` in the table of survivors."""
+    table = found.words[found.words.index("Survivors") : found.words.index("Champion")]
+    return next(line for line in table.splitlines() if page_row in line)
+
+
+def test_the_ranking_is_shown_with_intervals_and_slices_and_who_is_out(page):
+    found = page(
+        summary(
+            **chosen(
+                survivor(80, accuracy=0.93, interval=[0.9, 0.96], where="island:Dream"),
+                survivor(40, accuracy=0.91, interval=[0.87, 0.95], where="island:Biscoe"),
+                survivor(60, accuracy=0.95),
+                winner="r--40",
+                out={"r--60": "accuracy is 0.5 on slice island:Dream, required is at least 0.8, missed by 0.3"},
+                within_noise=True,
+                worst_slice=True,
+            )
+        )
+    )
+    assert "on the eval split, highest accuracy on the worst slice first." in found.words
+    assert "Step 40 won: highest accuracy of 2." in found.words
+    assert "0.93 (0.9 to 0.96)" in cells(found, " on island:Dream")
+    assert "★ winner" in cells(found, "on island:Biscoe")
+    assert "required is at least 0.8, missed by 0.3" in cells(found, "missed by")
+    assert [row["class"] for row in found.all("tr") if row.get("class") in ("won", "out")] == ["won", "out"]
+    for words in ("step 80, island:Dream", "95 % confidence interval", "the best one's interval"):
+        assert words in found.words
+    assert "step 60," not in found.words, "who is out is not drawn"
+
+
+def test_an_average_that_wins_is_called_by_its_name(page):
+    trained = history(*falling(6))
+    given = chosen(survivor(60, averaged=[["r", 40], ["r", 60]]), survivor(40), winner="average")
+    found = page(summary(**given), trained)
+    assert "Average won: highest accuracy of 2." in found.words
+    assert "winner" not in found.words[: found.words.index("Why epochs were refused")], "it is on no point of the curve"
+
+
+def test_one_candidate_alone_is_not_drawn(page):
+    assert pictures(page(summary(**chosen(survivor(60))))) == []
 
 
 def test_a_run_that_failed_before_training_has_a_report(page):
@@ -236,11 +325,11 @@ def test_a_run_that_failed_before_training_has_a_report(page):
 
 @pytest.mark.parametrize("epochs", [1, 2])
 def test_few_epochs_are_drawn(page, epochs):
-    assert len(page(trained=history(*falling(epochs))).all("svg")) == 1
+    assert "training" in pictures(page(trained=history(*falling(epochs))))
 
 
 def test_metrics_that_nobody_logged_leave_no_panel(page):
-    assert page(trained=history({"mae": 1.0})).all("svg") == []
+    assert pictures(page(trained=history({"mae": 1.0}))) == ["ranking"]
 
 
 def test_a_thousand_epochs_take_less_than_three_seconds(page):

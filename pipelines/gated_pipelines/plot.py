@@ -73,7 +73,7 @@ def training_svg(
         warnings.filterwarnings("ignore", message="Glyph")  # the reader's browser has its own fonts
         figure = _figure(drawn, by_steps(entries), rules.save.after if rules.save else 0, set(survivors), winner)
         figure.savefig(target, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
-    return _for_page(target.getvalue())
+    return for_page(target.getvalue(), "training")
 
 
 def _figure(drawn: Sequence[Panel], stepwise: bool, after: int, survivors: set[int], winner: int | None) -> Any:
@@ -180,7 +180,7 @@ def _widened(curve: Curve) -> tuple[list[float], list[float]]:
 def _finish(axis: Any, metric: str) -> None:
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-    name = textwrap.shorten(_printable(metric), 48, placeholder="…") or "…"
+    name = textwrap.shorten(printable(metric), 48, placeholder="…") or "…"
     scale = axis.get_yscale()
     if scale == "log":
         low, high = axis.get_ylim()
@@ -199,18 +199,20 @@ def _finish(axis: Any, metric: str) -> None:
     axis.tick_params(which="both", color=COLOURS["muted"], labelcolor=COLOURS["ink"])
     handles, labels = axis.get_legend_handles_labels()
     axis.legend(
-        handles, [textwrap.fill(_printable(label), 34) for label in labels], loc="upper left",
+        handles, [textwrap.fill(printable(label), 34) for label in labels], loc="upper left",
         bbox_to_anchor=(1.01, 1.0), frameon=False, labelcolor=COLOURS["ink"], fontsize=8.5, borderaxespad=0.0,
     )  # fmt: skip
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
+    """The text without signs that SVG cannot hold."""
     return "".join(sign if sign.isprintable() else "�" for sign in text)
 
 
-def _for_page(svg: str) -> str:
-    """The `<svg>` element alone, with the page's colours, as wide as the page allows."""
+def for_page(svg: str, name: str) -> str:
+    """The `<svg>` element alone, with the page's colours, as wide as the page allows, its ids beginning with `name`."""
     element = svg[svg.index("<svg") :].strip()
-    for name, colour in COLOURS.items():
-        element = re.sub(rf"\b(fill|stroke): {colour}\b", rf"\1: var(--{name})", element)
-    return element
+    for colour, light in COLOURS.items():
+        element = re.sub(rf"\b(fill|stroke): {light}\b", rf"\1: var(--{colour})", element)
+    ids = re.compile(r'(\bid="|href="#|url\(#)')
+    return re.sub(r"<[^>]*>", lambda tag: ids.sub(rf"\1{name}-", tag[0]), element)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,15 @@ from checkpoint_gate.rule_text import RuleSet
 from checkpoint_gate.store.ledger import History
 from gated_pipelines.curves import by_steps
 from gated_pipelines.plot import training_svg
+from gated_pipelines.ranking import Row, ranked_by, rows
+from gated_pipelines.ranking_plot import ranking_svg
 from gated_pipelines.summary import Outcome, Summary
 
 _HEADLINES: dict[Outcome, str] = {
     "pushed": "A new model was pushed",
     "not_blessed": "The winner was not blessed, the champion stays",
     "no_survivors": "No checkpoint survived, the champion stays",
+    "no_candidate": "No survivor could be chosen, the champion stays",
     "skipped": "There was nothing to push",
     "failed": "The run failed",
 }
@@ -79,10 +82,12 @@ def render(summary: Summary, history: History, config_name: str, rules: RuleSet,
         keep_trailing_newline=True,
     )
     environment.filters["size"] = format_size
-    won = summary.winner
-    here = {survivor["step"] for survivor in summary.survivors if survivor["run"] == summary.run}
-    winner = won["step"] if won and won["run"] == summary.run else None
+    ranked = rows(summary)
+    here = {row.survivor["step"]: row.won for row in ranked if _of_run(row, summary)}
+    winner = next((step for step, won in here.items() if won), None)
     plot = training_svg(history.entries, rules, here, winner)
+    noise = summary.selection is not None and summary.selection["within_noise"]
+    ranking = ranking_svg(ranked, ranked_by(summary), noise)
     return environment.get_template("report.html.j2").render(
         name=config_name,
         summary=summary,
@@ -92,7 +97,11 @@ def render(summary: Summary, history: History, config_name: str, rules: RuleSet,
         not_finite=_not_finite(history),
         refusals=list(_refusals(summary)),
         metrics=sorted({name for survivor in summary.survivors for name in survivor["metrics"]}),
-        survivors=[_survivor(survivor, summary, history) for survivor in summary.survivors],
+        survivors=[_survivor(row, summary, history) for row in ranked],
+        winner=next((row.title for row in ranked if row.won), None),
+        ranked_by=ranked_by(summary),
+        ranking=Markup(ranking) if ranking else None,
+        scored=any(row.score for row in ranked),
         seconds=list(_seconds(summary)),
         total=f"{sum(summary.seconds.values()):.1f} s",
         champion_before=champion_before,
@@ -118,12 +127,17 @@ def _seconds(summary: Summary) -> Iterator[Bar]:
         yield Bar(name, "from the cache" if cached else f"{seconds:.1f} s", 100 * seconds / most, cached)
 
 
-def _survivor(survivor: Mapping[str, Any], summary: Summary, history: History) -> dict[str, Any]:
-    won = summary.winner is not None and all(survivor[key] == summary.winner[key] for key in ("run", "step"))
-    of_this_run = survivor["run"] == summary.run
-    epochs = [e.record.epoch + 1 for e in history.entries if of_this_run and e.record.step == survivor["step"]]
+def _survivor(row: Row, summary: Summary, history: History) -> dict[str, Any]:
+    survivor = row.survivor
+    here = [e for e in history.entries if _of_run(row, summary) and e.record.step == survivor["step"]]
+    epochs = [entry.record.epoch + 1 for entry in here]
     values = {name: _value(value) for name, value in survivor["metrics"].items()}
-    return {"step": survivor["step"], "run": survivor["run"], "epoch": epochs[:1], "values": values, "won": won}
+    return {"row": row, "epoch": epochs[:1], "values": values}
+
+
+def _of_run(row: Row, summary: Summary) -> bool:
+    """Whether it is a checkpoint of the run whose curve is drawn."""
+    return row.survivor["run"] == summary.run and not row.survivor["averaged"]
 
 
 def _value(value: float | str) -> str:

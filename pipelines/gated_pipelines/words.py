@@ -9,12 +9,16 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 
 from checkpoint_gate.quantities import format_size
+from gated_pipelines.ranking import ranked_by, rows
 from gated_pipelines.summary import Summary, commonest
+
+_OUT = 5  # candidates whose reason is told; more of them would bury the winner
 
 _HEADLINES = {
     "pushed": "pushed",
     "not_blessed": "not blessed, the champion stays",
     "no_survivors": "no survivors, the champion stays",
+    "no_candidate": "no candidate, the champion stays",
     "skipped": "skipped, nothing to push",
     "failed": "failed",
 }
@@ -38,11 +42,17 @@ def _lines(summary: Summary) -> Iterator[tuple[str, RenderableType]]:
             yield "", f"refused most often by: {'; '.join(commonest(summary.refusals))}"
     if summary.survivors:
         yield "survivors", _survivors(summary)
+        out = [row for row in rows(summary) if row.out]
+        for row in out[:_OUT]:
+            yield "", f"{row.name} is out: {row.out}"
+        if len(out) > _OUT:
+            yield "", f"{len(out) - _OUT} more are out; the report says why"
     if summary.pruned_earlier:
         epochs = ", ".join(str(mark["epoch"] + 1) for mark in summary.pruned_earlier)
         yield "", f"these rules would also keep epochs {epochs}, but an earlier run had pruned them"
     if summary.winner is not None:
-        yield "winner", f"step {summary.winner['step']}: {summary.winner['reason']}"
+        won = next(row for row in rows(summary) if row.won)
+        yield "winner", f"{won.title.lower()}: {summary.winner['reason']}"
     if summary.epochs:
         freed, held = format_size(summary.pruned_bytes), format_size(summary.trashed_bytes)
         yield "pruning", f"{freed} freed, {held} in the trash until their grace is over"
@@ -65,16 +75,22 @@ def _short(place: str) -> str:
 
 
 def _survivors(summary: Summary) -> Table:
-    table = Table(caption="by TFMA on the eval split", caption_justify="left")
+    table = Table(caption=f"by TFMA on the eval split, {ranked_by(summary)}", caption_justify="left")
+    found = rows(summary)
     metrics = sorted({name for survivor in summary.survivors for name in survivor["metrics"]})
+    scored = any(row.score for row in found)
     table.add_column("step", justify="right")
     for name in metrics:
         table.add_column(name.replace("_", " "), justify="right")
-    won = summary.winner["step"] if summary.winner else None
-    for survivor in summary.survivors:
-        values = [survivor["metrics"].get(name, "") for name in metrics]
+    if scored:
+        table.add_column("ranked by", justify="right")
+    for row in found:
+        values = [row.survivor["metrics"].get(name, "") for name in metrics]
         cells = [f"{value:.6g}" if isinstance(value, (int, float)) else value for value in values]
-        table.add_row(str(survivor["step"]), *cells, style="bold" if survivor["step"] == won else "")
+        style = "bold" if row.won else "dim" if row.out else ""
+        table.add_row(
+            row.name, *cells, *[row.score or ("out" if row.out else f"{row.value:.6g}")] * scored, style=style
+        )
     return table
 
 
