@@ -53,7 +53,6 @@ def test_the_best_comes_first_and_who_is_out_last():
         ("1", 2, "", False),
         ("2", None, "loss is nan", False),
     ]
-    assert [row.title for row in found] == ["Average", "Step 1", "Step 2"]
 
 
 def test_the_winner_need_not_be_the_first():
@@ -106,7 +105,7 @@ def test_the_terminal_shows_the_ranking_and_who_is_out_and_why(told):
 def test_without_intervals_and_slices_no_column_is_added(told):
     page = told(summary(THREE, ["average", "s1"], "average", excluded={"s2": "loss is nan"}))
     assert "ranked by" not in page
-    assert "average: lowest loss" in page
+    assert "the average of the steps 1, 2: lowest loss" in page
 
 
 def test_of_many_that_are_out_five_are_told(told):

@@ -56,7 +56,7 @@ def chosen(*survivors, winner=None, out=None, **rules):
             one["score"] = None
     in_ranking = [one for one in survivors if one["name"] not in out]
     best = next((one for one in in_ranking if winner in (None, one["name"])), None)
-    won = {key: best[key] for key in ("name", "run", "step")} if best else {}
+    won = {key: best[key] for key in ("name", "run", "step", "averaged")} if best else {}
     return {
         "survivors": list(survivors),
         "selection": {
@@ -308,7 +308,7 @@ def test_an_average_that_wins_is_called_by_its_name(page):
     trained = history(*falling(6))
     given = chosen(survivor(60, averaged=[["r", 40], ["r", 60]]), survivor(40), winner="average")
     found = page(summary(**given), trained)
-    assert "Average won: highest accuracy of 2." in found.words
+    assert "The average of the steps 40, 60 won: highest accuracy of 2." in found.words
     assert "winner" not in found.words[: found.words.index("Why epochs were refused")], "it is on no point of the curve"
 
 

@@ -280,6 +280,13 @@ def test_without_slices_there_is_no_worst_one():
         Selector("loss", "min", worst_slice=True).choose([on_slices("s1", 1, 0.1)])
 
 
+def test_a_candidate_with_a_fault_is_out_whatever_its_metrics():
+    given = [measured("s1", 1, 0.1, fault="3 of its predictions are not finite"), measured("s2", 2, 0.2)]
+    selection = Selector("loss", "min").choose(given)
+    assert selection.winner.name == "s2"
+    assert selection.excluded == {"s1": "3 of its predictions are not finite"}
+
+
 DREAM = Failure("accuracy is 0.6 on slice island:Dream, required is at least 0.8", 0.2, 0.25)
 WHOLE = Failure("accuracy is 0.79 on all examples, required is at least 0.8", 0.01, 0.0125)
 LOST = Failure("no accuracy was computed on all examples, for which there is a threshold", INF, INF)

@@ -42,7 +42,8 @@ class Candidate:
       intervals: metric -> 95 % confidence bounds over all examples, low before high, both finite.
       slice_intervals: slice -> metric -> the same.
       failures: the thresholds that it does not keep.
-      averaged: (run, step) of the checkpoints whose weights it is the average of; empty for a checkpoint.
+      averaged: (run, step) of the checkpoints whose weights it is the average of, oldest first; empty for a checkpoint.
+      fault: why it is out whatever its metrics; None when nothing is wrong with it.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Candidate:
     slice_intervals: Mapping[str, Mapping[str, Interval]] = field(default_factory=dict)
     failures: tuple[Failure, ...] = ()
     averaged: tuple[tuple[str, int], ...] = ()
+    fault: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +177,7 @@ class Selector:
         return f"{self.metric} on the worst slice" if self.worst_slice else self.metric
 
     def _why_out(self, candidate: Candidate, slices: Sequence[str]) -> str | None:
-        reason = self._unranked(candidate.metrics, "")
+        reason = candidate.fault or self._unranked(candidate.metrics, "")
         if reason is None and self.worst_slice:
             if not slices:
                 return "no slice was measured, so that none is the worst"

@@ -34,11 +34,6 @@ class Row:
     where: str | None
 
     @property
-    def title(self) -> str:
-        """The name at the beginning of a sentence."""
-        return self.name.capitalize() if self.survivor["averaged"] else f"Step {self.name}"
-
-    @property
     def score(self) -> str:
         """Interval and slice in words, which the table of metrics does not show; "" where there are none."""
         if self.value is None or (self.interval is None and self.where is None):

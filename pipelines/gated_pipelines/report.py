@@ -15,7 +15,7 @@ from gated_pipelines.curves import by_steps
 from gated_pipelines.plot import training_svg
 from gated_pipelines.ranking import Row, ranked_by, rows
 from gated_pipelines.ranking_plot import ranking_svg
-from gated_pipelines.summary import Outcome, Summary
+from gated_pipelines.summary import Outcome, Summary, winner_in_words
 
 _HEADLINES: dict[Outcome, str] = {
     "pushed": "A new model was pushed",
@@ -98,7 +98,7 @@ def render(summary: Summary, history: History, config_name: str, rules: RuleSet,
         refusals=list(_refusals(summary)),
         metrics=sorted({name for survivor in summary.survivors for name in survivor["metrics"]}),
         survivors=[_survivor(row, summary, history) for row in ranked],
-        winner=next((row.title for row in ranked if row.won), None),
+        winner=winner_in_words(summary.winner).capitalize() if summary.winner else None,
         ranked_by=ranked_by(summary),
         ranking=Markup(ranking) if ranking else None,
         scored=any(row.score for row in ranked),

@@ -38,7 +38,8 @@ class Summary:
       survivors: `{name, run, step, metrics, averaged, score}`, metrics by TFMA on the eval split; see `read_selection`.
       selection: `{metric, mode, within_noise, worst_slice, ranking, excluded}`: how the best was chosen, the names of
         the survivors from the best on, and those that are out, each with the reason. None before it was.
-      winner: `{name, run, step, reason}` or None.
+      winner: `{name, run, step, reason, averaged}` or None; `averaged` holds the [run, step] of each checkpoint whose
+        average it is, `step` is the latest of them; empty for a checkpoint.
       blessed: whether Evaluator blessed the winner in this run.
       pushed: folder of the version that this run pushed, or None.
       champion: folder of the newest live version after the run, or None.
@@ -154,7 +155,10 @@ def _selecting(summary: Summary, steps: Mapping[str, Step]) -> None:
     summary.selection = {key: selection[key] for key in kept}
     for one in summary.survivors:
         if one["name"] == selection["winner"]:
-            summary.winner = {**{key: one[key] for key in ("name", "run", "step")}, "reason": selection["reason"]}
+            summary.winner = {
+                **{key: one[key] for key in ("name", "run", "step", "averaged")},
+                "reason": selection["reason"],
+            }
 
 
 def _outcome(summary: Summary, steps: Mapping[str, Step]) -> None:
@@ -192,3 +196,10 @@ def _pushed(summary: Summary, steps: Mapping[str, Step]) -> str | None:
 def commonest(refusals: Mapping[str, int], count: int = 3) -> Sequence[str]:
     """The commonest reasons for a refusal, in words."""
     return [f"{clause} ({times} times)" for clause, times in list(refusals.items())[:count]]
+
+
+def winner_in_words(winner: Mapping[str, Any]) -> str:
+    """Which weights won: "step 49", or "the average of the steps 35, 42, 49"."""
+    if not winner["averaged"]:
+        return f"step {winner['step']}"
+    return f"the average of the steps {', '.join(str(step) for _, step in winner['averaged'])}"

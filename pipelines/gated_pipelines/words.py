@@ -10,7 +10,7 @@ from rich.table import Table
 
 from checkpoint_gate.quantities import format_size
 from gated_pipelines.ranking import ranked_by, rows
-from gated_pipelines.summary import Summary, commonest
+from gated_pipelines.summary import Summary, commonest, winner_in_words
 
 _OUT = 5  # candidates whose reason is told; more of them would bury the winner
 
@@ -51,8 +51,7 @@ def _lines(summary: Summary) -> Iterator[tuple[str, RenderableType]]:
         epochs = ", ".join(str(mark["epoch"] + 1) for mark in summary.pruned_earlier)
         yield "", f"these rules would also keep epochs {epochs}, but an earlier run had pruned them"
     if summary.winner is not None:
-        won = next(row for row in rows(summary) if row.won)
-        yield "winner", f"{won.title.lower()}: {summary.winner['reason']}"
+        yield "winner", f"{winner_in_words(summary.winner)}: {summary.winner['reason']}"
     if summary.epochs:
         freed, held = format_size(summary.pruned_bytes), format_size(summary.trashed_bytes)
         yield "pruning", f"{freed} freed, {held} in the trash until their grace is over"
