@@ -408,6 +408,58 @@ def test_without_survivors_the_champion_may_stay_and_the_run_is_green(short_root
     assert verdict.outcome == "no_candidate"
 
 
+LOOSE = [
+    ("{metric: loss, at_most: 0.40}", "{metric: loss, at_most: 5.0}"),
+    ("from: 0.80, to: 0.05", "from: 5.0, to: 5.0"),
+    ("at_most: 0.45", "at_most: 5.0"),
+    ("{metric: val_loss, improves: min, min_delta: 0.001}", "{every: 1}"),
+    ("at_most: 0.10", "at_most: 5.0"),
+    ("at_most: 0.12", "at_most: 5.0"),
+]
+
+
+def select(rules: str) -> tuple[str, str]:
+    """The change that adds rules to how the best is chosen."""
+    plain = "select: {metric: sparse_categorical_crossentropy, mode: min}"
+    return plain, plain.replace("}", f", {rules}}}")
+
+
+def test_survivors_of_which_none_keeps_a_required_bound_leave_the_champion(short_root):
+    require = select("require: [{metric: sparse_categorical_accuracy, at_least: 1.5, slices: [island]}]")
+    summary = short_root(*LOOSE, require)
+    assert (summary.outcome, summary.green, summary.pushed, summary.winner) == ("no_candidate", False, None, None)
+    assert "No survivor can be chosen by sparse_categorical_crossentropy: step-" in summary.reason
+    assert "required is at least 1.5, missed by" in summary.reason
+    assert "\n" not in summary.reason
+    keep = ("on_no_candidate: fail ", "on_no_candidate: keep_champion ")
+    summary = short_root(*LOOSE, require, keep)
+    assert (summary.outcome, summary.green, summary.pushed, summary.winner) == ("no_candidate", True, None, None)
+    assert "required is at least 1.5, missed by" in summary.reason
+    assert not {"Transform", "Trainer"} & set(summary.executed)
+    assert len(summary.survivors) == len(summary.selection["excluded"]) > 0
+    assert summary.selection["ranking"] == []
+    assert "No survivor could be chosen" in Path(summary.report).read_text()
+    steps = last_run(Places(Path(summary.store).parent).metadata)
+    assert read_verdict(steps["Evaluator"].outputs["blessing"]).outcome == "no_candidate"
+    again = short_root(*LOOSE, require, keep)
+    assert (again.outcome, again.reason, again.executed) == ("no_candidate", summary.reason, [])
+
+
+def test_the_best_is_chosen_by_its_worst_slice_and_within_noise(short_root):
+    summary = short_root(*LOOSE, select("worst_slice: true, within_noise: true"))
+    assert summary.outcome in ("pushed", "not_blessed")
+    scores = {s["name"]: s["score"] for s in summary.survivors}
+    assert len(scores) > 1
+    assert all(s["slice"].startswith("island:") for s in scores.values())
+    assert all(s["interval"][0] < s["value"] < s["interval"][1] for s in scores.values())
+    best = min(scores, key=lambda name: scores[name]["value"])
+    assert summary.selection["ranking"][0] == best
+    near = [s for s in summary.survivors if s["score"]["interval"][0] <= scores[best]["interval"][1]]
+    assert summary.winner["step"] == min(s["step"] for s in near)
+    assert "on the worst slice" in summary.winner["reason"]
+    assert "on island:" in Path(summary.report).read_text()
+
+
 @pytest.fixture(scope="module")
 def short_root(tmp_path_factory):
     """Runs the example with 4 quick epochs and changed words, all in one root, so that only training is new."""
