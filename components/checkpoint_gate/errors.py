@@ -15,6 +15,8 @@
     - PruneRefused         nothing was deleted, for the reason given
     - RunMissing           the store holds no such run
   + NoSurvivors            the filter left nothing to evaluate
+  + EvaluationError        the survivors cannot be evaluated on the examples
+  + AverageRefused         the survivors' weights cannot be averaged
   + NoCandidate            no survivor can be chosen: each fails a threshold, or its metric is missing or not finite
   + ModelError             a SavedModel does not load, or does not predict
 """
@@ -80,6 +82,14 @@ class RunMissing(StoreError):
 
 class NoSurvivors(CheckpointGateError):
     """The filter kept no checkpoint; names the closest misses and by how much."""
+
+
+class EvaluationError(CheckpointGateError):
+    """The survivors cannot be evaluated: there are no examples, or they do not fit, or the eval_config does not."""
+
+
+class AverageRefused(CheckpointGateError):
+    """The survivors' weights cannot be averaged; its text is the reason."""
 
 
 class NoCandidate(CheckpointGateError):
