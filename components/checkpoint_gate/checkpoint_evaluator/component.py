@@ -18,6 +18,8 @@ from checkpoint_gate.checkpoint_evaluator.executor import Executor
 from checkpoint_gate.errors import ConfigError
 from checkpoint_gate.selection import Selector
 
+_MODEL_TYPES = ("", tfma.constants.TF_GENERIC, tfma.constants.TF_KERAS)  # those that a SavedModel can have
+
 
 class CheckpointEvaluatorSpec(ComponentSpec):
     """What goes in and out of CheckpointEvaluator."""
@@ -42,9 +44,10 @@ class CheckpointEvaluatorSpec(ComponentSpec):
 
 
 class CheckpointEvaluator(base_beam_component.BaseBeamComponent):
-    """Exports every survivor, evaluates them all by TFMA in one pass over the examples, and emits the best as `model`.
+    """Evaluates all survivors by TFMA in one pass over the examples, and emits the best as `model`.
 
-    The evaluation can be read with `tfma.load_eval_result(uri, model_name=...)`; the names are those of the survivors.
+    The evaluation can be read with `tfma.load_eval_result(uri, model_name=...)`; the names are those of the survivors,
+    of a lone one too. A survivor whose prediction is NaN or infinite for any example is out.
     `selection.json` beside it says which one won, why, how the others ranked, and why some were out.
     """
 
@@ -61,6 +64,7 @@ class CheckpointEvaluator(base_beam_component.BaseBeamComponent):
         *,
         schema: channel.BaseChannel | None = None,
         example_splits: Sequence[str] = ("eval",),
+        average: bool = False,
         on_no_candidate: Literal["fail", "keep_champion"] = "fail",
     ) -> None:
         """Wires the component.
@@ -75,16 +79,28 @@ class CheckpointEvaluator(base_beam_component.BaseBeamComponent):
           select: by which metric the best is chosen, in which direction, and by which rules.
           schema: of the examples.
           example_splits: the splits to evaluate on; not those that bless.
+          average: let the uniform average of the survivors' weights compete as well, under the name "average". There
+            is none of fewer than two survivors, of several runs, or where predictions depend on state that is not
+            trained and differs between survivors, as the running statistics of BatchNormalization do; selection.json
+            and the log then say why.
           on_no_candidate: when every survivor is out, "fail" raises NoCandidate; "keep_champion" marks the model empty
             and goes on.
 
         Raises:
-          ConfigError: not exactly one model spec, or `select` needs what `eval_config` does not measure.
+          ConfigError: not exactly one model spec, one that is not of a SavedModel and a candidate, or `select` needs
+            what `eval_config` does not measure.
         """
         if len(eval_config.model_specs) != 1:
             raise ConfigError(
                 f"eval_config must have exactly one model spec, which every survivor gets. "
                 f"Received: {len(eval_config.model_specs)}."
+            )
+        only = eval_config.model_specs[0]
+        if only.is_baseline or only.model_type not in _MODEL_TYPES:
+            raise ConfigError(
+                "The model spec of eval_config must be of a candidate, not of a baseline, with a model_type out of "
+                f"{', '.join(filter(None, _MODEL_TYPES))} or none. "
+                f"Received: is_baseline={only.is_baseline}, model_type={only.model_type!r}."
             )
         _check_measures(eval_config, select)
         if on_no_candidate not in ("fail", "keep_champion"):
@@ -95,7 +111,7 @@ class CheckpointEvaluator(base_beam_component.BaseBeamComponent):
             trained_model=model,
             schema=schema,
             eval_config=json_format.MessageToJson(eval_config, sort_keys=True, preserving_proto_field_name=True),
-            select=json.dumps(dataclasses.asdict(select), sort_keys=True),
+            select=json.dumps(dataclasses.asdict(select) | {"average": average}, sort_keys=True),
             example_splits=json.dumps(list(example_splits)),
             on_no_candidate=on_no_candidate,
             model=channel.Channel(type=standard_artifacts.Model),

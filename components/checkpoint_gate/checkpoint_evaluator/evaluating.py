@@ -1,90 +1,129 @@
-"""Many models through TFMA in one pass over the examples."""
+"""Many candidates through TFMA in one pass over the examples."""
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import apache_beam as beam
-import tensorflow as tf
 import tensorflow_model_analysis as tfma
-from tfx import types
 from tfx.components.util import tfxio_utils
-from tfx.types import artifact_utils
 from tfx.utils import io_utils
 from tfx_bsl.tfxio import tensor_adapter
 
+from checkpoint_gate.checkpoint_evaluator.configuring import named_config
+from checkpoint_gate.checkpoint_evaluator.examples import split_uris
+from checkpoint_gate.checkpoint_evaluator.extracting import STAGE, before_unbatching, stacked_extractors
+from checkpoint_gate.checkpoint_evaluator.measuring import Measuring
+from checkpoint_gate.checkpoint_evaluator.observing import CountNotFinite, WriteColumns
+from checkpoint_gate.checkpoint_evaluator.stacking import Stack
+
 _TELEMETRY = ["CheckpointEvaluator"]
-_SEED = 1  # of the jackknife's random folds: the same examples give the same intervals, and so the same choice
+COUNTED = "CountNotFinite"
+_SEED = 1  # of the random folds of confidence intervals: the same examples give the same intervals
 
 
-def named_config(eval_config: tfma.EvalConfig, names: Sequence[str]) -> tfma.EvalConfig:
-    """The config with its one model spec repeated under each name, and defaults filled in for no baseline."""
-    config = tfma.EvalConfig()
-    config.CopyFrom(eval_config)
-    spec = eval_config.model_specs[0]
-    del config.model_specs[:]
-    for name in names:
-        named = config.model_specs.add()
-        named.CopyFrom(spec)
-        named.name = name
-    utils: Any = tfma.utils if hasattr(tfma, "utils") else tfma
-    filled: tfma.EvalConfig = utils.update_eval_config_with_defaults(config, has_baseline=False, rubber_stamp=True)
-    utils.verify_eval_config(filled)
-    return filled
+@dataclass(frozen=True)
+class Wiring:
+    """What TFMA is given.
+
+    Attributes:
+      models: one for each candidate, by name.
+      config: with a model spec for each candidate.
+      extractors: one of them has the stage name `COUNTED`; there the predictions are counted that are not finite.
+      run_after: the last of them that evaluators need; None for TFMA's own.
+    """
+
+    models: Any
+    config: tfma.EvalConfig
+    extractors: Sequence[Any]
+    run_after: str | None = None
 
 
-def evaluate_models(
-    pipeline: beam.Pipeline,
-    models: Mapping[str, str],
-    eval_config: tfma.EvalConfig,
-    examples: Sequence[types.Artifact],
-    splits: Sequence[str],
-    schema: Any,
-    output: str,
-) -> None:
-    """Adds the evaluation of `models` (name -> SavedModel) on the splits of `examples` to a Beam pipeline."""
-    config = named_config(eval_config, list(models))
-    shared = [  # by order: TFMA drops the name of a lone model
-        tfma.default_eval_shared_model(eval_saved_model_path=path, model_name=spec.name, eval_config=config)
-        for spec, path in zip(config.model_specs, models.values(), strict=True)
+Wire = Callable[[tensor_adapter.TensorAdapterConfig | None, Measuring], Wiring]
+
+
+def wire_stack(stack: Stack, adapter: tensor_adapter.TensorAdapterConfig | None, measuring: Measuring) -> Wiring:
+    """Two or more candidates as one model."""
+    names = [name for name, _ in stack.checkpoints]
+    config = named_config(measuring.eval_config, names)
+    # They have a name and a place; nobody loads them.
+    models = [
+        tfma.EvalSharedModel(model_path=prefix, model_name=name, model_type=spec.model_type)
+        for spec, (name, prefix) in zip(config.model_specs, stack.checkpoints, strict=True)
     ]
+    extractors = stacked_extractors(stack, measuring.eval_config, adapter)
+    return Wiring(models, config, _counted(extractors, names, measuring), STAGE)
+
+
+def wire_separately(
+    folders: Mapping[str, str], adapter: tensor_adapter.TensorAdapterConfig | None, measuring: Measuring
+) -> Wiring:
+    """Candidates as SavedModels of their own (name -> folder), each parsing and transforming for itself."""
+    config = named_config(measuring.eval_config, list(folders))
+    models = [  # by order: TFMA drops the name of a lone model
+        tfma.default_eval_shared_model(eval_saved_model_path=path, model_name=spec.name, eval_config=config)
+        for spec, path in zip(config.model_specs, folders.values(), strict=True)
+    ]
+    one_or_more = models if len(models) > 1 else models[0]
+    extractors = tfma.default_extractors(
+        eval_shared_model=one_or_more, eval_config=config, tensor_adapter_config=adapter
+    )
+    return Wiring(one_or_more, config, _counted(extractors, list(folders), measuring))
+
+
+def evaluate(pipeline: beam.Pipeline, wire: Wire, measuring: Measuring) -> None:
+    """Adds to a Beam pipeline what writes TFMA's results, and what is observed beside them."""
+    examples, adapter = _read(pipeline, measuring)
+    wiring = wire(adapter, measuring)
+    evaluators = tfma.default_evaluators(
+        eval_shared_model=wiring.models, eval_config=wiring.config, random_seed_for_testing=_SEED
+    )
+    if wiring.run_after is not None:
+        evaluators = [evaluator._replace(run_after=wiring.run_after) for evaluator in evaluators]
+    _ = examples | "WriteColumns" >> WriteColumns(measuring.scratch)
+    _ = examples | "ExtractEvaluateAndWriteResults" >> tfma.ExtractEvaluateAndWriteResults(
+        eval_shared_model=wiring.models,
+        eval_config=wiring.config,
+        extractors=list(wiring.extractors),
+        evaluators=evaluators,
+        output_path=measuring.output,
+    )
+
+
+def observe_predictions(pipeline: beam.Pipeline, wire: Wire, measuring: Measuring) -> None:
+    """Adds to a Beam pipeline what counts the predictions that are not finite, and no metrics."""
+    examples, adapter = _read(pipeline, measuring)
+    extracts = examples | tfma.BatchedInputsToExtracts()
+    for extractor in wire(adapter, measuring).extractors:
+        extracts = extracts | extractor.stage_name >> extractor.ptransform
+        if extractor.stage_name == COUNTED:
+            break
+
+
+def _counted(extractors: Sequence[Any], names: Sequence[str], measuring: Measuring) -> list[Any]:
+    count = tfma.extractors.Extractor(COUNTED, CountNotFinite(names, measuring.scratch))
+    return before_unbatching(extractors, count)
+
+
+def _read(
+    pipeline: beam.Pipeline, measuring: Measuring
+) -> tuple[beam.PCollection, tensor_adapter.TensorAdapterConfig | None]:
+    """The examples as Arrow RecordBatches, and how tensors are made of their columns."""
     factory = tfxio_utils.get_tfxio_factory_from_artifact(
-        examples=examples,
+        examples=measuring.examples,
         telemetry_descriptors=_TELEMETRY,
-        schema=schema,
+        schema=measuring.schema,
         raw_record_column_name=tfma.constants.ARROW_INPUT_COLUMN,
     )
     sources = []
     adapter = None
-    for place, (split, uri) in enumerate(_uris(examples, splits)):
+    for place, (split, uri) in enumerate(split_uris(measuring.examples, measuring.splits)):
         source = factory(io_utils.all_files_pattern(uri))
         sources.append(pipeline | f"Read[{split}][{place}]" >> source.BeamSource())
-        if schema is not None:
+        if measuring.schema is not None:
             adapter = tensor_adapter.TensorAdapterConfig(
                 arrow_schema=source.ArrowSchema(), tensor_representations=source.TensorRepresentations()
             )
-    _ = (
-        sources
-        | "FlattenExamples" >> beam.Flatten(pipeline=pipeline)
-        | "ExtractEvaluateAndWriteResults"
-        >> tfma.ExtractEvaluateAndWriteResults(
-            eval_shared_model=shared if len(shared) > 1 else shared[0],
-            eval_config=config,
-            output_path=output,
-            tensor_adapter_config=adapter,
-            random_seed_for_testing=_SEED,
-        )
-    )
-
-
-def sample_examples(examples: Sequence[types.Artifact], splits: Sequence[str], count: int) -> list[bytes]:
-    """The first serialized examples of the splits, at most `count`."""
-    files = [file for _, uri in _uris(examples, splits) for file in sorted(tf.io.gfile.glob(f"{uri}/*"))]
-    dataset = tf.data.TFRecordDataset(files, compression_type="GZIP")
-    return [record.numpy() for record in itertools.islice(dataset, count)]
-
-
-def _uris(examples: Sequence[types.Artifact], splits: Sequence[str]) -> list[tuple[str, str]]:
-    return [(split, uri) for split in splits for uri in artifact_utils.get_split_uris(list(examples), split)]
+    return sources | "FlattenExamples" >> beam.Flatten(pipeline=pipeline), adapter

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import os
-import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,15 @@ from tfx.dsl.components.base import base_beam_executor
 from tfx.types import artifact_utils
 from tfx.utils import io_utils, path_utils
 
-from checkpoint_gate.checkpoint_evaluator.evaluating import evaluate_models, sample_examples
+from checkpoint_gate.checkpoint_evaluator.entrants import AVERAGE, Entrant, average_of, entrants_of
+from checkpoint_gate.checkpoint_evaluator.examples import first_examples
 from checkpoint_gate.checkpoint_evaluator.measured import read_measured
-from checkpoint_gate.checkpoint_set import Survivor, read_about, read_set
-from checkpoint_gate.errors import NoCandidate
-from checkpoint_gate.exporting import export_steps, write_sample
+from checkpoint_gate.checkpoint_evaluator.measuring import Measuring
+from checkpoint_gate.checkpoint_evaluator.one_pass import measure
+from checkpoint_gate.checkpoint_evaluator.planning import Plan, plan_of
+from checkpoint_gate.checkpoint_set import read_about, read_set
+from checkpoint_gate.errors import AverageRefused, NoCandidate
+from checkpoint_gate.exporting import export_steps, load_trained, restore, write_sample
 from checkpoint_gate.markers import empty_reason, mark_empty
 from checkpoint_gate.papers import write_papers
 from checkpoint_gate.selection import Candidate, Selection, Selector
@@ -31,21 +35,19 @@ from checkpoint_gate.selection_file import write_no_winner, write_selection
 _LOG = logging.getLogger(__name__)
 _SAMPLE = 8  # examples that travel with the model, for the check before a push
 
+_Artifacts = dict[str, list[types.Artifact]]
+
 
 class Executor(base_beam_executor.BaseBeamExecutor):
-    """Exports, evaluates, selects, hands on."""
+    """Evaluates, selects, exports, hands on."""
 
-    def Do(
-        self,
-        input_dict: dict[str, list[types.Artifact]],
-        output_dict: dict[str, list[types.Artifact]],
-        exec_properties: dict[str, Any],
-    ) -> None:
+    def Do(self, input_dict: _Artifacts, output_dict: _Artifacts, exec_properties: dict[str, Any]) -> None:
         """See the component.
 
         Raises:
           DamagedCheckpoint: a survivor does not match its manifest.
           ModelError: a survivor does not fit the Trainer's export.
+          EvaluationError: there are no examples, they do not fit the model or the schema, or TFMA fails on them.
           NoCandidate: every survivor is out of the ranking and `on_no_candidate` is "fail".
         """
         survivors_uri = artifact_utils.get_single_uri(input_dict["survivors"])
@@ -56,74 +58,109 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             mark_empty(model.uri, reason)
             mark_empty(evaluation.uri, reason)
             return
-        survivors = read_set(Path(survivors_uri))
-        trained = artifact_utils.get_single_instance(input_dict["trained_model"])
-        splits = json.loads(exec_properties["example_splits"])
+        entrants = entrants_of(read_set(Path(survivors_uri)))
+        trained = path_utils.serving_model_path(artifact_utils.get_single_uri(input_dict["trained_model"]))
+        select = json.loads(exec_properties["select"])
+        average = select.pop(AVERAGE)
         # Below the output's own disk rather than /tmp, which may be small.
-        with tempfile.TemporaryDirectory(dir=_folder(evaluation.uri), prefix=".exports-") as exports:
-            models = _export(path_utils.serving_model_path(trained.uri), survivors, exports)
-            self._evaluate(models, input_dict, exec_properties, splits, evaluation.uri)
-            candidates = [Candidate(s.name, s.manifest.run, s.manifest.step) for s in survivors]
-            selection = _select(read_measured(evaluation.uri, candidates), exec_properties, evaluation.uri)
+        os.makedirs(evaluation.uri, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=evaluation.uri, prefix=".scratch-") as scratch:
+            measuring = _measuring(input_dict, exec_properties, scratch)
+            sample = first_examples(measuring.examples, measuring.splits, _SAMPLE)
+            plan, refused = _prepare(entrants, trained, measuring, sample, average=average)
+            not_finite = measure(self._make_beam_pipeline, plan, {e.name: e.prefix for e in entrants}, measuring)
+            _move(measuring.output, evaluation.uri)
+            candidates = read_measured(evaluation.uri, _candidates(entrants, not_finite))
+            selection = _select(candidates, Selector(**select), refused, exec_properties["on_no_candidate"], evaluation)
             if isinstance(selection, str):
                 mark_empty(model.uri, selection)
                 return
             serving = path_utils.serving_model_dir(model.uri)
-            shutil.copytree(models[selection.winner.name], serving)
-        write_sample(serving, sample_examples(input_dict["examples"], splits, _SAMPLE))
-        rules = read_about(Path(survivors_uri))["rules_digest"]
-        write_papers(Path(serving), selection, rules)
+            winning = next(entrant.prefix for entrant in entrants if entrant.name == selection.winner.name)
+            for _ in export_steps(trained, [(winning, serving)]):
+                _LOG.info("exported %s", selection.winner.name)
+        write_sample(serving, sample)
+        write_papers(Path(serving), selection, read_about(Path(survivors_uri))["rules_digest"])
         for name, value in (
             ("run", selection.winner.run),
             ("step", selection.winner.step),
             ("reason", selection.reason),
+            ("averaged", json.dumps(selection.winner.averaged)),
         ):
             model.set_json_value_custom_property(name, value)
 
-    def _evaluate(
-        self,
-        models: Mapping[str, str],
-        input_dict: dict[str, list[types.Artifact]],
-        exec_properties: Mapping[str, Any],
-        splits: Sequence[str],
-        output: str,
-    ) -> None:
-        _LOG.info("evaluating %d survivors in one pass over %s", len(models), ", ".join(splits))
-        config = json_format.Parse(exec_properties["eval_config"], tfma.EvalConfig())
-        schema = None
-        if input_dict.get("schema"):
-            folder = artifact_utils.get_single_uri(input_dict["schema"])
-            schema = io_utils.SchemaReader().read(io_utils.get_only_uri_in_dir(folder))
-        with self._make_beam_pipeline() as pipeline:
-            evaluate_models(pipeline, models, config, input_dict["examples"], splits, schema, output)
+
+def _measuring(input_dict: _Artifacts, exec_properties: Mapping[str, Any], scratch: str) -> Measuring:
+    schema = None
+    if input_dict.get("schema"):
+        folder = artifact_utils.get_single_uri(input_dict["schema"])
+        schema = io_utils.SchemaReader().read(io_utils.get_only_uri_in_dir(folder))
+    return Measuring(
+        eval_config=json_format.Parse(exec_properties["eval_config"], tfma.EvalConfig()),
+        examples=input_dict["examples"],
+        splits=json.loads(exec_properties["example_splits"]),
+        schema=schema,
+        output=os.path.join(scratch, "evaluation"),
+        scratch=scratch,
+    )
 
 
-def _folder(uri: str) -> str:
-    os.makedirs(uri, exist_ok=True)
-    return uri
+def _prepare(
+    entrants: list[Entrant], trained: str, measuring: Measuring, sample: Sequence[bytes], *, average: bool
+) -> tuple[Plan, str | None]:
+    """Checks that everything fits the export, and adds the average; the plan, and why there is no average if wanted."""
+    loaded = load_trained(trained)
+    plan = plan_of(trained, loaded, measuring, entrants[0].prefix, sample)
+    for entrant in entrants:
+        restore(loaded, entrant.prefix)
+    if average:
+        try:
+            entrants.append(average_of(entrants, loaded, plan.signature, measuring.scratch))
+        except AverageRefused as refused:
+            _LOG.warning("the survivors are not averaged: %s", refused)
+            return plan, str(refused)
+    return plan, None
 
 
-def _export(trained: str, survivors: Sequence[Survivor], exports: str) -> dict[str, str]:
-    folders = {survivor.name: os.path.join(exports, survivor.name) for survivor in survivors}
-    pairs = [(survivor.prefix, folders[survivor.name]) for survivor in survivors]
-    for number, folder in enumerate(export_steps(trained, pairs), 1):
-        _LOG.info("exported survivor %d of %d, %s", number, len(pairs), os.path.basename(folder))
-    return folders
+def _move(source: str, target: str) -> None:
+    for name in os.listdir(source):
+        os.replace(os.path.join(source, name), os.path.join(target, name))
 
 
-def _select(candidates: Sequence[Candidate], exec_properties: Mapping[str, Any], evaluation: str) -> Selection | str:
+def _candidates(entrants: Sequence[Entrant], not_finite: Mapping[str, int]) -> list[Candidate]:
+    return [
+        Candidate(
+            e.name,
+            e.run,
+            e.step,
+            averaged=e.averaged,
+            fault=f"{not_finite[e.name]} of its predictions are not finite" if e.name in not_finite else None,
+        )
+        for e in entrants
+    ]
+
+
+def _select(
+    candidates: Sequence[Candidate],
+    selector: Selector,
+    not_averaged: str | None,
+    on_no_candidate: str,
+    evaluation: types.Artifact,
+) -> Selection | str:
     """The choice, which is also written into the evaluation; where nobody is left, why the champion stays."""
-    selector = Selector(**json.loads(exec_properties["select"]))
+    folder = Path(evaluation.uri)
     for name, reason in selector.excluded(candidates).items():
         _LOG.warning("%s is out of the ranking: %s", name, reason)
     try:
         selection = selector.choose(candidates)
     except NoCandidate as nobody:
-        if exec_properties["on_no_candidate"] == "fail":
+        if on_no_candidate == "fail":
             raise
         _LOG.warning("%s The champion stays.", nobody)
-        write_no_winner(Path(evaluation), selector, candidates, str(nobody))
+        write_no_winner(folder, selector, candidates, str(nobody))
         return str(nobody)
-    write_selection(Path(evaluation), selector, selection)
+    if not_averaged is not None:
+        selection = replace(selection, excluded={**selection.excluded, AVERAGE: f"not averaged: {not_averaged}"})
+    write_selection(folder, selector, selection)
     _LOG.info("%s wins: %s", selection.winner.name, selection.reason)
     return selection
