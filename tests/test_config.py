@@ -92,6 +92,7 @@ def test_evaluation_defaults_by_task(load, task, metrics, metric):
         "within_noise": False,
         "worst_slice": False,
         "require": (),
+        "average": False,
     }
     assert evaluate.champion.model_dump() == {"metric": metric, "mode": "min", "worse_by_at_most": 0.0}
     assert evaluate.slices == ()

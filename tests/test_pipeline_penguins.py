@@ -460,6 +460,24 @@ def test_the_best_is_chosen_by_its_worst_slice_and_within_noise(short_root):
     assert "on island:" in Path(summary.report).read_text()
 
 
+def test_the_average_of_the_survivors_competes_where_the_file_asks_for_it(short_root):
+    summary = short_root(
+        ("at_most: {from: 0.80, to: 0.05, epochs: 20, shape: linear}", "at_most: 2.0"),
+        ("{metric: loss, at_most: 0.40}", "{metric: loss, at_most: 2.0}"),
+        ("moving_average: 3, at_most: 0.45", "moving_average: 2, at_most: 2.0"),
+        ("{metric: val_loss, at_most: 0.10}", "{metric: val_loss, at_most: 2.0}"),
+        ("moving_average: 3, at_most: 0.12", "moving_average: 2, at_most: 2.0"),
+        ("crossentropy, mode: min}   #", "crossentropy, mode: min, average: true}   #"),
+    )
+    assert summary.outcome == "pushed"
+    assert len(summary.survivors) >= 2
+    assert all(survivor["name"] != "average" for survivor in summary.survivors)
+    loss = "sparse_categorical_crossentropy"
+    best = min(survivor["metrics"][loss] for survivor in summary.survivors)
+    assert summary.average["won"] == (summary.average["metrics"][loss] < best)
+    assert bool(summary.winner["averaged"]) == summary.average["won"]
+
+
 @pytest.fixture(scope="module")
 def short_root(tmp_path_factory):
     """Runs the example with 4 quick epochs and changed words, all in one root, so that only training is new."""

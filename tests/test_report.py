@@ -1,5 +1,6 @@
 """The report of a run: one HTML page that stands alone."""
 
+import io
 import logging
 import math
 import time
@@ -7,6 +8,7 @@ from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
+from rich.console import Console
 
 from checkpoint_gate.records import Record
 from checkpoint_gate.rule_text import parse_rules
@@ -14,6 +16,7 @@ from checkpoint_gate.store.ledger import Entry, History
 from gated_pipelines.curves import panels
 from gated_pipelines.report import write_report
 from gated_pipelines.summary import Summary
+from gated_pipelines.words import tell
 
 RULES = parse_rules(
     """
@@ -88,6 +91,38 @@ def summary(**changes):
         executed=["Trainer"],
     )
     return replace(found, **changes)
+
+
+LOST = {"won": False, "reason": "a checkpoint is better", "metrics": {"accuracy": 0.92}}
+WON = {"won": True, "reason": "highest accuracy of 3", "metrics": {"accuracy": 0.95}}
+AVERAGE = {"run": "r", "step": 60, "reason": "highest accuracy of 3", "averaged": [["r", 40], ["r", 60]]}
+
+
+@pytest.mark.parametrize(
+    ("changes", "words", "absent"),
+    [
+        pytest.param({}, ["step 60"], ["average"], id="a checkpoint, and nobody asked for an average"),
+        pytest.param(
+            {"average": LOST}, ["step 60", "did not win: a checkpoint is better"], [], id="an average that did not win"
+        ),
+        pytest.param(
+            {"average": WON, "winner": AVERAGE},
+            ["the average of the steps 40, 60"],
+            ["did not win", "★"],
+            id="an average that won",
+        ),
+    ],
+)
+def test_page_and_console_say_whether_the_average_won(changes, words, absent, tmp_path):
+    console = Console(file=io.StringIO(), width=200)
+    tell(summary(**changes), console)
+    write_report(summary(**changes), history(*falling(6)), "penguins", tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text(encoding="utf-8").partition("<body")[2]
+    for text in (console.file.getvalue(), page):
+        for word in words:
+            assert word in text.lower().replace("’", "'").replace("&#39;", "'")
+        for word in absent:
+            assert word not in text
 
 
 class Page(HTMLParser):

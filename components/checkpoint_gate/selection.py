@@ -12,6 +12,7 @@ from checkpoint_gate.rules import Mode
 
 Interval = tuple[float, float]
 Ties = Literal["latest", "earliest"]
+AVERAGE = "average"  # the name of the candidate that is the average of the survivors' weights
 
 _SHOWN = 3  # thresholds of a candidate that are spelled out; more of them would bury the first
 _NAMED = 5  # candidates that the sentence names when none is left

@@ -75,6 +75,7 @@ def create_components(job: Job) -> list[BaseComponent]:
         eval_config=selection_config(config),
         select=selector(config),
         example_splits=["eval"],
+        average=config.evaluate.select.average,
         on_no_candidate=config.on_no_candidate,
     )
     champion = Champion(push_destination=job.push_folder, push_state=job.push_state)

@@ -48,7 +48,7 @@ def rows(summary: Summary) -> list[Row]:
     if selection is None:
         return []
     places = {name: place for place, name in enumerate(selection["ranking"], 1)}
-    found = [_row(survivor, places, selection, summary.winner) for survivor in summary.survivors]
+    found = [_row(survivor, places, selection, summary.winner) for survivor in summary.candidates]
     return sorted(found, key=lambda row: (row.place is None, row.place))
 
 

@@ -128,6 +128,7 @@ class Select(Section):
         within_noise: of all whose confidence interval overlaps the best one's, the earliest wins.
         worst_slice: candidates are compared on their worst slice, instead of on the whole split.
         require: bounds on the eval split; who does not keep them is out.
+        average: whether the uniform average of the survivors' weights is a candidate too.
     """
 
     metric: Text
@@ -136,6 +137,7 @@ class Select(Section):
     within_noise: bool = False
     worst_slice: bool = False
     require: Annotated[tuple[Threshold, ...], Strict(False)] = ()
+    average: bool = False
 
 
 class ChampionThreshold(Section):

@@ -30,14 +30,26 @@ def export(model: keras.Model, transform: tft.TFTransformOutput, spec: TabularSp
     wanted = [*spec.numeric_keys().values(), *spec.categorical_keys().values()]
 
     @tf.function(input_signature=[_EXAMPLES])  # type: ignore[untyped-decorator]
+    def features(examples: Any) -> dict[str, Any]:
+        transformed = layer(tf.io.parse_example(examples, unlabelled))
+        return {key: transformed[key] for key in wanted}
+
+    inputs = {key: tf.TensorSpec([None, 1], transform.transformed_feature_spec()[key].dtype, key) for key in wanted}
+
+    @tf.function(input_signature=[inputs])  # type: ignore[untyped-decorator]
+    def answer(features: Any) -> dict[str, Any]:
+        return {OUTPUTS[spec.task]: root.model(features, training=False)}
+
+    @tf.function(input_signature=[_EXAMPLES])  # type: ignore[untyped-decorator]
     def serve(examples: Any) -> dict[str, Any]:
-        features = layer(tf.io.parse_example(examples, unlabelled))
-        return {OUTPUTS[spec.task]: root.model({key: features[key] for key in wanted}, training=False)}
+        answered: dict[str, Any] = answer(features(examples))
+        return answered
 
     @tf.function(input_signature=[_EXAMPLES])  # type: ignore[untyped-decorator]
     def transform_features(examples: Any) -> dict[str, Any]:
         transformed: dict[str, Any] = layer(tf.io.parse_example(examples, raw))
         return transformed
 
+    root.features, root.answer = features, answer
     signatures = {"serving_default": serve, "transform_features": transform_features}
     tf.saved_model.save(root, folder, signatures=signatures)

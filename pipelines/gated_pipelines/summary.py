@@ -15,6 +15,7 @@ from checkpoint_gate.evaluator.verdict import read_verdict
 from checkpoint_gate.markers import empty_reason
 from checkpoint_gate.pointer import read_pointer
 from checkpoint_gate.push_folder import champion_path
+from checkpoint_gate.selection import AVERAGE
 from checkpoint_gate.selection_file import read_selection
 from checkpoint_gate.store import Store
 from checkpoint_gate.store.layout import STORE_FILE
@@ -40,6 +41,8 @@ class Summary:
         the survivors from the best on, and those that are out, each with the reason. None before it was.
       winner: `{name, run, step, reason, averaged}` or None; `averaged` holds the [run, step] of each checkpoint whose
         average it is, `step` is the latest of them; empty for a checkpoint.
+      average: of the survivors' weights, where the pipeline.yaml asks for it, else None: the keys of a survivor, `won`,
+        and the `reason` why it won or did not; `metrics` is None where they could not be averaged.
       blessed: whether Evaluator blessed the winner in this run.
       pushed: folder of the version that this run pushed, or None.
       champion: folder of the newest live version after the run, or None.
@@ -61,6 +64,7 @@ class Summary:
     survivors: list[dict[str, Any]] = field(default_factory=list)
     selection: dict[str, Any] | None = None
     winner: dict[str, Any] | None = None
+    average: dict[str, Any] | None = None
     blessed: bool = False
     pushed: str | None = None
     champion: str | None = None
@@ -73,6 +77,12 @@ class Summary:
     seconds: dict[str, float] = field(default_factory=dict)
     executed: list[str] = field(default_factory=list)
     report: str | None = None
+
+    @property
+    def candidates(self) -> list[dict[str, Any]]:
+        """The survivors, and their average where there is one."""
+        average = self.average
+        return self.survivors if average is None or average["metrics"] is None else [*self.survivors, average]
 
     def to_json(self) -> str:
         """One line of strict JSON."""
@@ -150,15 +160,26 @@ def _selecting(summary: Summary, steps: Mapping[str, Step]) -> None:
     selection = read_selection(folder) if folder is not None else None
     if selection is None:
         return
-    summary.survivors = selection["candidates"]
+    summary.survivors = [one for one in selection["candidates"] if not one["averaged"]]
     kept = ("metric", "mode", "within_noise", "worst_slice", "ranking", "excluded")
     summary.selection = {key: selection[key] for key in kept}
-    for one in summary.survivors:
+    for one in selection["candidates"]:
         if one["name"] == selection["winner"]:
             summary.winner = {
                 **{key: one[key] for key in ("name", "run", "step", "averaged")},
                 "reason": selection["reason"],
             }
+    summary.average = _average(selection)
+
+
+def _average(selection: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What became of the average of the survivors' weights; None where nobody asked for it."""
+    found = [one for one in selection["candidates"] if one["averaged"]]
+    out = selection["excluded"].get(AVERAGE)
+    if not found:
+        return None if out is None else {"won": False, "reason": out, "metrics": None}
+    won = selection["winner"] == found[0]["name"]
+    return found[0] | {"won": won, "reason": out or (selection["reason"] if won else "a checkpoint is better")}
 
 
 def _outcome(summary: Summary, steps: Mapping[str, Step]) -> None:

@@ -52,6 +52,8 @@ def _lines(summary: Summary) -> Iterator[tuple[str, RenderableType]]:
         yield "", f"these rules would also keep epochs {epochs}, but an earlier run had pruned them"
     if summary.winner is not None:
         yield "winner", f"{winner_in_words(summary.winner)}: {summary.winner['reason']}"
+    if summary.average is not None and not summary.average["won"]:
+        yield "average", f"of the survivors' weights, did not win: {summary.average['reason']}"
     if summary.epochs:
         freed, held = format_size(summary.pruned_bytes), format_size(summary.trashed_bytes)
         yield "pruning", f"{freed} freed, {held} in the trash until their grace is over"
@@ -76,7 +78,7 @@ def _short(place: str) -> str:
 def _survivors(summary: Summary) -> Table:
     table = Table(caption=f"by TFMA on the eval split, {ranked_by(summary)}", caption_justify="left")
     found = rows(summary)
-    metrics = sorted({name for survivor in summary.survivors for name in survivor["metrics"]})
+    metrics = sorted({name for survivor in summary.candidates for name in survivor["metrics"]})
     scored = any(row.score for row in found)
     table.add_column("step", justify="right")
     for name in metrics:

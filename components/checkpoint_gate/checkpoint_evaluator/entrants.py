@@ -10,8 +10,7 @@ from typing import Any
 from checkpoint_gate.averaging import average_checkpoints
 from checkpoint_gate.checkpoint_set import Survivor
 from checkpoint_gate.errors import AverageRefused
-
-AVERAGE = "average"
+from checkpoint_gate.selection import AVERAGE
 
 
 @dataclass(frozen=True, slots=True)

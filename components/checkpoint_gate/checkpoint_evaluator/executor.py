@@ -18,7 +18,7 @@ from tfx.dsl.components.base import base_beam_executor
 from tfx.types import artifact_utils
 from tfx.utils import io_utils, path_utils
 
-from checkpoint_gate.checkpoint_evaluator.entrants import AVERAGE, Entrant, average_of, entrants_of
+from checkpoint_gate.checkpoint_evaluator.entrants import Entrant, average_of, entrants_of
 from checkpoint_gate.checkpoint_evaluator.examples import first_examples
 from checkpoint_gate.checkpoint_evaluator.measured import read_measured
 from checkpoint_gate.checkpoint_evaluator.measuring import Measuring
@@ -29,7 +29,7 @@ from checkpoint_gate.errors import AverageRefused, NoCandidate
 from checkpoint_gate.exporting import export_steps, load_trained, restore, write_sample
 from checkpoint_gate.markers import empty_reason, mark_empty
 from checkpoint_gate.papers import write_papers
-from checkpoint_gate.selection import Candidate, Selection, Selector
+from checkpoint_gate.selection import AVERAGE, Candidate, Selection, Selector
 from checkpoint_gate.selection_file import write_no_winner, write_selection
 
 _LOG = logging.getLogger(__name__)
