@@ -56,7 +56,7 @@ metrics_specs {
   }
   metrics { class_name: "MultiClassConfusionMatrixPlot" }
 }
-metrics_specs { binarize { class_ids { values: [0, 2] } } metrics { class_name: "AUC" } }
+metrics_specs { binarize { class_ids { values: [0, 2] } } metrics { class_name: "MeanPrediction" } }
 """
 
 
@@ -316,6 +316,28 @@ def test_confidence_intervals_of_a_binary_model(tmp_path, method):
     for name in ("step-000000010", "step-000000020"):
         bounded = values(evaluation, name)["binary_crossentropy"]["boundedValue"]
         assert bounded["lowerBound"] < bounded["value"] < bounded["upperBound"]
+
+
+AUC = """
+model_specs { label_key: "is_ash_xf" preprocessing_function_names: "transform_features" }
+metrics_specs { metrics { class_name: "AUC" } }
+"""
+
+
+def test_a_metric_that_tfma_cannot_compute_of_nan_costs_nobody_but_who_predicts_it(tmp_path, caplog):
+    model = network(1, "sigmoid")
+    broken = [w * np.float32("nan") if w.dtype.kind == "f" else w for w in model.get_weights()]
+    inputs = {
+        "survivors": write_survivors(tmp_path / "set", model, [model.get_weights(), broken]),
+        "examples": write_examples(tmp_path / "examples", rows(30)),
+        "trained_model": export(model, tmp_path / "trained"),
+    }
+    _, evaluation = run_evaluator(tmp_path / "run", inputs, config(AUC), Selector("auc", "max"))
+    selection = read_selection(Path(evaluation.uri))
+    assert selection["winner"] == "step-000000010"
+    assert selection["excluded"] == {"step-000000020": "30 of its predictions are not finite"}
+    assert 0 <= number(values(evaluation, "step-000000010")["auc"]) <= 1
+    assert "evaluating again without step-000000020" in caplog.text
 
 
 TWO_OUTPUTS = """

@@ -60,22 +60,31 @@ def measure(
     """
     warn_of_change_thresholds(measuring.eval_config)
     _LOG.info("evaluating %d candidates in one pass over %s", len(checkpoints), ", ".join(measuring.splits))
+    not_finite = None
     try:
         _evaluate(make_pipeline, plan, checkpoints, measuring)
     except EvaluationError:
         not_finite = _observe(make_pipeline, plan, checkpoints, measuring)
         if not not_finite:
             raise
-    else:
-        return read_not_finite(measuring.scratch)
+        checkpoints = _without(checkpoints, not_finite)
+        shutil.rmtree(measuring.output, ignore_errors=True)
+        measuring = replace(measuring, scratch=_below(measuring.scratch, "again"))
+        _evaluate(make_pipeline, plan, checkpoints, measuring)
+    if measuring.schema is not None:
+        require_columns(measuring.schema, read_columns(measuring.scratch), measuring.splits)
+    if len(checkpoints) == 1:
+        give_name(measuring.output, next(iter(checkpoints)))
+    return read_not_finite(measuring.scratch) if not_finite is None else not_finite
+
+
+def _without(checkpoints: Mapping[str, str], not_finite: Mapping[str, int]) -> dict[str, str]:
     rest = {name: prefix for name, prefix in checkpoints.items() if name not in not_finite}
     words = ", ".join(not_finite)
     if not rest:
         raise NoCandidate(f"No survivor can be evaluated: predictions of all of them are not finite ({words}).")
     _LOG.warning("TFMA fails on predictions that are not finite; evaluating again without %s", words)
-    shutil.rmtree(measuring.output, ignore_errors=True)
-    _evaluate(make_pipeline, plan, rest, replace(measuring, scratch=_below(measuring.scratch, "rest")))
-    return not_finite
+    return rest
 
 
 def _evaluate(make_pipeline: MakePipeline, plan: Plan, checkpoints: Mapping[str, str], measuring: Measuring) -> None:
@@ -88,10 +97,6 @@ def _evaluate(make_pipeline: MakePipeline, plan: Plan, checkpoints: Mapping[str,
     except Exception as error:  # a runner hands on whatever happened as whatever it likes
         splits = ", ".join(measuring.splits)
         raise EvaluationError(f"The survivors cannot be evaluated on {splits}: {brief(error)}.") from error
-    if measuring.schema is not None:
-        require_columns(measuring.schema, read_columns(measuring.scratch), measuring.splits)
-    if len(checkpoints) == 1:
-        give_name(measuring.output, next(iter(checkpoints)))
 
 
 def _observe(
