@@ -290,14 +290,8 @@ metrics_specs {
 """
 BINARY = """
 model_specs { label_key: "is_ash_xf" preprocessing_function_names: "transform_features" }
-slicing_specs {}
-slicing_specs { feature_keys: "colour" }
-metrics_specs { metrics { class_name: "BinaryCrossentropy" } metrics { class_name: "ConfusionMatrixPlot" } }
-options {
-  compute_confidence_intervals { value: true }
-  confidence_intervals { method: %s }
-  min_slice_size { value: 1 }
-}
+metrics_specs { metrics { class_name: "BinaryCrossentropy" } }
+options { compute_confidence_intervals { value: true } confidence_intervals { method: %s } }
 """
 
 
