@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import pytest
@@ -28,7 +29,7 @@ def build(select, more="", specs=1, **given):
 def test_the_selector_travels_as_json():
     select = Selector("loss", "min", "earliest", within_noise=True, worst_slice=True)
     component = build(select, INTERVALS + SLICES, on_no_candidate="keep_champion")
-    assert Selector(**json.loads(component.exec_properties["select"])) == select
+    assert json.loads(component.exec_properties["select"]) == dataclasses.asdict(select) | {"average": False}
     assert component.exec_properties["on_no_candidate"] == "keep_champion"
     assert build(Selector("loss", "min")).exec_properties["on_no_candidate"] == "fail"
 

@@ -51,17 +51,18 @@ def survivor(step, run="r", interval=None, where=None, averaged=(), **metrics):
     return {"name": name, "run": run, "step": step, "metrics": metrics, "averaged": list(averaged), "score": score}
 
 
-def chosen(*survivors, winner=None, out=None, **rules):
-    """What a summary says of a choice: the survivors from the best on, then those that are out: name -> reason."""
+def chosen(*candidates, winner=None, out=None, **rules):
+    """What a summary says of a choice: the candidates from the best on, then those that are out: name -> reason."""
     out = out or {}
-    for one in survivors:
+    for one in candidates:
         if one["name"] in out:
             one["score"] = None
-    in_ranking = [one for one in survivors if one["name"] not in out]
+    in_ranking = [one for one in candidates if one["name"] not in out]
     best = next((one for one in in_ranking if winner in (None, one["name"])), None)
     won = {key: best[key] for key in ("name", "run", "step", "averaged")} if best else {}
     return {
-        "survivors": list(survivors),
+        "survivors": [one for one in candidates if not one["averaged"]],
+        "average": next((one | average_of(won) for one in candidates if one["averaged"]), None),
         "selection": {
             **{"metric": "accuracy", "mode": "max", "within_noise": False, "worst_slice": False, **rules},
             "ranking": [one["name"] for one in in_ranking],
@@ -69,6 +70,12 @@ def chosen(*survivors, winner=None, out=None, **rules):
         },
         "winner": {**won, "reason": "highest accuracy of 2"} if won else None,
     }
+
+
+def average_of(winner):
+    """What a summary adds of the average of the survivors' weights."""
+    won = winner.get("name") == "average"
+    return {"won": won, "reason": "highest accuracy of 2" if won else "a checkpoint is better"}
 
 
 def summary(**changes):
@@ -93,9 +100,7 @@ def summary(**changes):
     return replace(found, **changes)
 
 
-LOST = {"won": False, "reason": "a checkpoint is better", "metrics": {"accuracy": 0.92}}
-WON = {"won": True, "reason": "highest accuracy of 3", "metrics": {"accuracy": 0.95}}
-AVERAGE = {"run": "r", "step": 60, "reason": "highest accuracy of 3", "averaged": [["r", 40], ["r", 60]]}
+AVERAGED = [["r", 40], ["r", 60]]
 
 
 @pytest.mark.parametrize(
@@ -103,12 +108,21 @@ AVERAGE = {"run": "r", "step": 60, "reason": "highest accuracy of 3", "averaged"
     [
         pytest.param({}, ["step 60"], ["average"], id="a checkpoint, and nobody asked for an average"),
         pytest.param(
-            {"average": LOST}, ["step 60", "did not win: a checkpoint is better"], [], id="an average that did not win"
+            chosen(survivor(60), survivor(60, averaged=AVERAGED)),
+            ["step 60", "did not win: a checkpoint is better"],
+            ["could not"],
+            id="an average that did not win",
         ),
         pytest.param(
-            {"average": WON, "winner": AVERAGE},
+            {"average": {"won": False, "reason": "not averaged: it needs at least 2 survivors", "metrics": None}},
+            ["step 60", "did not win: not averaged: it needs at least 2 survivors"],
+            [],
+            id="an average that could not be had",
+        ),
+        pytest.param(
+            chosen(survivor(60, averaged=AVERAGED), survivor(60), winner="average"),
             ["the average of the steps 40, 60"],
-            ["did not win", "★"],
+            ["did not win"],
             id="an average that won",
         ),
     ],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import apache_beam as beam
 import numpy as np
 import tensorflow as tf
@@ -11,8 +13,9 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 from tensorflow_model_analysis.proto import config_pb2
 from tfx.types import standard_artifacts
 
-from checkpoint_gate.checkpoint_evaluator.evaluating import evaluate_models
+from checkpoint_gate.checkpoint_evaluator.evaluating import evaluate, wire_separately
 from checkpoint_gate.checkpoint_evaluator.measured import read_measured
+from checkpoint_gate.checkpoint_evaluator.measuring import Measuring
 from checkpoint_gate.selection import Candidate
 
 SCHEMA = """
@@ -60,9 +63,12 @@ def test_the_same_examples_give_the_same_intervals(tmp_path):
     config = text_format.Parse(CONFIG, config_pb2.EvalConfig())
     candidates = [Candidate(name, "run", step) for step, name in enumerate(models, 1)]
     found = []
-    for output in (str(tmp_path / "first"), str(tmp_path / "second")):
+    for time in ("first", "second"):
+        output, scratch = str(tmp_path / time), tmp_path / f"{time}-scratch"
+        scratch.mkdir()
+        measuring = Measuring(config, [examples], ["eval"], schema, output, str(scratch))
         with beam.Pipeline(options=PipelineOptions(["--runner=FnApiRunner"])) as pipeline:
-            evaluate_models(pipeline, models, config, [examples], ["eval"], schema, output)
+            evaluate(pipeline, partial(wire_separately, models), measuring)
         found.append(read_measured(output, candidates))
     assert set(found[0][0].intervals) == {"binary_accuracy", "binary_crossentropy"}
     assert found[0] == found[1]

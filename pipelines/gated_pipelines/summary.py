@@ -179,7 +179,8 @@ def _average(selection: Mapping[str, Any]) -> dict[str, Any] | None:
     if not found:
         return None if out is None else {"won": False, "reason": out, "metrics": None}
     won = selection["winner"] == found[0]["name"]
-    return found[0] | {"won": won, "reason": out or (selection["reason"] if won else "a checkpoint is better")}
+    average: dict[str, Any] = found[0]
+    return average | {"won": won, "reason": out or (selection["reason"] if won else "a checkpoint is better")}
 
 
 def _outcome(summary: Summary, steps: Mapping[str, Step]) -> None:

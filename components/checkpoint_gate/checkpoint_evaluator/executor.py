@@ -69,8 +69,10 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             sample = first_examples(measuring.examples, measuring.splits, _SAMPLE)
             plan, refused = _prepare(entrants, trained, measuring, sample, average=average)
             not_finite = measure(self._make_beam_pipeline, plan, {e.name: e.prefix for e in entrants}, measuring)
-            _move(measuring.output, evaluation.uri)
-            candidates = read_measured(evaluation.uri, _candidates(entrants, not_finite))
+            candidates = _candidates(entrants, not_finite)
+            if os.path.isdir(measuring.output):
+                _move(measuring.output, evaluation.uri)
+                candidates = read_measured(evaluation.uri, candidates)
             selection = _select(candidates, Selector(**select), refused, exec_properties["on_no_candidate"], evaluation)
             if isinstance(selection, str):
                 mark_empty(model.uri, selection)

@@ -26,7 +26,7 @@ from checkpoint_gate.checkpoint_evaluator.measuring import Measuring
 from checkpoint_gate.checkpoint_evaluator.observing import read_columns, read_not_finite
 from checkpoint_gate.checkpoint_evaluator.planning import Plan
 from checkpoint_gate.checkpoint_evaluator.stacking import Stack
-from checkpoint_gate.errors import CheckpointGateError, EvaluationError, NoCandidate
+from checkpoint_gate.errors import CheckpointGateError, EvaluationError
 from checkpoint_gate.exporting import export_steps
 
 _LOG = logging.getLogger(__name__)
@@ -40,10 +40,10 @@ def measure(
     checkpoints: Mapping[str, str],
     measuring: Measuring,
 ) -> dict[str, int]:
-    """Evaluates all candidates in one pass; TFMA's files are then in `measuring.output`.
+    """Evaluates all candidates in one pass; TFMA's files are then in `measuring.output`, if there are any.
 
     Some of TFMA's metrics, AUC for one, fail as a whole on a prediction that is NaN. Candidates with such predictions
-    are then found in a pass without metrics and left out of another one.
+    are then found in a pass without metrics and left out of another one. Where that leaves none, nothing is written.
 
     Args:
       make_pipeline: as a Beam executor makes it.
@@ -56,7 +56,6 @@ def measure(
 
     Raises:
       EvaluationError: TFMA fails, or the examples lack a column that the schema asks for.
-      NoCandidate: TFMA fails, and none has only finite predictions.
     """
     warn_of_change_thresholds(measuring.eval_config)
     _LOG.info("evaluating %d candidates in one pass over %s", len(checkpoints), ", ".join(measuring.splits))
@@ -67,8 +66,13 @@ def measure(
         not_finite = _observe(make_pipeline, plan, checkpoints, measuring)
         if not not_finite:
             raise
-        checkpoints = _without(checkpoints, not_finite)
+        checkpoints = {name: prefix for name, prefix in checkpoints.items() if name not in not_finite}
         shutil.rmtree(measuring.output, ignore_errors=True)
+        if not checkpoints:
+            return not_finite
+        _LOG.warning(
+            "TFMA fails on predictions that are not finite; evaluating again without %s", ", ".join(not_finite)
+        )
         measuring = replace(measuring, scratch=_below(measuring.scratch, "again"))
         _evaluate(make_pipeline, plan, checkpoints, measuring)
     if measuring.schema is not None:
@@ -76,15 +80,6 @@ def measure(
     if len(checkpoints) == 1:
         give_name(measuring.output, next(iter(checkpoints)))
     return read_not_finite(measuring.scratch) if not_finite is None else not_finite
-
-
-def _without(checkpoints: Mapping[str, str], not_finite: Mapping[str, int]) -> dict[str, str]:
-    rest = {name: prefix for name, prefix in checkpoints.items() if name not in not_finite}
-    words = ", ".join(not_finite)
-    if not rest:
-        raise NoCandidate(f"No survivor can be evaluated: predictions of all of them are not finite ({words}).")
-    _LOG.warning("TFMA fails on predictions that are not finite; evaluating again without %s", words)
-    return rest
 
 
 def _evaluate(make_pipeline: MakePipeline, plan: Plan, checkpoints: Mapping[str, str], measuring: Measuring) -> None:
