@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from typing import Any
 
 import keras
@@ -9,6 +10,7 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from checkpoint_gate.exporting import ServedModel
+from checkpoint_gate.label_classes import classes_asset
 from gated_pipelines.spec import TabularSpec
 
 # What serving_default answers with, by task.
@@ -17,7 +19,7 @@ _EXAMPLES = tf.TensorSpec([None], tf.string, name="examples")
 
 
 def export(model: keras.Model, transform: tft.TFTransformOutput, spec: TabularSpec, folder: str) -> None:
-    """Writes a SavedModel.
+    """Writes a SavedModel. It carries the label's classes, in the order of its outputs; see `label_classes`.
 
     Signatures, each over a vector of serialized tf.Examples:
       serving_default: features in, predictions out, without the label; see OUTPUTS for the name.
@@ -52,4 +54,7 @@ def export(model: keras.Model, transform: tft.TFTransformOutput, spec: TabularSp
 
     root.features, root.answer = features, answer
     signatures = {"serving_default": serve, "transform_features": transform_features}
-    tf.saved_model.save(root, folder, signatures=signatures)
+    with tempfile.TemporaryDirectory() as assets:
+        if spec.classes:
+            root.label_classes = classes_asset(spec.classes, assets)
+        tf.saved_model.save(root, folder, signatures=signatures)
