@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 import pathlib
+import shutil
 
 import pytest
 import tensorflow as tf
+from tfx.dsl.io import fileio
 from tfx.orchestration import pipeline
 from tfx.types import standard_artifacts
 from tfx.utils import path_utils
 
 from checkpoint_gate.champion import Champion
 from checkpoint_gate.champion.executor import Executor
+from checkpoint_gate.errors import ModelError
 from checkpoint_gate.markers import empty_reason
 from checkpoint_gate.push_folder import listing_digest
 from checkpoint_gate.weights import weights_digest
@@ -79,6 +82,24 @@ def test_where_links_are_impossible_it_is_copied(tmp_path, push_folder, saved_mo
     monkeypatch.setattr(os, "link", refuse)
     model = run(tmp_path, str(push_folder))
     assert weights_digest(path_utils.serving_model_path(model.uri)) == weights_digest(str(saved_models / "new"))
+
+
+@pytest.mark.parametrize("left", ["nothing", "a part"])
+def test_a_version_that_vanishes_while_it_is_read_is_a_sentence(tmp_path, push_folder, monkeypatch, left):
+    def vanish(target: str) -> None:
+        version = push_folder / "2"
+        (version / "saved_model.pb").unlink() if left == "a part" else shutil.rmtree(version)
+
+    makedirs = fileio.makedirs
+    monkeypatch.setattr(fileio, "makedirs", lambda path: (makedirs(path), vanish(path))[0])
+    with pytest.raises(ModelError, match=r"The champion .*/2 vanished while it was read; run again"):
+        run(tmp_path, str(push_folder))
+
+
+def test_a_version_that_vanishes_before_it_is_read_is_a_sentence(tmp_path, push_folder, monkeypatch):
+    monkeypatch.setattr("checkpoint_gate.champion.executor.champion_path", lambda folder: f"{folder}/3")
+    with pytest.raises(ModelError, match=r"The champion .*/3 vanished while it was read; run again"):
+        run(tmp_path, str(push_folder))
 
 
 def test_without_a_live_version_the_model_is_marked_empty(tmp_path):

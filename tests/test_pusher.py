@@ -162,6 +162,14 @@ def test_the_same_weights_are_not_pushed_twice(push, folder, caplog):
     assert f"Not pushed: {folder}/{NOW} has the same weights." in caplog.messages
 
 
+def test_a_damaged_champion_is_replaced(push, folder, caplog):
+    push("first")
+    (folder / str(NOW) / "variables" / "variables.index").write_bytes(b"damaged")
+    assert is_pushed(push("first", now=NOW + 60))
+    assert live_versions(str(folder)) == (NOW, NOW + 60)
+    assert any(message.startswith("The champion is damaged: ") for message in caplog.messages)
+
+
 def test_weights_of_an_older_version_can_be_pushed_again(push, folder):
     for seconds, name in enumerate(["first", "second", "first"]):
         assert is_pushed(push(name, now=NOW + seconds))

@@ -12,8 +12,9 @@ from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 from tfx.utils import path_utils
 
+from checkpoint_gate.errors import ModelError
 from checkpoint_gate.markers import mark_empty
-from checkpoint_gate.push_folder import champion_path, is_local
+from checkpoint_gate.push_folder import GRAPH_FILE, champion_path, is_local
 
 _log = logging.getLogger("checkpoint_gate")
 
@@ -31,6 +32,9 @@ class Executor(base_executor.BaseExecutor):
 
         The custom properties `pushed_version` and `pushed_path` (strings) name the version; an artifact that is
         marked empty has neither.
+
+        Raises:
+            ModelError: the version vanished while it was read.
         """
         self._log_startup(input_dict, output_dict, exec_properties)
         model = artifact_utils.get_single_instance(output_dict["model"])
@@ -40,10 +44,21 @@ class Executor(base_executor.BaseExecutor):
             mark_empty(model.uri, f"no champion yet: the push folder {folder} holds no live version")
             _log.info("No champion yet: the push folder %s holds no live version.", folder)
             return
-        _link_or_copy(champion, path_utils.serving_model_dir(model.uri))
+        _bring(champion, path_utils.serving_model_dir(model.uri))
         model.set_string_custom_property("pushed_version", os.path.basename(champion))
         model.set_string_custom_property("pushed_path", champion)
         _log.info("The champion is %s.", champion)
+
+
+def _bring(champion: str, target: str) -> None:
+    """Brings a whole version to `target`, or raises."""
+    try:
+        _link_or_copy(champion, target)
+        vanished = not fileio.exists(os.path.join(target, GRAPH_FILE))
+    except (fileio.NotFoundError, FileNotFoundError):
+        vanished = True
+    if vanished:
+        raise ModelError(f"The champion {champion} vanished while it was read; run again to take the one before it.")
 
 
 def _link_or_copy(source: str, target: str) -> None:

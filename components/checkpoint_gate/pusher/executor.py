@@ -13,7 +13,7 @@ from tfx.proto import pusher_pb2
 from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import io_utils, proto_utils
 
-from checkpoint_gate.errors import ConfigError
+from checkpoint_gate.errors import ConfigError, ModelError
 from checkpoint_gate.markers import empty_reason
 from checkpoint_gate.push_folder import champion_path
 from checkpoint_gate.pusher.publish import exclusive, publish
@@ -45,7 +45,7 @@ class Executor(tfx_executor.Executor):
         model = self.GetModelPath(input_dict)
         with exclusive(folder):
             champion = champion_path(folder)
-            if champion is not None and weights_digest(model) == weights_digest(champion):
+            if champion is not None and weights_digest(model) == _readable_digest(champion):
                 self._mark_not_pushed(pushed, f"{champion} has the same weights")
                 return
             io_utils.copy_dir(model, pushed.uri)  # before the push: once visible, nothing may fail any more
@@ -64,6 +64,15 @@ class Executor(tfx_executor.Executor):
     def _mark_not_pushed(self, pushed: types.Artifact, reason: str) -> None:
         self._MarkNotPushed(pushed)
         _log.info("Not pushed: %s.", reason)
+
+
+def _readable_digest(champion: str) -> str | None:
+    """The digest of the champion's weights; None when they cannot be read, for then it must be replaced."""
+    try:
+        return weights_digest(champion)
+    except ModelError as error:
+        _log.warning("The champion is damaged: %s", error)
+        return None
 
 
 def _base_directory(exec_properties: dict[str, Any]) -> str:
