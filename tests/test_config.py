@@ -57,6 +57,8 @@ def test_the_least_takes_the_defaults(load):
     assert config.push.folder == "serving"
     assert config.on_no_survivors == "fail"
     assert config.on_no_candidate == "fail"
+    assert config.on_not_blessed == "keep_champion"
+    assert config.evaluate.first_run == "refuse"
 
 
 @pytest.mark.parametrize(
@@ -208,7 +210,8 @@ def test_where_names_the_line_of_a_key(load, tmp_path):
         pytest.param(
             LEAST + "trian: {epochs: 3}",
             "pipeline.yaml line 6: unknown key trian (did you mean train?), known are name, data, label, task, "
-            "positive, features, model, train, rules, evaluate, push, on_no_survivors, on_no_candidate.",
+            "positive, features, model, train, rules, evaluate, push, on_no_survivors, on_no_candidate, "
+            "on_not_blessed.",
             id="unknown key",
         ),
         pytest.param(
@@ -423,6 +426,22 @@ def test_where_names_the_line_of_a_key(load, tmp_path):
             "pipeline.yaml line 8: evaluate.thresholds[0].at_most 0.5 can never hold: another bound asks for "
             "example_count of at least 0.75.",
             id="bounds that contradict each other",
+        ),
+        pytest.param(
+            LEAST + "on_not_blessed: ignore",
+            "on_not_blessed must be keep_champion or fail, received 'ignore'.",
+            id="on_not_blessed",
+        ),
+        pytest.param(
+            LEAST + "evaluate: {first_run: bless}",
+            "evaluate.first_run must be refuse or bless_on_value_thresholds, received 'bless'.",
+            id="first_run",
+        ),
+        pytest.param(
+            LEAST + "evaluate: {first_run: bless_on_value_thresholds}",
+            "pipeline.yaml line 6: evaluate.first_run must be refuse while evaluate.thresholds has none: without a "
+            "champion nothing else judges a model",
+            id="a first run that would bless anything",
         ),
         pytest.param(
             LEAST + "name: b", "pipeline.yaml line 6: the key 'name' is there twice, first in line 1.", id="a key twice"

@@ -25,13 +25,19 @@ def cli() -> None:
     help="Everything the run makes goes below this folder.  [default: runs/<the pipeline file's folder>]",
 )
 @click.option("--retrain", is_flag=True, help="Train anew, though nothing has changed; the old run stays.")
+@click.option(
+    "--rebaseline",
+    is_flag=True,
+    help="Set the champion aside in this run: the thresholds on values decide alone whether the winner is pushed.",
+)
 @click.option("--json", "as_json", is_flag=True, help="End with one JSON object as the last line of standard output.")
-def run(pipeline: Path, root: Path | None, retrain: bool, as_json: bool) -> None:
+def run(pipeline: Path, root: Path | None, retrain: bool, rebaseline: bool, as_json: bool) -> None:
     """Run PIPELINE (a pipeline.yaml) from its table to the push folder."""
     from gated_pipelines.local import run_local
     from gated_pipelines.words import tell
 
-    summary = run_local(pipeline, root or Path("runs") / pipeline.absolute().parent.name, retrain=retrain)
+    place = root or Path("runs") / pipeline.absolute().parent.name
+    summary = run_local(pipeline, place, retrain=retrain, rebaseline=rebaseline)
     tell(summary, Console(stderr=as_json, highlight=False))
     if not summary.green:
         click.echo(f"Error: {summary.reason}", err=True)

@@ -63,6 +63,7 @@ class PipelineConfig(Section):
     push: Push = Push()
     on_no_survivors: Literal["fail", "keep_champion"] = "fail"
     on_no_candidate: Literal["fail", "keep_champion"] = "fail"
+    on_not_blessed: Literal["keep_champion", "fail"] = "keep_champion"
     _path: Path = PrivateAttr()
     _located: Located = PrivateAttr()
 

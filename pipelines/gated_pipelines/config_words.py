@@ -44,6 +44,12 @@ def contradictions(config: PipelineConfig) -> Iterable[tuple[KeyPath, str]]:
         if config.label in columns and config.task == "regression":
             yield ("evaluate", "slices"), f"evaluate.slices must not slice by {config.label!r}, a regression's label"
     yield from _of_slices(config.evaluate)
+    if config.evaluate.first_run == "bless_on_value_thresholds" and not config.evaluate.thresholds:
+        yield (
+            ("evaluate", "first_run"),
+            "evaluate.first_run must be refuse while evaluate.thresholds has none: without a champion nothing else "
+            "judges a model, and bless_on_value_thresholds would let anything through",
+        )
     known = KNOWN[config.task]
     for index, metric in enumerate(config.evaluate.metrics):
         at = ("evaluate", "metrics", index)

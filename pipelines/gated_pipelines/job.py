@@ -23,13 +23,18 @@ from gated_pipelines.state import State, read_state
 
 @dataclass(frozen=True)
 class Job:
-    """A pipeline.yaml with its table staged and its rules read: all that a runner needs."""
+    """A pipeline.yaml with its table staged and its rules read: all that a runner needs.
+
+    Attributes:
+      rebaseline: this run sets the champion aside, and the thresholds on values decide alone.
+    """
 
     config: PipelineConfig
     rules: RuleSet
     table: StagedTable
     places: Places
     state: State
+    rebaseline: bool = False
 
     @property
     def push_folder(self) -> str:

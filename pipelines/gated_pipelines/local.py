@@ -8,7 +8,14 @@ from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 
-from checkpoint_gate.errors import CheckpointGateError, ConfigError, NoCandidate, NoSurvivors, StoreError
+from checkpoint_gate.errors import (
+    CheckpointGateError,
+    ConfigError,
+    ModelError,
+    NoCandidate,
+    NoSurvivors,
+    StoreError,
+)
 from checkpoint_gate.papers import read_papers
 from checkpoint_gate.push_folder import champion_path, is_local
 from checkpoint_gate.store import Store
@@ -28,14 +35,20 @@ from gated_pipelines.summary import Outcome, Summary, collect
 _LOG = logging.getLogger(__name__)
 
 
-def run_local(pipeline_file: Path, root: Path, *, retrain: bool = False) -> Summary:
+def run_local(pipeline_file: Path, root: Path, *, retrain: bool = False, rebaseline: bool = False) -> Summary:
     """Runs a pipeline.yaml from its table to the push folder; everything it makes lies below `root`.
+
+    Args:
+      pipeline_file: the pipeline.yaml.
+      root: the folder for everything.
+      retrain: trains anew, though nothing has changed.
+      rebaseline: sets the champion aside for this run, so that the thresholds on values decide alone.
 
     What is wrong ends in a summary whose outcome is "failed", "no_survivors" or "no_candidate", with one sentence as
     the reason. Errors that nobody foresaw are raised.
     """
     try:
-        job = prepare(pipeline_file, root)
+        job = replace(prepare(pipeline_file, root), rebaseline=rebaseline)
         # One run at a time in a root: two would meet in ML Metadata and in the push folder.
         lease = Lease(LocalFiles(job.places.root), "run.lease", "running a pipeline", time.time)
         lease.acquire()
@@ -122,7 +135,11 @@ def _report(job: Job, summary: Summary, history: History, before: str | None) ->
 def _note_champion(job: Job) -> None:
     """Tells the store which of its checkpoints is in production, so that nothing removes it."""
     champion = champion_path(job.push_folder)
-    papers = read_papers(Path(champion)) if champion is not None and is_local(champion) else None
+    try:
+        papers = read_papers(Path(champion)) if champion is not None and is_local(champion) else None
+    except ModelError as error:  # the checkpoint that was noted before stays protected
+        _LOG.warning("which checkpoint is in production is not known: %s", error)
+        return
     if papers is not None and champion is not None and (job.places.store / STORE_FILE).is_file():
         store = Store.open(job.places.store)
         note_champion(store.files, ChampionNote(papers.run, papers.step, Path(champion).name))

@@ -86,6 +86,8 @@ def create_components(job: Job) -> list[BaseComponent]:
         schema=schema.outputs["schema"],
         eval_config=blessing_config(config),
         example_splits=["test"],
+        first_run=config.evaluate.first_run,
+        rebaseline=job.rebaseline,
     )
     pusher = Pusher(
         model=best.outputs["model"],

@@ -9,6 +9,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict, model_validator
 
+from checkpoint_gate.evaluator.verdict import FirstRun
+
 
 class Section(BaseModel):
     """Frozen; unknown keys, other types and numbers that are not finite are errors."""
@@ -155,6 +157,7 @@ class Evaluate(Section):
         metrics: TFMA or Keras class names.
         slices: each a tuple of columns; the whole split is always measured too.
         thresholds: bounds on the test split, which the winner must keep.
+        first_run: whether, while there is no champion, the thresholds on values decide alone, or nothing is blessed.
     """
 
     metrics: Annotated[tuple[Text, ...], Strict(False), Field(min_length=1)]
@@ -162,6 +165,7 @@ class Evaluate(Section):
     slices: Slices = ()
     thresholds: Annotated[tuple[Threshold, ...], Strict(False)] = ()
     champion: ChampionThreshold
+    first_run: FirstRun = "refuse"
 
 
 class Push(Section):

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import logging
 import os
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+import tensorflow as tf
 import tensorflow_model_analysis as tfma
-from tensorflow_model_analysis.proto import config_pb2
 from tfx import types
 from tfx.components.evaluator import constants
 from tfx.components.evaluator import executor as tfx_executor
-from tfx.components.util import model_utils
 from tfx.dsl.io import fileio
-from tfx.types import artifact_utils, standard_component_specs
-from tfx.utils import io_utils, path_utils, proto_utils
+from tfx.types import artifact_utils, standard_artifacts, standard_component_specs
+from tfx.utils import io_utils, json_utils, path_utils
 
+from checkpoint_gate.errors import ModelError
+from checkpoint_gate.evaluator.comparable import brief, difference, fault_on_examples, read_interface
+from checkpoint_gate.evaluator.deciding import Standing, standing, verdict_of
+from checkpoint_gate.evaluator.eval_config import preprocessing_signatures, read_config, serving_signature, thresholds
 from checkpoint_gate.evaluator.measurements import Measurements
-from checkpoint_gate.evaluator.reason import why_blessed, why_not_blessed
 from checkpoint_gate.evaluator.verdict import VERDICT_FILE, BlessingVerdict
 from checkpoint_gate.markers import empty_reason
 from checkpoint_gate.weights import weights_digest
@@ -26,96 +31,181 @@ _log = logging.getLogger("checkpoint_gate")
 
 _MODEL = standard_component_specs.MODEL_KEY
 _BASELINE = standard_component_specs.BASELINE_MODEL_KEY
+_BLESSING = standard_component_specs.BLESSING_KEY
+_EVALUATION = standard_component_specs.EVALUATION_KEY
+
+_BATCH = 256  # examples that a champion is asked at a time
 
 _Artifacts = dict[str, list[types.Artifact]]
 
 
+@dataclass(frozen=True)
+class _Champion:
+    """The model in production.
+
+    Attributes:
+        model: its artifact.
+        name: the pushed version, or the artifact's folder where that is not known.
+        digest: of its weights; None when they cannot be read.
+        damage: why they cannot be read, else None.
+    """
+
+    model: types.Artifact
+    name: str
+    digest: str | None
+    damage: str | None
+
+
 class Executor(tfx_executor.Executor):
-    """Judges what TFX's executor cannot: empty models and weights that are the champion's; leaves it the rest."""
+    """Lets TFX's executor evaluate, and judges what it cannot: no model, no champion, or none to compare with."""
 
     def Do(self, input_dict: _Artifacts, output_dict: _Artifacts, exec_properties: dict[str, Any]) -> None:
-        """Blesses the candidate or not, and says why.
+        """Blesses the candidate or not, and says why. Whatever cannot be judged is not blessed.
 
-        Without a champion, value thresholds alone decide. Whatever cannot be judged is not blessed.
+        Raises:
+            ModelError: the candidate cannot be read.
         """
         candidate = artifact_utils.get_single_instance(input_dict[_MODEL])
-        inputs = _without_empty_baseline(input_dict)
-        champion = artifact_utils.get_single_instance(inputs[_BASELINE]) if inputs.get(_BASELINE) else None
-        evaluation_uri = artifact_utils.get_single_uri(output_dict[standard_component_specs.EVALUATION_KEY])
-        blessing = artifact_utils.get_single_instance(output_dict[standard_component_specs.BLESSING_KEY])
-        verdict = _verdict_without_evaluation(candidate, champion)
+        champion = _champion(input_dict)
+        verdict = _without_evaluation(candidate, champion)
         if verdict is None:
-            super().Do(inputs, output_dict, exec_properties)
-            verdict = _verdict_of_evaluation(evaluation_uri, blessing, exec_properties, first_run=champion is None)
+            verdict = self._evaluated(input_dict, output_dict, exec_properties, champion)
         else:
             self._log_startup(input_dict, output_dict, exec_properties)
-            fileio.makedirs(evaluation_uri)
+            fileio.makedirs(artifact_utils.get_single_uri(output_dict[_EVALUATION]))
+        blessing = artifact_utils.get_single_instance(output_dict[_BLESSING])
         _write(verdict, blessing, candidate, champion, exec_properties)
         _log.info("%s: %s.", "Blessed" if verdict.blessed else "Not blessed", verdict.reason)
 
+    def _evaluated(
+        self,
+        input_dict: _Artifacts,
+        output_dict: _Artifacts,
+        exec_properties: dict[str, Any],
+        champion: _Champion | None,
+    ) -> BlessingVerdict:
+        """The verdict after an evaluation, beside the champion where that says something."""
+        evaluation = artifact_utils.get_single_uri(output_dict[_EVALUATION])
+        config = read_config(exec_properties)
 
-def _without_empty_baseline(input_dict: _Artifacts) -> _Artifacts:
-    """A copy of `input_dict` that has a baseline only when there is a champion."""
+        def against(incomparable: str | None) -> Standing:
+            name = None if champion is None else champion.name
+            rebaseline = bool(exec_properties.get("rebaseline"))
+            return standing(name, exec_properties.get("first_run", "refuse"), rebaseline, incomparable)
+
+        candidate = artifact_utils.get_single_instance(input_dict[_MODEL])
+        stands = against(_incomparable(candidate, champion, serving_signature(config)))
+        try:
+            judged = self._evaluate(input_dict, output_dict, exec_properties, with_champion=stands.compared)
+        except Exception:  # TFMA does not say which model is at fault; only a champion that fails by itself is blamed
+            fault = _fault(champion, config, _batches(input_dict, exec_properties)) if stands.compared else None
+            if fault is None:
+                raise
+            stands = against(fault)
+            if fileio.exists(evaluation):
+                fileio.rmtree(evaluation)
+            judged = self._evaluate(input_dict, output_dict, exec_properties, with_champion=False)
+        return verdict_of(
+            stands,
+            Measurements.of(tfma.load_metrics(evaluation)),
+            thresholds(config, has_baseline=stands.compared),
+            tfma.load_validation_result(evaluation) if judged else None,
+        )
+
+    def _evaluate(
+        self, input_dict: _Artifacts, output_dict: _Artifacts, exec_properties: dict[str, Any], *, with_champion: bool
+    ) -> bool:
+        """Runs TFX's executor; whether any threshold applied. The blessing that it writes is thrown away."""
+        inputs = {key: artifacts for key, artifacts in input_dict.items() if with_champion or key != _BASELINE}
+        with tempfile.TemporaryDirectory() as folder:
+            blessing = standard_artifacts.ModelBlessing()
+            blessing.uri = folder
+            super().Do(inputs, {**output_dict, _BLESSING: [blessing]}, exec_properties)
+        return bool(blessing.has_custom_property(constants.ARTIFACT_PROPERTY_BLESSED_KEY))
+
+
+def _champion(input_dict: _Artifacts) -> _Champion | None:
+    """The baseline, unless there is none or it is marked empty."""
     baseline = input_dict.get(_BASELINE)
-    reason = empty_reason(artifact_utils.get_single_uri(baseline)) if baseline else None
-    if reason is None:
-        return dict(input_dict)
-    _log.info("Value thresholds alone decide: %s.", reason)
-    return {key: artifacts for key, artifacts in input_dict.items() if key != _BASELINE}
+    if not baseline:
+        return None
+    model = artifact_utils.get_single_instance(baseline)
+    reason = empty_reason(model.uri)
+    if reason is not None:
+        _log.info("There is nothing to compare the candidate with: %s.", reason)
+        return None
+    name, folder = model.get_string_custom_property("pushed_path") or model.uri, _path(model)
+    if not fileio.exists(folder):
+        return _Champion(model, name, None, f"its folder {folder} is gone")
+    try:
+        return _Champion(model, name, weights_digest(folder), None)
+    except ModelError as error:
+        return _Champion(model, name, None, f"its weights cannot be read ({brief(error.__cause__ or error)})")
 
 
-def _verdict_without_evaluation(candidate: types.Artifact, champion: types.Artifact | None) -> BlessingVerdict | None:
+def _without_evaluation(candidate: types.Artifact, champion: _Champion | None) -> BlessingVerdict | None:
     """The verdict when there is nothing to evaluate, else None."""
+    name = None if champion is None else champion.name
     empty = empty_reason(candidate.uri)
     if empty is not None:
-        return BlessingVerdict("no_candidate", empty, first_run=champion is None)
-    if champion is None or _digest(candidate) != _digest(champion):
+        return BlessingVerdict("no_candidate", empty, champion is None, name)
+    digest = weights_digest(_path(candidate))
+    if champion is None or digest != champion.digest:
         return None
-    version = champion.get_string_custom_property("pushed_version")
+    version = champion.model.get_string_custom_property("pushed_version")
     which = f"the pushed version {version}" if version else "the champion"
     reason = f"already champion: the candidate has the same weights as {which}"
-    return BlessingVerdict("already_champion", reason, first_run=False)
+    return BlessingVerdict("already_champion", reason, False, name)
 
 
-def _digest(model: types.Artifact) -> str:
-    return weights_digest(path_utils.serving_model_path(model.uri, path_utils.is_old_model_artifact(model)))
+def _incomparable(candidate: types.Artifact, champion: _Champion | None, signature: str) -> str | None:
+    """Why candidate and champion cannot be compared; None when nothing is known against it."""
+    if champion is None or champion.damage is not None:
+        return None if champion is None else champion.damage
+    wanted = read_interface(_path(candidate), signature)
+    try:
+        found = read_interface(_path(champion.model), signature)
+    except ModelError as error:
+        return str(error).rstrip(".")
+    return difference(wanted, found)
 
 
-def _verdict_of_evaluation(
-    evaluation_uri: str, blessing: types.Artifact, exec_properties: dict[str, Any], first_run: bool
-) -> BlessingVerdict:
-    """Puts into words what TFX's executor decided."""
-    if not blessing.has_custom_property(constants.ARTIFACT_PROPERTY_BLESSED_KEY):
-        without = "while there is no champion " if first_run else ""
-        reason = f"no threshold applies {without}so that the model cannot be judged; give a metric a value_threshold"
-        return BlessingVerdict("not_blessed", reason, first_run)
-    measured = Measurements.of(tfma.load_metrics(evaluation_uri))
-    if model_utils.is_model_blessed(blessing):
-        return BlessingVerdict("blessed", why_blessed(measured, _guarded(exec_properties), first_run), first_run)
-    result = tfma.load_validation_result(evaluation_uri)
-    return BlessingVerdict("not_blessed", why_not_blessed(result, measured), first_run)
+def _fault(champion: _Champion | None, config: tfma.EvalConfig, batches: Iterable[Sequence[bytes]]) -> str | None:
+    """Why the champion cannot be evaluated on the examples; None when it can."""
+    if champion is None:
+        return None
+    return fault_on_examples(
+        _path(champion.model), [*preprocessing_signatures(config), serving_signature(config)], batches
+    )
 
 
-def _guarded(exec_properties: dict[str, Any]) -> set[str]:
-    """Names of the metrics that have thresholds."""
-    config = config_pb2.EvalConfig()
-    proto_utils.json_to_proto(exec_properties[standard_component_specs.EVAL_CONFIG_KEY], config)
-    return {key.name for key in tfma.metrics.metric_thresholds_from_metrics_specs(config.metrics_specs, config)}
+def _batches(input_dict: _Artifacts, exec_properties: dict[str, Any]) -> Iterator[Sequence[bytes]]:
+    """The serialized examples that bless."""
+    examples = input_dict[standard_component_specs.EXAMPLES_KEY]
+    splits = json_utils.loads(exec_properties.get(standard_component_specs.EXAMPLE_SPLITS_KEY) or "null") or ["eval"]
+    uris = [uri for split in splits for uri in artifact_utils.get_split_uris(examples, split)]
+    files = [file for uri in uris for file in sorted(tf.io.gfile.glob(io_utils.all_files_pattern(uri)))]
+    for batch in tf.data.TFRecordDataset(files, compression_type="GZIP").batch(_BATCH):
+        yield list(batch.numpy())
+
+
+def _path(model: types.Artifact) -> str:
+    return str(path_utils.serving_model_path(model.uri, path_utils.is_old_model_artifact(model)))
 
 
 def _write(
     verdict: BlessingVerdict,
     blessing: types.Artifact,
     candidate: types.Artifact,
-    champion: types.Artifact | None,
+    champion: _Champion | None,
     exec_properties: dict[str, Any],
 ) -> None:
-    """Writes the blessing as TFX's executor does, which it has not done for a verdict without evaluation."""
+    """Writes the blessing as TFX's executor does, and the verdict beside it."""
     blessing.set_string_custom_property(constants.ARTIFACT_PROPERTY_CURRENT_MODEL_URI_KEY, candidate.uri)
     blessing.set_int_custom_property(constants.ARTIFACT_PROPERTY_CURRENT_MODEL_ID_KEY, candidate.id)
     if champion is not None:
-        blessing.set_string_custom_property(constants.ARTIFACT_PROPERTY_BASELINE_MODEL_URI_KEY, champion.uri)
-        blessing.set_int_custom_property(constants.ARTIFACT_PROPERTY_BASELINE_MODEL_ID_KEY, champion.id)
+        blessing.set_string_custom_property(constants.ARTIFACT_PROPERTY_BASELINE_MODEL_URI_KEY, champion.model.uri)
+        blessing.set_int_custom_property(constants.ARTIFACT_PROPERTY_BASELINE_MODEL_ID_KEY, champion.model.id)
     if "current_component_id" in exec_properties:
         blessing.set_string_custom_property("component_id", exec_properties["current_component_id"])
     blessed = constants.BLESSED_VALUE if verdict.blessed else constants.NOT_BLESSED_VALUE

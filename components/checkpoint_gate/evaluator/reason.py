@@ -21,22 +21,20 @@ from checkpoint_gate.evaluator.measurements import (
 _SHOWN = 3  # thresholds, and slices, spelled out; more of them would bury the first
 
 
-def why_blessed(measured: Measurements, guarded: Collection[str], first_run: bool) -> str:
+def why_blessed(measured: Measurements, guarded: Collection[str]) -> str:
     """Why a model passed.
 
     Args:
         measured: the evaluation.
         guarded: names of the metrics that have thresholds; only they are shown.
-        first_run: there was no champion, so that only value thresholds counted.
     """
-    ending = "; there is no champion yet to compare with" if first_run else ""
     shown = []
     for where, metric in sorted(measured.values):
         value = measured.challenger(where, metric)
         if where == ALL_EXAMPLES and metric.name in guarded and value is not None:
-            shown.append(_against(metric, value, None if first_run else measured.champion(where, metric)))
+            shown.append(_against(metric, value, measured.champion(where, metric)))
     values = f": {', '.join(shown)} on {ALL_EXAMPLES}" if shown else ""
-    return f"every threshold holds{values}{ending}"
+    return f"every threshold holds{values}"
 
 
 def why_not_blessed(result: Any, measured: Measurements) -> str:
@@ -87,9 +85,9 @@ def failure_in_words(where: str, failure: Any, measured: Measurements) -> str:
         return f"no {metric.name} was computed on {where}, for which there is a threshold"
     value = failure.metric_value.double_value.value
     bounds = bounds_in_words(failure.metric_threshold)
-    if failure.metric_threshold.HasField("value_threshold"):
-        return f"{metric.name} is {number(value)} on {where}, required is {bounds}"
     champion, challenger = measured.champion(where, metric), measured.challenger(where, metric)
+    if failure.metric_threshold.HasField("value_threshold"):
+        return f"{_against(metric, value, champion)} on {where}, required is {bounds}"
     if champion is None or challenger is None:
         return f"{metric.name} changed by {number(value)} on {where}, required is {bounds}"
     values = _against(metric, challenger, champion)
