@@ -15,6 +15,7 @@ from tfx.orchestration.metadata import sqlite_metadata_connection_config
 
 from checkpoint_gate.checkpoint_set import read_set
 from checkpoint_gate.evaluator.verdict import read_verdict
+from checkpoint_gate.label_classes import read_classes
 from checkpoint_gate.papers import read_papers
 from checkpoint_gate.records import read_history
 from checkpoint_gate.rule_text import rules_from_mapping
@@ -63,6 +64,8 @@ def runs(home):
     done["gate changed"] = run_local(file, root)
     file.write_text(slow_learner(original))
     done["model worse"] = run_local(file, root)
+    file.write_text(slow_learner(original).replace("on_not_blessed: keep_champion", "on_not_blessed: fail"))
+    done["model worse, red"] = run_local(file, root)
     table = home / "project" / "penguins.csv"
     whole = table.read_text()
     table.write_text("\n".join(whole.splitlines()[:-20]))
@@ -73,7 +76,16 @@ def runs(home):
     for version in (root / "serving").iterdir():
         if version.is_dir():
             shutil.rmtree(version)
+    file.write_text(original.replace("first_run: bless_on_value_thresholds", "first_run: refuse"))
+    done["no champion, refused"] = run_local(file, root)
+    file.write_text(original)
     done["champion deleted"] = run_local(file, root)
+    champion = Path(done["champion deleted"].champion)
+    for file_of_it in ("variables/variables.index", "assets.extra/checkpoint_gate.json"):
+        (champion / file_of_it).write_bytes(b"damaged")
+    done["champion damaged"] = run_local(file, root)
+    done["rebaselined"] = run_local(file, root, rebaseline=True)
+    done["after rebaselining"] = run_local(file, root)
     shutil.rmtree(root / "store")
     file.write_text(original.replace("n: 5}", "n: 4}"))
     done["store gone"] = run_local(file, root)
@@ -193,6 +205,10 @@ def test_pushed_weights_are_the_winning_checkpoint_s_bit_for_bit(first, model, h
     assert missing == []
 
 
+def test_the_pushed_model_carries_the_classes_of_the_label(model):
+    assert read_classes(str(model)) == ("Adelie", "Chinstrap", "Gentoo")
+
+
 def test_the_pushed_model_carries_its_papers(first, model):
     papers = read_papers(model)
     assert (papers.run, papers.step) == (first.winner["run"], first.winner["step"])
@@ -294,6 +310,23 @@ def test_a_challenger_that_is_worse_than_the_champion_is_not_blessed(runs):
     assert worse.champion == runs["first"].champion
 
 
+def test_the_report_and_the_summary_show_both_side_by_side(runs):
+    worse = runs["model worse"]
+    row, *others = worse.comparison
+    assert (row["metric"], row["slice"]) == ("sparse_categorical_crossentropy", "all examples")
+    assert (row["required"], row["holds"]) == ("a change of at most +0", False)
+    assert row["candidate"] > row["champion"] > 0
+    assert f"{row['candidate']:.6g} against the champion's {row['champion']:.6g}" in worse.reason
+    assert [(other["metric"], other["holds"]) for other in others] == [("sparse_categorical_accuracy", True)]
+    assert json.loads(worse.to_json())["comparison"][0] == row
+
+
+def test_a_run_whose_winner_is_not_blessed_may_end_red(runs):
+    red = runs["model worse, red"]
+    assert (red.outcome, red.green, red.executed) == ("not_blessed", False, [])
+    assert red.reason == runs["model worse"].reason
+
+
 def test_changed_data_trains_anew_and_the_champion_is_the_baseline(runs):
     changed = runs["data changed"]
     assert set(changed.executed) >= ALL - {"Champion"}
@@ -311,6 +344,23 @@ def test_a_push_folder_emptied_by_hand_is_filled_again(runs):
     filled = runs["champion deleted"]
     assert filled.outcome == "pushed"
     assert not {"Transform", "Trainer", "CheckpointFilter"} & set(filled.executed)
+
+
+def test_without_a_champion_nothing_is_blessed_where_the_file_says_refuse(runs):
+    refused = runs["no champion, refused"]
+    assert (refused.outcome, refused.pushed, refused.champion) == ("not_blessed", None, None)
+    assert "there is no champion" in refused.reason
+    assert "first_run: bless_on_value_thresholds" in refused.reason
+
+
+def test_a_damaged_champion_is_told_and_stays_until_it_is_set_aside(runs):
+    damaged, rebaselined = runs["champion damaged"], runs["rebaselined"]
+    assert (damaged.outcome, damaged.pushed, damaged.rebaselined) == ("not_blessed", None, None)
+    assert f"cannot be compared with the champion {damaged.champion}: its weights cannot be read" in damaged.reason
+    assert "--rebaseline" in damaged.reason
+    assert (rebaselined.outcome, rebaselined.rebaselined) == ("pushed", damaged.champion)
+    assert f"the champion {damaged.champion} was set aside and not compared with" in rebaselined.reason
+    assert (runs["after rebaselining"].outcome, runs["after rebaselining"].champion) == ("skipped", rebaselined.pushed)
 
 
 def test_a_cached_trainer_without_its_store_is_one_sentence_that_names_retrain(runs):

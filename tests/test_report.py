@@ -212,6 +212,27 @@ def test_every_outcome_has_its_words(page, outcome, headline):
     assert headline in page(summary(outcome=outcome, reason="worse.")).words
 
 
+def test_who_was_not_blessed_stands_beside_the_champion_with_what_was_required(page):
+    rows = [
+        {"metric": "loss", "slice": "slice island:Dream", "candidate": "nan", "champion": 0.25, "holds": False},
+        {"metric": "accuracy", "slice": "all examples", "candidate": 0.1234567, "champion": None, "holds": True},
+    ]
+    rows = [{**row, "required": required} for row, required in zip(rows, ("at most <1>", "at least 0.1"), strict=True)]
+    found = page(summary(outcome="not_blessed", comparison=rows, rebaselined="/root/serving/1"))
+    words = " ".join(found.words.split())
+    table = words[words.index("Blessing") : words.index("before")]
+    assert "lossslice island:Dreamnan0.25at most <1>fails" in table
+    assert "accuracyall examples0.123457at least 0.1holds" in table
+    assert "/root/serving/1, by --rebaseline" in words
+    assert [row for row in found.all("tr") if row.get("class") == "fails"] != []
+
+
+def test_without_a_champion_none_stays(page):
+    words = page(summary(outcome="not_blessed", champion=None, pushed=None, reason="worse.")).words
+    assert "The winner was not blessed: worse." in words
+    assert "No threshold was judged in this run." in words
+
+
 def test_it_holds_what_the_summary_holds(page):
     words = page(trained=history(*falling(6)), champion_before="/root/serving/1").words
     for part in ("40", "60", "0.93", "★ winner", "Step 60 won: highest accuracy of 2.", "/root/serving/1"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,13 +15,13 @@ from gated_pipelines.curves import by_steps
 from gated_pipelines.plot import training_svg
 from gated_pipelines.ranking import Row, ranked_by, rows
 from gated_pipelines.ranking_plot import ranking_svg
-from gated_pipelines.summary import Outcome, Summary, winner_in_words
+from gated_pipelines.summary import CHAMPION_STAYS, Outcome, Summary, format_value, winner_in_words
 
 _HEADLINES: dict[Outcome, str] = {
     "pushed": "A new model was pushed",
-    "not_blessed": "The winner was not blessed, the champion stays",
-    "no_survivors": "No checkpoint survived, the champion stays",
-    "no_candidate": "No survivor could be chosen, the champion stays",
+    "not_blessed": "The winner was not blessed",
+    "no_survivors": "No checkpoint survived",
+    "no_candidate": "No survivor could be chosen",
     "skipped": "There was nothing to push",
     "failed": "The run failed",
 }
@@ -102,6 +102,7 @@ def render(summary: Summary, history: History, config_name: str, rules: RuleSet,
         ranked_by=ranked_by(summary),
         ranking=Markup(ranking) if ranking else None,
         scored=any(row.score for row in ranked),
+        comparison=[_compared(row) for row in summary.comparison],
         seconds=list(_seconds(summary)),
         total=f"{sum(summary.seconds.values()):.1f} s",
         champion_before=champion_before,
@@ -111,7 +112,10 @@ def render(summary: Summary, history: History, config_name: str, rules: RuleSet,
 
 def _sentence(summary: Summary) -> str:
     reason = summary.reason.strip().rstrip(".")
-    return f"{_HEADLINES[summary.outcome]}: {reason}." if reason else f"{_HEADLINES[summary.outcome]}."
+    headline = _HEADLINES[summary.outcome]
+    if summary.champion is not None and summary.outcome in CHAMPION_STAYS:
+        headline += ", the champion stays"
+    return f"{headline}: {reason}." if reason else f"{headline}."
 
 
 def _refusals(summary: Summary) -> Iterator[Bar]:
@@ -131,7 +135,7 @@ def _survivor(row: Row, summary: Summary, history: History) -> dict[str, Any]:
     survivor = row.survivor
     here = [e for e in history.entries if _of_run(row, summary) and e.record.step == survivor["step"]]
     epochs = [entry.record.epoch + 1 for entry in here]
-    values = {name: _value(value) for name, value in survivor["metrics"].items()}
+    values = {name: format_value(value) for name, value in survivor["metrics"].items()}
     return {"row": row, "epoch": epochs[:1], "values": values}
 
 
@@ -140,8 +144,8 @@ def _of_run(row: Row, summary: Summary) -> bool:
     return row.survivor["run"] == summary.run and not row.survivor["averaged"]
 
 
-def _value(value: float | str) -> str:
-    return value if isinstance(value, str) else f"{value:.6g}"
+def _compared(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {**row, **{name: format_value(row[name]) for name in ("candidate", "champion")}}
 
 
 def _not_finite(history: History) -> Sequence[str]:

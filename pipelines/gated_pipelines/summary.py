@@ -25,6 +25,7 @@ from gated_pipelines.job import Job
 from gated_pipelines.step import Step
 
 Outcome = Literal["pushed", "not_blessed", "no_survivors", "no_candidate", "skipped", "failed"]
+CHAMPION_STAYS: tuple[Outcome, ...] = ("not_blessed", "no_survivors", "no_candidate")
 
 
 @dataclass
@@ -32,8 +33,8 @@ class Summary:
     """What `gated-pipeline run --json` prints; see `to_json` for the keys' meaning.
 
     Attributes:
-      green: whether the run counts as a success; without survivors, or without a candidate among them, only if the
-        pipeline.yaml says keep_champion.
+      green: whether the run counts as a success; without survivors, without a candidate among them and without a
+        blessing, only if the pipeline.yaml says keep_champion.
       epochs, saved, refused: of the training run, over its whole ledger.
       refusals: clause -> how many epochs it refused, commonest first.
       survivors: `{name, run, step, metrics, averaged, score}`, metrics by TFMA on the eval split; see `read_selection`.
@@ -44,6 +45,9 @@ class Summary:
       average: of the survivors' weights, where the pipeline.yaml asks for it, else None: the keys of a survivor, `won`,
         and the `reason` why it won or did not; `metrics` is None where they could not be averaged.
       blessed: whether Evaluator blessed the winner in this run.
+      comparison: the thresholds that judged the winner on the test split, champion and challenger side by side:
+        `{metric, slice, candidate, champion, required, holds}`; those that failed come first.
+      rebaselined: the champion that was set aside by --rebaseline, or None.
       pushed: folder of the version that this run pushed, or None.
       champion: folder of the newest live version after the run, or None.
       pruned_bytes: removed from the store in this run, by retention, filter and sweep. What a survivors artifact of an
@@ -66,6 +70,8 @@ class Summary:
     winner: dict[str, Any] | None = None
     average: dict[str, Any] | None = None
     blessed: bool = False
+    comparison: list[dict[str, Any]] = field(default_factory=list)
+    rebaselined: str | None = None
     pushed: str | None = None
     champion: str | None = None
     store: str = ""
@@ -105,6 +111,8 @@ def collect(job: Job, steps: Mapping[str, Step], since: float) -> tuple[Summary,
     _filtering(summary, steps)
     _selecting(summary, steps)
     _outcome(summary, steps)
+    if summary.outcome == "not_blessed":
+        summary.green = job.config.on_not_blessed == "keep_champion"
     return summary, history
 
 
@@ -190,6 +198,9 @@ def _outcome(summary: Summary, steps: Mapping[str, Step]) -> None:
     none = empty_reason(str(survivors)) if survivors is not None else None
     model = _output(steps, "CheckpointEvaluator", "model")
     nobody = empty_reason(str(model)) if model is not None else None
+    if verdict is not None:
+        summary.comparison = [row.to_json() for row in verdict.comparison]
+        summary.rebaselined = verdict.champion if verdict.rebaselined else None
     summary.blessed = verdict is not None and verdict.blessed and "Evaluator" in summary.executed
     summary.pushed = _pushed(summary, steps)
     if none is not None:
@@ -206,13 +217,18 @@ def _outcome(summary: Summary, steps: Mapping[str, Step]) -> None:
         summary.outcome, summary.reason = "skipped", "already champion"
     else:
         summary.reason = "the push folder is empty although the model is blessed; run with --retrain to push it again"
-    summary.green |= summary.outcome in ("pushed", "skipped", "not_blessed")
+    summary.green |= summary.outcome in ("pushed", "skipped")
 
 
 def _pushed(summary: Summary, steps: Mapping[str, Step]) -> str | None:
     """What Pusher says it pushed, if it was executed in this run."""
     notes = steps["Pusher"].notes.get("pushed_model", {}) if "Pusher" in summary.executed else {}
     return str(notes["pushed_destination"]) if notes.get("pushed") else None
+
+
+def format_value(value: float | str | None) -> str:
+    """A metric's value for a table."""
+    return "" if value is None else value if isinstance(value, str) else f"{value:.6g}"
 
 
 def commonest(refusals: Mapping[str, int], count: int = 3) -> Sequence[str]:

@@ -10,15 +10,17 @@ from rich.table import Table
 
 from checkpoint_gate.quantities import format_size
 from gated_pipelines.ranking import ranked_by, rows
-from gated_pipelines.summary import Summary, commonest, winner_in_words
+from gated_pipelines.summary import CHAMPION_STAYS, Summary, commonest, format_value, winner_in_words
 
 _OUT = 5  # candidates whose reason is told; more of them would bury the winner
+_ROWS = 10
+_STYLE = {True: "", False: "bold"}
 
 _HEADLINES = {
     "pushed": "pushed",
-    "not_blessed": "not blessed, the champion stays",
-    "no_survivors": "no survivors, the champion stays",
-    "no_candidate": "no candidate, the champion stays",
+    "not_blessed": "not blessed",
+    "no_survivors": "no survivors",
+    "no_candidate": "no candidate",
     "skipped": "skipped, nothing to push",
     "failed": "failed",
 }
@@ -54,6 +56,8 @@ def _lines(summary: Summary) -> Iterator[tuple[str, RenderableType]]:
         yield "winner", f"{winner_in_words(summary.winner)}: {summary.winner['reason']}"
     if summary.average is not None and not summary.average["won"]:
         yield "average", f"of the survivors' weights, did not win: {summary.average['reason']}"
+    if summary.comparison and summary.outcome == "not_blessed":
+        yield "blessing", _comparison(summary)
     if summary.epochs:
         freed, held = format_size(summary.pruned_bytes), format_size(summary.trashed_bytes)
         yield "pruning", f"{freed} freed, {held} in the trash until their grace is over"
@@ -61,12 +65,18 @@ def _lines(summary: Summary) -> Iterator[tuple[str, RenderableType]]:
         yield "", summary.prune_refused
     if summary.seconds:
         yield "time", _times(summary)
-    yield "outcome", f"{_HEADLINES[summary.outcome]}: {summary.reason}"
+    yield "outcome", f"{_headline(summary)}: {summary.reason}"
     if summary.pushed is None and summary.champion is not None:
         yield "champion", _short(summary.champion)
     for word, place in (("model", summary.pushed), ("store", summary.store), ("report", summary.report)):
         if place:
             yield word, _short(place)
+
+
+def _headline(summary: Summary) -> str:
+    words = _HEADLINES[summary.outcome]
+    stays = summary.champion is not None and summary.outcome in CHAMPION_STAYS
+    return f"{words}, the champion stays" if stays else words
 
 
 def _short(place: str) -> str:
@@ -92,6 +102,21 @@ def _survivors(summary: Summary) -> Table:
         table.add_row(
             row.name, *cells, *[row.score or ("out" if row.out else f"{row.value:.6g}")] * scored, style=style
         )
+    return table
+
+
+def _comparison(summary: Summary) -> Table:
+    more = len(summary.comparison) - _ROWS
+    table = Table(
+        caption="by TFMA on the test split" + (f"; and {more} more in the report" if more > 0 else ""),
+        caption_justify="left",
+    )
+    for name in ("metric", "slice", "challenger", "champion", "required"):
+        table.add_column(name, justify="right" if name.startswith("cha") else "left")
+    for row in summary.comparison[:_ROWS]:
+        values = [format_value(row[name]) for name in ("candidate", "champion")]
+        required = row["required"] if row["holds"] else f"{row['required']}: fails"
+        table.add_row(row["metric"].replace("_", " "), row["slice"], *values, required, style=_STYLE[row["holds"]])
     return table
 
 
