@@ -1,9 +1,12 @@
 """Whole pipeline runs, killed by SIGKILL and simply run again, beside one that was left alone.
 
-All begin where the undisturbed run's Transform was done: Transform executed anew gives other bytes, and other weights.
+Most begin where the undisturbed run's Transform was done: Transform executed anew gives other bytes, and other weights.
 Compared are every tensor of the store's live checkpoints, its champion, and of every version in the push folder the
 names, shapes and bytes of its weights, its papers (run, step, metrics) and what it predicts. `saved_model.pb` differs
 from export to export, so its bytes are not compared.
+
+Others begin with nothing and die at each component in turn. Of these the outcome is compared: one version is pushed, of
+the checkpoint that the store holds for the champion; the store has no fault; and a run after that has nothing to do.
 """
 
 from __future__ import annotations
@@ -25,7 +28,16 @@ from typing import Any
 from checkpoint_gate.store import Store
 from checkpoint_gate.store.champion import read_champion
 from checkpoint_gate.store.checking import check_store
-from faults.boundaries import BOUNDARIES, FILTER, Boundary, die_at, watch
+from faults.boundaries import (
+    BOUNDARIES,
+    COMPONENTS,
+    FILTER,
+    Boundary,
+    after_each_component,
+    before_each_is_known,
+    die_at,
+    watch,
+)
 from faults.figure import Measured
 from faults.memory import memory_folder
 from faults.processes import Child, Ended, Ready, differing
@@ -63,13 +75,16 @@ def measure(long: bool) -> Measured:
         short = [boundary for boundary in BOUNDARIES if boundary.name in SHORT]
         for chain in [[boundary] for boundary in BOUNDARIES] if long else [short]:
             _kill_in_turn(measured, pipeline, chain)
+        _kill_from_nothing(measured, pipeline, after_each_component())
         if long:
+            _kill_from_nothing(measured, pipeline, before_each_is_known())
             _kill_at_random(measured, pipeline)
             for case in (_metadata_lost, _metadata_older, _metadata_locked, _metadata_locked_while_pruning):
                 measured.case(*(f"{case.__doc__} {problem}" for problem in case(pipeline)))
-    kinds = (
-        f"{len(BOUNDARIES)} boundaries, {RANDOM_KILLS} random kills, 4 times MLMD disturbed" if long else "boundaries"
-    )
+    after = f"after each of {len(COMPONENTS)} components"
+    kinds = f"{len(SHORT)} boundaries, {after}"
+    if long:
+        kinds = f"{len(BOUNDARIES)} boundaries, {after} twice, {RANDOM_KILLS} random kills, 4 times MLMD disturbed"
     measured.detail = f"{kinds}; the same pushed model each time: {pipeline.expected['versions'][0]['weights'][:12]}"
     return measured
 
@@ -84,6 +99,16 @@ def _kill_in_turn(measured: Measured, pipeline: _Pipeline, chain: Sequence[Bound
         problems = [] if ended.code == -signal.SIGKILL else [f"it was not killed, but ended with {ended}"]
         measured.case(*_told(so_far, problems + pipeline.damage()))
     measured.violations.extend(_told(so_far, pipeline.run_again()))
+
+
+def _kill_from_nothing(measured: Measured, pipeline: _Pipeline, chain: Sequence[Boundary]) -> None:
+    """Kills the first run of an empty root at the first boundary, and so on; the last one is left alone."""
+    shutil.rmtree(pipeline.root, ignore_errors=True)
+    for boundary in chain:
+        ended = pipeline.start(functools.partial(die_at, boundary)).go()
+        problems = [] if ended.code == -signal.SIGKILL else [f"it was not killed, but ended with {ended}"]
+        measured.case(*_told([boundary.name], problems + pipeline.faults()))
+    measured.violations.extend(_told([boundary.name for boundary in chain], pipeline.come_through()))
 
 
 def _kill_at_random(measured: Measured, pipeline: _Pipeline) -> None:
@@ -220,12 +245,18 @@ class _Pipeline:
         """What a run has come to."""
         return _answer(Child(lambda ready: _state(self.root)).go())
 
+    def faults(self) -> list[str]:
+        """What is wrong with the store, beside what was interrupted."""
+        if not (self.root / "store").exists():
+            return []
+        found = check_store(Store.open(self.root / "store"))
+        return [f"{each.place} {each.what}" for each in found if each.severity == "fault"]
+
     def damage(self) -> list[str]:
         """What no kill may do, wherever it came."""
         if not (self.root / "store").exists():
             return []
-        found = check_store(Store.open(self.root / "store"))
-        problems = [f"{each.place} {each.what}" for each in found if each.severity == "fault"]
+        problems = self.faults()
         versions = self.state()["versions"]
         return problems + [f"pushed is {each}" for each in versions if each not in self.expected["versions"]]
 
@@ -237,6 +268,23 @@ class _Pipeline:
         found = check_store(Store.open(self.root / "store"))
         problems = [f"{each.place} {each.what}" for each in found if each.severity != "note"]
         return problems + differing(self.state(), self.expected)
+
+    def come_through(self) -> list[str]:
+        """Runs a pipeline that has begun with nothing to its end; what an undisturbed one would have done otherwise."""
+        ended = [self.start().go() for _ in range(3)]
+        problems = [f"run again it ends with {one}" for one in ended if one.code]
+        if ended[0].answer not in ("pushed", "skipped") or [one.answer for one in ended[1:]] != ["skipped"] * 2:
+            problems.append(f"run again three times it ends with {[one.answer for one in ended]}")
+        state = self.state()
+        if len(state["versions"]) != len(self.expected["versions"]) or state["others"]:
+            problems.append(f"in the push folder are {len(state['versions'])} versions, and {state['others']}")
+        pushed = [[version["run"], version["step"]] for version in state["versions"]]
+        if pushed != [state["champion"]]:
+            problems.append(f"pushed is {pushed}, and the store takes {state['champion']} for the champion")
+        lived, expected = ([len(live) for live in one["live"].values()] for one in (state, self.expected))
+        if lived != expected:
+            problems.append(f"{lived} checkpoints live, {expected} of a run left alone")
+        return problems + self.faults()
 
 
 def _answer(ended: Ended) -> Any:

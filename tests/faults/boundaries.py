@@ -50,6 +50,28 @@ BOUNDARIES = (
 )
 
 
+COMPONENTS = (
+    "Champion", "CsvExampleGen", "StatisticsGen", "SchemaGen", "ExampleValidator", "Transform", "Trainer",
+    "CheckpointFilter", "CheckpointEvaluator", "Evaluator", "Pusher",
+)  # fmt: skip
+"""In the order in which they run."""
+
+_PUBLISH = "tfx.orchestration.portable.launcher:Launcher._publish_successful_execution"
+
+
+def after_each_component() -> list[Boundary]:
+    """For runs of one root, one after the other: each executes one component more, and dies when MLMD knows of it."""
+    return [Boundary(f"{component} done", _PUBLISH, "returns") for component in COMPONENTS]
+
+
+def before_each_is_known() -> list[Boundary]:
+    """The same, but each dies before MLMD knows: the next executes that component again, and one more."""
+    return [
+        Boundary(f"{component} done, not in MLMD", _PUBLISH, "begins", number=2 if place else 1)
+        for place, component in enumerate(COMPONENTS)
+    ]
+
+
 def die_at(boundary: Boundary) -> None:
     """Lets this process die there."""
     entered = not boundary.within
