@@ -13,14 +13,14 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from faults.papers import origin_of, papers_of, pushed_papers, write_version
 
 from checkpoint_gate.catalog import rows
 from checkpoint_gate.cli import cli, words
 from checkpoint_gate.judgement import Decision
-from checkpoint_gate.papers import write_papers
+from checkpoint_gate.papers import Rollback, write_papers
 from checkpoint_gate.records import Record, dump_json
 from checkpoint_gate.rule_text import parse_rules
-from checkpoint_gate.selection import Candidate, Score, Selection
 from checkpoint_gate.store import Store
 from checkpoint_gate.store.champion import ChampionNote, note_champion
 from checkpoint_gate.store.elapsed import SystemClock
@@ -143,7 +143,7 @@ def test_no_framework_is_imported(home, store, args, imports):
     home.train([0.4, 0.3])
     rules = home.file("gate.yaml", f"{GATE}\n{STRICT}")
     model = home.root / "model"
-    write_papers(model, selection(), "0" * 64)
+    write_papers(model, papers_of())
     places = {"STORE": store, "RULES": rules, "LEDGER": store / "demo" / "ledger.jsonl", "MODEL": model}
     command = [sys.executable, "-X", "importtime", "-m", "checkpoint_gate.cli"]
     command[-2:] = ["-c", "from checkpoint_gate.cli import main; main()"]
@@ -424,17 +424,8 @@ def test_a_pushed_model_is_traced_to_the_record_whose_state_was_written(home, st
     assert (record["at"], record["state"]) == ("step", "kept")
 
 
-def selection(step=20):
-    winner = Candidate(f"step-{step:09d}", "demo", step, {"loss": 0.31})
-    return Selection(winner, "lowest loss of 2: 0.31", (winner,), {}, (winner.name,), {winner.name: Score(0.31)})
-
-
 def push(home, step=20) -> Path:
-    model = home.root / "serving" / "1790000000"
-    (model / "variables").mkdir(parents=True)
-    (model / "saved_model.pb").write_bytes(b"graph")
-    write_papers(model, selection(step), "a1" * 32)
-    return model
+    return write_version(home.root / "serving", 1790000000, "w", pushed_papers(1790000000, "w", step=step))
 
 
 @pytest.mark.parametrize("given", ["the version", "the push folder"])
@@ -444,25 +435,64 @@ def test_a_pushed_model_is_traced_to_its_record(home, store, given):
     asked = model if given == "the version" else model.parent
     told = home.json("why", "--model", asked, "--store", store)
     record = told.pop("record")
-    assert told == {
-        "model": str(model),
-        "run": "demo",
-        "step": 20,
-        "reason": "lowest loss of 2: 0.31",
-        "metrics": {"loss": 0.31},
-        "rules_digest": "a1" * 32,
-    }
+    papers = pushed_papers(1790000000, "w")
+    assert told == papers.model_dump(exclude={"format", "writer"}) | {"model": str(model)}
+    assert {"run", "step", "reason", "metrics", "rules_digest"} <= told.keys()
     assert (record["step"], record["save"], record["reason"]) == (20, True, "val_loss 0.4 is at most 0.5")
     assert home.json("why", "--model", asked)["record"] is None
     lines = home.call("why", store, "--model", asked).stdout.splitlines()
-    assert lines[:6] == [
+    assert lines == [
         f"model {model}",
+        "  pushed      2026-09-21 14:13 UTC as version 1790000000, as the first",
+        "  blessed     every threshold holds",
         "  checkpoint  step 20 of the run demo",
         "  chosen      lowest loss of 2: 0.31",
-        "  evaluated   loss 0.31",
+        "              step-000000020: loss 0.31",
+        "              step-000000030: loss nan; out: loss is nan",
+        "  evaluated   loss 0.31 on eval",
+        "              island:Dream: loss 0.4",
         "  filtered    by the rules a1a1a1a1a1a1",
+        "              val_loss 0.4 is at most 0.45",
+        "  gate        epoch 2, step 20: val_loss 0.4 is at most 0.5",
+        "              val_loss 0.4; rules b2b2b2b2b2b2",
+        "  data        span 0; splits eval, test, train",
+        "              fingerprint table:9 bytes",
+        f"              table sha256:{'7e' * 32}",
+        "  classes     cat, dog",
+        "  versions    python 3.10.13, tensorflow 2.16.2",
         "epoch 2, step 20 of demo: saved, checkpoint kept",
+        "  why       val_loss 0.4 is at most 0.5",
+        "  metrics   loss 0.4, val_loss 0.4",
+        f"  path      {home.store.root}/demo/checkpoints/step-000000020",
     ]
+
+
+def test_a_model_that_was_brought_back_and_one_that_is_an_average_say_so(home):
+    papers = pushed_papers(17, "w", origins=[origin_of(10), origin_of(20)])
+    back = papers.push.model_copy(
+        update={
+            "replaces": 16,
+            "rollback": Rollback(withdrew=16, restored=15, reason="wrong prices"),
+            "blessing": {"reason": "it holds", "candidate_metrics": {"auc": 0.9}, "champion_metrics": {"auc": 0.8}},
+        }
+    )
+    model = write_version(home.root / "serving", 17, "w", papers.model_copy(update={"push": back}))
+    lines = home.call("why", "--model", model).stdout.splitlines()
+    assert lines[1:7] == [
+        "  pushed      1970-01-01 00:00 UTC as version 17, in place of 16",
+        "  rolled back it is version 15 again, 16 was withdrawn: wrong prices",
+        "  blessed     it holds",
+        "              candidate: auc 0.9",
+        "              champion: auc 0.8",
+        "  checkpoint  the average of the steps 10 of demo, 20 of demo",
+    ]
+    assert "              step 10 of demo: val_loss 0.4 is at most 0.45" in lines
+
+
+def test_papers_of_another_version_are_one_sentence(home):
+    model = push(home)
+    (model / "assets.extra" / "checkpoint_gate.json").write_text('{"format": 1}')
+    assert home.error("why", "--model", model).endswith("this version reads format 2, and its next push writes that.")
 
 
 def test_a_model_without_papers_is_told(home, store):

@@ -1,4 +1,4 @@
-"""The choice of the best survivor, with its reason, and the papers that the winner carries."""
+"""The choice of the best survivor, with its reason."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from checkpoint_gate.errors import ModelError, NoCandidate, RuleError
-from checkpoint_gate.papers import Papers, read_papers, write_papers
+from checkpoint_gate.errors import NoCandidate, RuleError
 from checkpoint_gate.selection import Candidate, Failure, Selector, rank_key
 from checkpoint_gate.selection_file import read_selection, write_no_winner, write_selection
 
@@ -442,24 +441,6 @@ def test_a_direction_is_never_guessed():
 def test_only_finite_values_rank(value):
     with pytest.raises(ValueError, match="only finite values rank"):
         rank_key(value, 1, "min")
-
-
-def test_the_papers_say_where_a_model_comes_from(tmp_path):
-    assert read_papers(tmp_path) is None
-    selection = Selector("loss", "min").choose(candidates(NAN, 0.5))
-    write_papers(tmp_path, selection, "f" * 64)
-    assert read_papers(tmp_path) == Papers("run", 2, selection.reason, {"loss": 0.5, "auc": -0.5}, "f" * 64)
-
-
-@pytest.mark.parametrize(
-    "content", ["{", '{"run": "r"}', "[]", '{"run": "r", "step": "x", "reason": "", "metrics": {}}']
-)
-def test_papers_that_cannot_be_read_are_named(tmp_path, content):
-    write_papers(tmp_path, Selector("loss", "min").choose(candidates(0.5)), "f" * 64)
-    path = tmp_path / "assets.extra" / "checkpoint_gate.json"
-    path.write_text(content)
-    with pytest.raises(ModelError, match=r"The papers .*checkpoint_gate\.json cannot be read: "):
-        read_papers(tmp_path)
 
 
 def test_the_selection_is_kept_with_everybodys_metrics(tmp_path):

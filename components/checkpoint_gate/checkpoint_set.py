@@ -70,10 +70,7 @@ def read_set(folder: Path) -> list[Survivor]:
     survivors = []
     for name in files.names(SURVIVORS):
         path = f"{SURVIVORS}/{name}"
-        if not files.is_file(f"{path}/{manifests.NAME}"):
-            raise DamagedCheckpoint(f"The survivor {name} is damaged: it has no manifest.")
-        data = files.read(f"{path}/{manifests.NAME}", manifests.MAX_BYTES)
-        manifest = parse_manifest(data, str(folder / path))
+        manifest = _manifest(files, name)
         if name not in (folder_name(manifest.step), f"{manifest.run}--{folder_name(manifest.step)}"):
             raise DamagedCheckpoint(f"The survivor {name} is damaged: it has the manifest of step {manifest.step}.")
         damage = verify_files(files, Stored(path, manifest))
@@ -89,6 +86,30 @@ def read_set(folder: Path) -> list[Survivor]:
     if missing:
         raise DamagedCheckpoint(f"{folder} is damaged: the survivor of step {missing[0][1]} is missing.")
     return survivors
+
+
+def read_manifests(folder: Path) -> list[Manifest]:
+    """The manifests of the survivors, by name; their bytes are not looked at.
+
+    Raises:
+      DamagedCheckpoint: one is missing or damaged.
+    """
+    files = LocalFiles(folder)
+    return [_manifest(files, name) for name in files.names(SURVIVORS)]
+
+
+def _manifest(files: LocalFiles, name: str) -> Manifest:
+    path = f"{SURVIVORS}/{name}/{manifests.NAME}"
+    if not files.is_file(path):
+        raise DamagedCheckpoint(f"The survivor {name} is damaged: it has no manifest.")
+    return parse_manifest(files.read(path, manifests.MAX_BYTES), files.place(f"{SURVIVORS}/{name}"))
+
+
+def read_verdicts(folder: Path) -> dict[tuple[str, int], str]:
+    """(run, step) -> why the filter kept that survivor."""
+    path = folder / VERDICTS_FILE
+    lines = parse_lines(path.read_text(encoding="utf-8"), str(path))
+    return {(line["run"], line["step"]): str(line["reason"]) for line in lines if line["outcome"] == "keep"}
 
 
 def read_about(folder: Path) -> Mapping[str, Any]:

@@ -77,6 +77,7 @@ def create_components(job: Job) -> list[BaseComponent]:
         example_splits=["eval"],
         average=config.evaluate.select.average,
         on_no_candidate=config.on_no_candidate,
+        about={"table": job.table.digest, "classes": list(job.table.classes)},
     )
     champion = Champion(push_destination=job.push_folder, push_state=job.push_state)
     evaluator = Evaluator(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import tensorflow_model_analysis as tfma
 from google.protobuf import json_format
@@ -29,6 +29,7 @@ class CheckpointEvaluatorSpec(ComponentSpec):
         "select": ExecutionParameter(type=str),
         "example_splits": ExecutionParameter(type=str),
         "on_no_candidate": ExecutionParameter(type=str),
+        "about": ExecutionParameter(type=str, optional=True),
     }
     INPUTS = {
         "survivors": ChannelParameter(type=CheckpointSet),
@@ -66,6 +67,7 @@ class CheckpointEvaluator(base_beam_component.BaseBeamComponent):
         example_splits: Sequence[str] = ("eval",),
         average: bool = False,
         on_no_candidate: Literal["fail", "keep_champion"] = "fail",
+        about: Mapping[str, Any] | None = None,
     ) -> None:
         """Wires the component.
 
@@ -85,6 +87,8 @@ class CheckpointEvaluator(base_beam_component.BaseBeamComponent):
             and the log then say why.
           on_no_candidate: when every survivor is out, "fail" raises NoCandidate; "keep_champion" marks the model empty
             and goes on.
+          about: what the model's papers shall say of its data: `table`, the sha256 of a table in hex; `classes`, the
+            labels in the order of the outputs, a list of texts. Both may be left out.
 
         Raises:
           ConfigError: not exactly one model spec, one that is not of a SavedModel and a candidate, or `select` needs
@@ -114,6 +118,7 @@ class CheckpointEvaluator(base_beam_component.BaseBeamComponent):
             select=json.dumps(dataclasses.asdict(select) | {"average": average}, sort_keys=True),
             example_splits=json.dumps(list(example_splits)),
             on_no_candidate=on_no_candidate,
+            about=json.dumps(dict(about or {}), sort_keys=True),
             model=channel.Channel(type=standard_artifacts.Model),
             evaluation=channel.Channel(type=standard_artifacts.ModelEvaluation),
         )

@@ -24,7 +24,8 @@ from checkpoint_gate.checkpoint_evaluator.measured import read_measured
 from checkpoint_gate.checkpoint_evaluator.measuring import Measuring
 from checkpoint_gate.checkpoint_evaluator.one_pass import measure
 from checkpoint_gate.checkpoint_evaluator.planning import Plan, plan_of
-from checkpoint_gate.checkpoint_set import read_about, read_set
+from checkpoint_gate.checkpoint_evaluator.provenance import papers_of
+from checkpoint_gate.checkpoint_set import read_set
 from checkpoint_gate.errors import AverageRefused, NoCandidate
 from checkpoint_gate.exporting import export_steps, load_trained, restore, write_sample
 from checkpoint_gate.markers import empty_reason, mark_empty
@@ -82,7 +83,9 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             for _ in export_steps(trained, [(winning, serving)]):
                 _LOG.info("exported %s", selection.winner.name)
         write_sample(serving, sample)
-        write_papers(Path(serving), selection, read_about(Path(survivors_uri))["rules_digest"])
+        about = json.loads(exec_properties.get("about") or "{}")
+        papers = papers_of(selection, Path(survivors_uri), evaluation.uri, measuring.examples, measuring.splits, about)
+        write_papers(serving, papers)
         for name, value in (
             ("run", selection.winner.run),
             ("step", selection.winner.step),

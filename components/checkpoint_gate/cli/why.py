@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from checkpoint_gate.cli.provenance import chain_of
 from checkpoint_gate.cli.words import (
     epoch_words,
     json_option,
@@ -62,19 +63,24 @@ def why(
     For one record with --step or --epoch, which counts from 0 as in the ledger ("epoch 7" in words is --epoch 6);
     otherwise for all, those too that a resumed training has overtaken.
 
-    With --model DIR (a pushed model, or the push folder, which stands for its newest version): which checkpoint it is,
-    why that one was chosen and, if STORE is given, why the gate saved it.
+    With --model DIR (a pushed model, or the push folder, which stands for its newest version): the chain from the
+    pushed model back to the record that let it through, as its papers tell it: when it was pushed and why it was
+    blessed, among which survivors it was chosen and why, why the filter kept it and the gate saved it, its data and
+    versions.
+    If STORE is given, what the store says of the record too.
 
     --json prints an array with one object a record: run, step, epoch (from 0), at, metrics, save, reason, state
     (kept, trashed, pruned, quarantined, superseded, overtaken, skipped, amended, missing, lost, or null where there was
     never to be a checkpoint), pruned (by, rules, reason, time, swept; or null), superseded (when training resumed
-    before it, or null), path and protected (by a pin, or as the champion; or null). With --model, it prints one object:
-    model, run, step, reason, metrics, rules_digest, record (as above, or null).
+    before it, or null), path and protected (by a pin, or as pushed; or null). With --model, it prints one object:
+    model, run, step, reason, metrics, rules_digest, record (as above, or null), and what else the papers say: origins
+    (the records that let it through, with the gate's decision and the filter's verdict; several for an average),
+    survivors, slices, slices_left_out, data, classes, versions, time, push (version, time, weights, replaces, blessing,
+    rollback; or null).
 
-    The state overtaken: a newer state overtook it while it waited to be written; skipped: there was no room for it. The
-    state amended: the last step of an
-    epoch that was saved too, and of which the checkpoint tells. Missing: others removed the checkpoint; lost: so too,
-    and a repair has taken note of it.
+    The state overtaken: a newer state overtook it while it waited to be written; skipped: there was no room for it.
+    Amended: the last step of an epoch that was saved too, and of which the checkpoint tells. Missing: others removed
+    the checkpoint; lost: so too, and a repair has taken note of it.
     """
     if store is not None and given_store is not None:
         raise click.UsageError("Give the store once, as STORE or with --store.")
@@ -183,14 +189,7 @@ def _why_model(model: Path, place: str | None, as_json: bool) -> None:
     if as_json:
         print_json(_model_json(model, papers, record))
         return
-    lines = [
-        f"model {model}",
-        f"  checkpoint  step {papers.step} of the run {papers.run}",
-        f"  chosen      {papers.reason}",
-        f"  evaluated   {metric_words(papers.metrics) or 'no metrics'}",
-        f"  filtered    by the rules {papers.rules_digest[:12]}",
-    ]
-    click.echo("\n".join(lines))
+    click.echo("\n".join([f"model {model}", *chain_of(papers)]))
     if record is not None:
         click.echo("\n".join(told(record)))
 
@@ -225,14 +224,9 @@ def _record(papers: Papers, place: str) -> Explanation:
 
 
 def _model_json(model: Path, papers: Papers, record: Explanation | None) -> dict[str, Any]:
-    from checkpoint_gate.records import encode_metrics
-
+    left_out = {"format", "writer"}
     return {
+        **papers.model_dump(exclude=left_out),
         "model": str(model.absolute()),
-        "run": papers.run,
-        "step": papers.step,
-        "reason": papers.reason,
-        "metrics": encode_metrics(papers.metrics),
-        "rules_digest": papers.rules_digest,
         "record": record.to_json() if record is not None else None,
     }

@@ -1,0 +1,127 @@
+"""What the chosen model's papers say: gathered from the survivors, the evaluation, the examples and the machine."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import tensorflow_model_analysis as tfma
+from tfx import types
+from tfx.types import artifact_utils
+
+from checkpoint_gate.checkpoint_set import read_about, read_manifests, read_verdicts
+from checkpoint_gate.papers import Data, Examples, Origin, Papers, Slice
+from checkpoint_gate.papers import Survivor as Rival
+from checkpoint_gate.records import encode_metrics
+from checkpoint_gate.selection import Candidate, Selection
+from checkpoint_gate.store.layout import WRITER
+
+_LIBRARIES = ("tensorflow", "keras", "tfx", "tensorflow-model-analysis", "checkpoint-gate")
+
+
+def papers_of(
+    selection: Selection,
+    survivors: Path,
+    evaluation_uri: str,
+    examples: Sequence[types.Artifact],
+    splits: Sequence[str],
+    about: Mapping[str, Any],
+) -> Papers:
+    """The papers of the winner.
+
+    Args:
+      selection: who won, and why.
+      survivors: folder of the CheckpointSet.
+      evaluation_uri: the evaluation of all candidates, as TFMA wrote it.
+      examples, splits: what they were evaluated on.
+      about: what the pipeline tells: `table`, sha256 of its table in hex; `classes`, its labels.
+    """
+    winner = selection.winner
+    return Papers(
+        run=winner.run,
+        step=winner.step,
+        origins=_origins(winner, survivors),
+        reason=selection.reason,
+        metrics=encode_metrics(winner.metrics),
+        slices=_slices(evaluation_uri, winner.name),
+        survivors=[_rival(candidate, selection.excluded.get(candidate.name)) for candidate in selection.candidates],
+        rules_digest=read_about(survivors)["rules_digest"],
+        data=Data(examples=[_examples(each) for each in examples], chosen_on=list(splits), table=about.get("table")),
+        classes=list(about.get("classes", ())),
+        versions={"python": platform.python_version()} | {name: metadata.version(name) for name in _LIBRARIES},
+        time=time.time(),
+        writer=WRITER,
+    )
+
+
+def _origins(winner: Candidate, survivors: Path) -> list[Origin]:
+    verdicts = read_verdicts(survivors)
+    manifests = {(manifest.run, manifest.step): manifest for manifest in read_manifests(survivors)}
+    wanted = winner.averaged or ((winner.run, winner.step),)
+    return [
+        Origin(
+            run=m.run,
+            step=m.step,
+            epoch=m.epoch,
+            metrics=m.metrics,
+            decision=m.decision,
+            gate=m.rules,
+            verdict=verdicts[m.run, m.step],
+        )
+        for m in (manifests[run, step] for run, step in wanted)
+    ]
+
+
+def _rival(candidate: Candidate, excluded: str | None) -> Rival:
+    return Rival(
+        name=candidate.name,
+        run=candidate.run,
+        step=candidate.step,
+        metrics=encode_metrics(candidate.metrics),
+        excluded=excluded,
+    )
+
+
+def _slices(evaluation: str, name: str) -> list[Slice]:
+    """The scalar metrics of each slice, the whole left out."""
+    result = tfma.load_eval_result(evaluation, model_name=name)
+    if not result.slicing_metrics:  # TFMA forgets the name of a lone model
+        result = tfma.load_eval_result(evaluation)
+    slices = []
+    for key in sorted(result.get_slice_names(), key=str):
+        if not key or not all(len(part) == 2 and isinstance(part[0], str) for part in key):
+            continue  # the whole, or two slices compared
+        values = result.get_metrics_for_slice(slice_name=key) or {}
+        scalars = {metric: float(v["doubleValue"]) for metric, v in sorted(values.items()) if "doubleValue" in v}
+        slices.append(Slice(columns={column: _plain(value) for column, value in key}, metrics=encode_metrics(scalars)))
+    return slices
+
+
+def _plain(value: Any) -> str | int | float:
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    return value if isinstance(value, (str, int, float)) else str(value)
+
+
+def _examples(artifact: types.Artifact) -> Examples:
+    told = {name: _told(artifact, name) for name in ("span", "version", "input_fingerprint")}
+    return Examples(
+        span=told["span"],
+        version=told["version"],
+        fingerprint=told["input_fingerprint"],
+        splits=sorted(artifact_utils.decode_split_names(artifact.split_names)),
+    )
+
+
+def _told(artifact: types.Artifact, name: str) -> str | None:
+    """A property that ExampleGen's driver has set, as text: declared in some versions of TFX, custom in others."""
+    message = artifact.mlmd_artifact
+    for properties in (message.properties, message.custom_properties):
+        if name in properties:
+            value = properties[name]
+            return str(getattr(value, value.WhichOneof("value")))
+    return None
