@@ -6,7 +6,7 @@ import pytest
 
 from checkpoint_gate.errors import StoreError
 from checkpoint_gate.filtering import PrunePolicy
-from checkpoint_gate.store.champion import ChampionNote, note_champion, read_champion
+from checkpoint_gate.store.champion import ChampionNote, note_champion, read_champion, read_pushed
 from checkpoint_gate.store.pruning import execute_prune, plan_prune
 
 
@@ -39,6 +39,24 @@ def test_one_that_is_champion_no_more_may_go(crowd):
     assert prune_all_but(run, 3)[1] == [3, 4]
 
 
+def test_the_checkpoints_of_versions_that_one_can_go_back_to_stay_too(crowd):
+    run = crowd.run([0.9, 0.5, 0.4, 0.3, 0.2])
+    notes = [ChampionNote("run", step, version) for step, version in ((2, "30"), (4, "30"), (1, "20"), (2, "10"))]
+    note_champion(run.files, notes[0], notes[1:])
+    assert read_champion(run.files) == notes[0]
+    assert read_pushed(run.files) == tuple(notes)
+    plan, live = prune_all_but(run, 3)
+    assert plan.staying[1] == "one can go back to it, pushed as version 20"
+    assert plan.staying[2] == plan.staying[4] == "the champion, pushed as version 30"
+    assert live == [1, 2, 3, 4, 5]
+
+
+def test_a_note_of_one_checkpoint_only_is_read(crowd):
+    crowd.store.create()
+    crowd.store.files.replace("champion.json", b'{"format": 1, "run": "run", "step": 2, "version": "17"}')
+    assert read_pushed(crowd.store.files) == (ChampionNote("run", 2, "17"),)
+
+
 def test_another_run_s_champion_protects_nothing_here(crowd):
     run = crowd.run([0.9, 0.5, 0.4, 0.3])
     note_champion(run.files, ChampionNote("other", 2, "1790000000"))
@@ -51,6 +69,10 @@ def test_another_run_s_champion_protects_nothing_here(crowd):
         pytest.param(b"{", id="torn"),
         pytest.param(b'{"format": 1, "run": "run", "version": "1"}', id="without the step"),
         pytest.param(b'{"format": 1, "run": "run", "step": "x", "version": "1"}', id="with a step that is no number"),
+        pytest.param(
+            b'{"format": 1, "run": "run", "step": 1, "version": "1", "others": [{"step": 2}]}', id="with half another"
+        ),
+        pytest.param(b'{"format": 1, "run": "run", "step": 1, "version": "1", "others": 3}', id="with no list"),
     ],
 )
 def test_a_damaged_note_stops_pruning(text, crowd):

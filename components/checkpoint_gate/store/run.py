@@ -26,7 +26,7 @@ from checkpoint_gate.records import Record
 from checkpoint_gate.retention import Best, Held
 from checkpoint_gate.rules import Mode
 from checkpoint_gate.store import manifest as manifests
-from checkpoint_gate.store.champion import read_champion
+from checkpoint_gate.store.champion import read_pushed
 from checkpoint_gate.store.checkpoints import (
     PREFIX,
     Shelf,
@@ -265,11 +265,13 @@ class Run:
         return {int(step): why for step, why in pins.items()}
 
     def protected(self) -> dict[int, str]:
-        """Step -> why no pruning and no retention may take it: it is pinned, or it is the champion."""
+        """Step -> why no pruning and no retention may take it: it is pinned, or a live version was made of it."""
         reasons = {step: f"pinned: {why}" for step, why in self.pins().items()}
-        champion = read_champion(self.files)
-        if champion is not None and champion.run == self.key:
-            reasons.setdefault(champion.step, f"the champion, pushed as version {champion.version}")
+        for place, note in enumerate(pushed := read_pushed(self.files)):
+            champion = place == 0 or note.version == pushed[0].version
+            why = "the champion, pushed" if champion else "one can go back to it, pushed"
+            if note.run == self.key:
+                reasons.setdefault(note.step, f"{why} as version {note.version}")
         return reasons
 
     def pin(self, step: int, why: str) -> None:
