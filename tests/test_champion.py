@@ -18,6 +18,7 @@ from checkpoint_gate.champion.executor import Executor
 from checkpoint_gate.errors import ModelError
 from checkpoint_gate.markers import empty_reason
 from checkpoint_gate.push_folder import listing_digest
+from checkpoint_gate.push_log import add_to_log, handed_on, withdrawn_from
 from checkpoint_gate.weights import weights_digest
 
 
@@ -106,6 +107,23 @@ def test_without_a_live_version_the_model_is_marked_empty(tmp_path):
     model = run(tmp_path, str(tmp_path / "never pushed"))
     assert empty_reason(model.uri) == f"no champion yet: the push folder {tmp_path}/never pushed holds no live version"
     assert not os.path.exists(path_utils.serving_model_dir(model.uri))
+
+
+@pytest.mark.parametrize("champion", [True, False])
+def test_withdrawn_weights_are_handed_on_with_the_champion_or_without(tmp_path, push_folder, champion):
+    add_to_log(str(push_folder), "withdrawn", 3, weights="f" * 64, by=4, reason="wrong prices", time=17.0)
+    if not champion:
+        shutil.rmtree(push_folder / "1")
+        shutil.rmtree(push_folder / "2")
+    model = run(tmp_path, str(push_folder))
+    assert handed_on(model.uri) == withdrawn_from(str(push_folder))
+    assert (empty_reason(model.uri) is None) == champion
+
+
+def test_without_withdrawals_nothing_is_handed_on(tmp_path, push_folder):
+    model = run(tmp_path, str(push_folder))
+    assert os.listdir(model.uri) == ["Format-Serving"]
+    assert handed_on(model.uri) == ()
 
 
 def test_the_component_takes_the_push_state_as_a_parameter(push_folder):

@@ -45,6 +45,7 @@ from checkpoint_gate.evaluator.verdict import Comparison
 from checkpoint_gate.label_classes import classes_asset, read_classes
 from checkpoint_gate.markers import mark_empty
 from checkpoint_gate.push_folder import champion_path, listing_digest, live_versions
+from checkpoint_gate.push_log import Withdrawal, hand_on
 from checkpoint_gate.pusher import Pusher
 from checkpoint_gate.weights import weights_digest
 from gated_pipelines.lineage import last_run
@@ -450,7 +451,7 @@ def test_the_verdict_holds_candidate_and_champion_side_by_side(once):
     assert [(row.metric, row.slice, row.required, row.holds) for row in verdict.comparison] == [
         ("binary_accuracy", where, required, required == value) for required in (change, value) for where in everywhere
     ]
-    assert [(row.candidate, row.champion) for row in verdict.comparison] == [(pytest.approx(0.9), 1.0)] * 6
+    assert {(row.candidate, row.champion) for row in verdict.comparison} == {(pytest.approx(0.9), 1.0)}
 
 
 @pytest.mark.parametrize(
@@ -479,6 +480,34 @@ def test_not_evaluated(judge, models, candidate, champion, reason, outcome, capl
     check(blessing, verdict, models[candidate])
     assert os.listdir(evaluation_uri) == []
     assert f"Not blessed: {reason}." in caplog.messages
+
+
+@pytest.mark.parametrize("champion", ["fair", "no champion"])
+def test_weights_that_a_rollback_has_withdrawn_are_not_blessed_again(judge, models, champion):
+    digest = weights_digest(path_utils.serving_model_dir(models["good"].uri))
+    hand_on(models[champion].uri, [Withdrawal(30, digest, 40, "wrong prices", 1_790_000_000.0)])
+    try:
+        blessing, evaluation_uri = judge("again", champion, BOTH)
+    finally:
+        os.unlink(os.path.join(models[champion].uri, "withdrawn.json"))
+    verdict = read_verdict(blessing.uri)
+    assert (verdict.outcome, verdict.reason, verdict.first_run) == (
+        "not_blessed",
+        "the pushed version 30 with the same weights was withdrawn on 2026-09-21 14:13 UTC: wrong prices",
+        champion == "no champion",
+    )
+    check(blessing, verdict, models["again"])
+    assert os.listdir(evaluation_uri) == []
+
+
+def test_other_weights_than_the_withdrawn_are_evaluated(judge, models):
+    digest = weights_digest(path_utils.serving_model_dir(models["poor"].uri))
+    hand_on(models["fair"].uri, [Withdrawal(30, digest, 40, "wrong prices", 1_790_000_000.0)])
+    try:
+        blessing, _ = judge("good", "fair", BOTH)
+    finally:
+        os.unlink(os.path.join(models["fair"].uri, "withdrawn.json"))
+    assert read_verdict(blessing.uri).blessed
 
 
 def test_the_pushed_version_is_named_where_it_is_known(judge, models):
@@ -802,11 +831,6 @@ def test_rebaselined(found, blessed, reason):
     assert verdict.reason.startswith(reason)
     assert verdict.reason.endswith("; the champion /1 was set aside and not compared with")
     assert (verdict.candidate_metrics, verdict.champion_metrics) == ({"loss": 0.5}, {})
-
-
-def test_what_stands_in_the_way_outweighs_every_threshold():
-    verdict = verdict_of(Standing("/1", obstacle="it is gone"), Measurements.of([]), [], HOLDS)
-    assert (verdict.outcome, verdict.reason) == ("not_blessed", "it is gone")
 
 
 VALUE_OF_LOSS = 'metric_keys_and_values { key { name: "loss" } value { double_value { value: 0.5 } } }'

@@ -12,6 +12,7 @@ import pytest
 
 from checkpoint_gate.errors import ConfigError
 from checkpoint_gate.push_folder import champion_path, listing_digest, live_versions, next_version
+from checkpoint_gate.push_log import add_to_log
 
 
 def push(folder: pathlib.Path, version: str, weights: bytes = b"w1", fingerprint: bool = True) -> pathlib.Path:
@@ -98,6 +99,27 @@ def test_the_digest_notices(uri, tmp_path, change):
     before = listing_digest(uri)
     change(tmp_path)
     assert listing_digest(uri) != before
+
+
+def test_the_digest_notices_withdrawals_and_nothing_else_of_the_log(tmp_path):
+    push(tmp_path, "2", b"w2")
+    folder = str(tmp_path)
+    before = listing_digest(folder)
+    add_to_log(folder, "look", 2, time=1.0)
+    assert listing_digest(folder) == before
+    add_to_log(folder, "withdrawn", 3, weights="f" * 64, by=4, reason="wrong", time=1.0)
+    withdrawn = listing_digest(folder)
+    assert withdrawn != before
+    add_to_log(folder, "withdrawn", 3, weights="f" * 64, by=5, reason="wrong, again", time=2.0)
+    assert listing_digest(folder) == withdrawn
+    add_to_log(folder, "allowed", 3, weights="f" * 64, time=3.0)
+    assert listing_digest(folder) == before
+
+
+def test_a_number_that_the_log_tells_of_is_taken(uri, tmp_path):
+    push(tmp_path, "100")
+    add_to_log(str(tmp_path), "withdrawn", 150, weights="f" * 64, by=160, reason="wrong", time=1.0)
+    assert next_version(uri, now=20) == 161
 
 
 def test_the_digest_does_not_notice_times_and_what_is_not_live(uri, tmp_path):

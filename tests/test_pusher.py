@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import pathlib
@@ -12,17 +13,23 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from faults.papers import papers_of
 from tfx import types
 from tfx.orchestration import pipeline
 from tfx.proto import pusher_pb2
 from tfx.types import channel, standard_artifacts
 from tfx.utils import path_utils, proto_utils
 
-from checkpoint_gate.errors import ConfigError, ModelError
+from checkpoint_gate.errors import ConfigError, ModelError, StoreError
+from checkpoint_gate.exporting import write_sample
 from checkpoint_gate.markers import mark_empty
+from checkpoint_gate.papers import read_papers, write_papers
 from checkpoint_gate.push_folder import live_versions
 from checkpoint_gate.pusher import Pusher
 from checkpoint_gate.pusher.executor import Executor
+from checkpoint_gate.pusher.publish import exclusive
+from checkpoint_gate.pusher.rollback import plan_rollback, plan_undo, roll_back, undo_rollback
+from checkpoint_gate.pusher.servable import require_servable
 from checkpoint_gate.weights import weights_digest
 
 NOW = 1_760_000_000
@@ -89,12 +96,16 @@ def folder(tmp_path):
 def push(models, folder, tmp_path, monkeypatch):
     """Runs the executor at a given time; returns the artifact `pushed_model`."""
 
-    def run(name: str, now: int = NOW, blessed: bool | None = True, to: str | None = None) -> types.Artifact:
+    def run(
+        name: str, now: int = NOW, blessed: types.Artifact | bool | None = True, to: str | None = None
+    ) -> types.Artifact:
         monkeypatch.setattr(time, "time", lambda: now + 0.5)
         pushed = standard_artifacts.PushedModel()
         pushed.uri = str(tmp_path / "out" / str(len(os.listdir(tmp_path))))
         inputs = {"model": [models[name]]}
-        if blessed is not None:
+        if isinstance(blessed, types.Artifact):
+            inputs["model_blessing"] = [blessed]
+        elif blessed is not None:
             blessing = standard_artifacts.ModelBlessing()
             blessing.set_int_custom_property("blessed", int(blessed))
             inputs["model_blessing"] = [blessing]
@@ -223,6 +234,171 @@ def test_a_push_folder_that_cannot_be_written_is_a_sentence(push, tmp_path, belo
     assert (tmp_path / "file").read_text() == "precious"
 
 
+def verdict(tmp_path: pathlib.Path, **more: object) -> types.Artifact:
+    """A blessing with a verdict."""
+    blessing = standard_artifacts.ModelBlessing()
+    blessing.uri = str(tmp_path / "blessing")
+    os.makedirs(blessing.uri, exist_ok=True)
+    said = {"blessed": True, "outcome": "blessed", "reason": "every threshold holds", "first_run": True, **more}
+    (tmp_path / "blessing" / "verdict.json").write_text(json.dumps(said))
+    blessing.set_int_custom_property("blessed", 1)
+    return blessing
+
+
+@pytest.fixture
+def with_papers(models, tmp_path):
+    """Model artifacts with papers, made of others."""
+
+    def make(name: str, content: bytes | None = None) -> types.Artifact:
+        model = standard_artifacts.Model()
+        model.uri = str(tmp_path / f"{name} with papers")
+        shutil.copytree(models[name].uri, model.uri)
+        serving = path_utils.serving_model_dir(model.uri)
+        write_papers(serving, papers_of())
+        if content is not None:
+            pathlib.Path(serving, "assets.extra", "checkpoint_gate.json").write_bytes(content)
+        models[model.uri] = model
+        return model
+
+    yield make
+    for uri in [key for key in models if key.startswith(str(tmp_path))]:
+        del models[uri]
+
+
+@pytest.mark.parametrize("scheme", ["", "file://"], ids=["by rename", "where there is no rename"])
+def test_the_pushed_copy_s_papers_say_how_it_was_pushed(push, folder, with_papers, tmp_path, scheme):
+    push("second")
+    blessing = verdict(tmp_path, candidate_metrics={"auc": 0.9}, champion_metrics={"auc": 0.8})
+    pushed = push(with_papers("first").uri, now=NOW + 60, blessed=blessing, to=f"{scheme}{folder}")
+    papers = read_papers(folder / str(NOW + 60))
+    assert papers.model_copy(update={"push": None}) == papers_of()
+    assert papers.push.model_dump() == {
+        "version": NOW + 60,
+        "time": NOW + 60.5,
+        "weights": weights_digest(str(folder / str(NOW + 60))),
+        "replaces": NOW,
+        "blessing": {
+            "blessed": True,
+            "outcome": "blessed",
+            "reason": "every threshold holds",
+            "first_run": True,
+            "candidate_metrics": {"auc": 0.9},
+            "champion_metrics": {"auc": 0.8},
+        },
+        "rollback": None,
+    }
+    assert tree(folder / str(NOW + 60)) == tree(pathlib.Path(pushed.uri))
+
+
+def test_the_artifact_that_was_handed_in_stays_as_it_was(push, with_papers):
+    model = with_papers("first")
+    before = tree(pathlib.Path(model.uri))
+    push(model.uri)
+    assert tree(pathlib.Path(model.uri)) == before
+
+
+@pytest.mark.parametrize(
+    ("blessed", "blessing"),
+    [pytest.param(True, None, id="blessed by another Evaluator"), pytest.param(None, None, id="pushed unblessed")],
+)
+def test_without_a_verdict_the_papers_have_none(push, folder, with_papers, tmp_path, monkeypatch, blessed, blessing):
+    monkeypatch.chdir(tmp_path)
+    push(with_papers("first").uri, blessed=blessed)
+    papers = read_papers(folder / str(NOW))
+    assert (papers.push.blessing, papers.push.replaces) == (blessing, None)
+
+
+def test_papers_of_an_earlier_version_are_pushed_as_they_are(push, folder, with_papers, caplog):
+    push(with_papers("first", b'{"format": 1}').uri)
+    assert (folder / str(NOW) / "assets.extra" / "checkpoint_gate.json").read_bytes() == b'{"format": 1}'
+    assert "They are pushed as they are." in caplog.text
+
+
+@pytest.mark.parametrize("scheme", ["", "file://"], ids=["by rename", "where there is no rename"])
+def test_after_a_rollback_the_withdrawn_weights_are_not_pushed_again(push, folder, models, caplog, scheme):
+    caplog.set_level(logging.INFO, logger="checkpoint_gate")
+    for seconds, name in enumerate(["first", "second"]):
+        push(name, now=NOW + seconds)
+    target = f"{scheme}{folder}"
+    with exclusive(target):
+        plan = plan_rollback(target, None, NOW + 60)
+        roll_back(plan, "wrong prices", NOW + 60.0, require_servable)
+    assert weights_digest(str(folder / str(NOW + 60))) == weights_digest(
+        path_utils.serving_model_dir(models["first"].uri)
+    )
+    assert not is_pushed(push("second", now=NOW + 120, to=target))
+    words = f"Not pushed: version {NOW + 1} with the same weights was withdrawn on 2025-10-09 08:54 UTC: wrong prices."
+    assert words in caplog.messages
+    with exclusive(target):
+        assert undo_rollback(plan_undo(target, NOW + 180), "it was fine", NOW + 180.0, require_servable)
+    assert live_versions(str(folder)) == (NOW, NOW + 1, NOW + 60, NOW + 180)
+    assert not is_pushed(push("second", now=NOW + 240, to=target))
+    assert f"Not pushed: {target}/{NOW + 180} has the same weights." in caplog.messages
+
+
+def test_a_damaged_log_of_the_push_folder_stops_a_push(push, folder):
+    (folder / ".checkpoint-gate").mkdir(parents=True)
+    (folder / ".checkpoint-gate" / "log.jsonl").write_text("[]\n")
+    with pytest.raises(StoreError, match=r"log\.jsonl line 1"):
+        push("first")
+    assert live_versions(str(folder)) == ()
+
+
+OUTPUTS = {
+    "regression": lambda x: {"prediction": x},
+    "binary": lambda x: {"probability": tf.sigmoid(x)},
+    "multiclass": lambda x: {"probabilities": tf.nn.softmax(tf.concat([x, -x, x], 1)), "class": tf.cast(x, tf.int64)},
+}
+
+
+def export_outputs(folder: str, outputs, examples: int | None = 3) -> None:
+    """Exports a model that answers with `outputs` of x; without the file of examples where it is None."""
+    module = tf.Module()
+    module.scale = tf.Variable(2.0)
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")])
+    def serve(examples):
+        parsed = tf.io.parse_example(examples, {"x": tf.io.FixedLenFeature([1], tf.float32)})
+        return outputs(module.scale * parsed["x"])
+
+    tf.saved_model.save(module, folder, signatures={"serving_default": serve})
+    if examples is not None:
+        write_sample(folder, [example(float(x)) for x in range(examples)])
+
+
+@pytest.mark.parametrize("task", OUTPUTS)
+def test_models_of_every_task_are_asked(task, tmp_path):
+    export_outputs(str(tmp_path / "fine"), OUTPUTS[task])
+    require_servable(str(tmp_path / "fine"))
+
+    def broken(x):
+        return {name: value / tf.zeros_like(value) for name, value in OUTPUTS[task](x).items() if name != "class"}
+
+    export_outputs(str(tmp_path / "broken"), broken)
+    with pytest.raises(ModelError, match=r"is not finite on real examples, so it is not pushed"):
+        require_servable(str(tmp_path / "broken"))
+
+
+@pytest.mark.parametrize(
+    ("outputs", "shape"),
+    [
+        pytest.param(lambda x: {"y": tf.reduce_mean(x)}, r"\(\)", id="one number for all examples"),
+        pytest.param(lambda x: {"y": x[:1]}, r"\(1, 1\)", id="one row for all examples"),
+    ],
+)
+def test_an_answer_that_is_not_one_row_an_example_is_refused(outputs, shape, tmp_path):
+    export_outputs(str(tmp_path), outputs)
+    with pytest.raises(ModelError, match=rf"must have one row an example.* Received: shape {shape} for 3 examples"):
+        require_servable(str(tmp_path))
+
+
+@pytest.mark.parametrize("examples", [pytest.param(None, id="no file"), pytest.param(0, id="an empty file")])
+def test_without_examples_to_ask_a_model_only_has_to_load_and_that_is_told(examples, tmp_path, caplog):
+    export_outputs(str(tmp_path), OUTPUTS["regression"], examples)
+    require_servable(str(tmp_path))
+    assert "carries no examples: it loads, but was not asked for a prediction" in caplog.text
+
+
 def test_a_destination_that_names_no_folder_is_a_sentence(models):
     pushed = standard_artifacts.PushedModel()
     with pytest.raises(ConfigError, match=r"must name a filesystem\.base_directory\. Received: nothing"):
@@ -298,8 +474,6 @@ def test_every_file_and_folder_is_on_disk_before_the_version_is_visible(push, fo
 
 
 def test_a_new_push_folder_is_on_disk_with_all_the_folders_above_it(folder, monkeypatch):
-    from checkpoint_gate.pusher.publish import exclusive
-
     synced: list[str] = []
     monkeypatch.setattr(os, "fsync", lambda handle: synced.append(os.path.realpath(f"/proc/self/fd/{handle}")))
     place = folder / "new" / "models"
@@ -308,8 +482,6 @@ def test_a_new_push_folder_is_on_disk_with_all_the_folders_above_it(folder, monk
 
 
 def test_pushes_of_one_machine_wait_for_each_other(folder):
-    from checkpoint_gate.pusher.publish import exclusive
-
     with exclusive(str(folder)):
         started = os.fork()
         if started == 0:  # the child reports in its exit code whether it got in

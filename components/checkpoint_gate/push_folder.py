@@ -2,9 +2,6 @@
 
 A version is live when its folder is named by a positive integer and holds `saved_model.pb`, the file that
 is written last; that is also when TensorFlow Serving would load it. The champion is the newest live version.
-
-Local folders are read with plain `os` calls, so that this module imports neither TFX nor TensorFlow for them;
-object stores are read through TFX's `fileio`.
 """
 
 from __future__ import annotations
@@ -14,6 +11,8 @@ import os
 import re
 
 from checkpoint_gate.errors import ConfigError
+from checkpoint_gate.push_log import numbers_used, read_log, withdrawals
+from checkpoint_gate.uri_files import is_there, names_in, read_file
 
 GRAPH_FILE = "saved_model.pb"
 
@@ -25,11 +24,6 @@ _INTEGER = re.compile(r"[0-9]+")
 _LARGEST_VERSION = 2**63 - 1  # TensorFlow Serving reads versions as signed 64-bit integers
 
 
-def is_local(uri: str) -> bool:
-    """Whether plain `os` calls can reach `uri`."""
-    return "://" not in uri
-
-
 def live_versions(folder: str) -> tuple[int, ...]:
     """The live versions in `folder`, ascending; none when the folder does not exist.
 
@@ -37,37 +31,50 @@ def live_versions(folder: str) -> tuple[int, ...]:
         ConfigError: the folder exists but cannot be listed.
     """
     candidates = (_positive_version(name) for name in _names(folder))
-    return tuple(sorted(v for v in candidates if v is not None and _exists(os.path.join(folder, str(v), GRAPH_FILE))))
+    return tuple(sorted(v for v in candidates if v is not None and is_there(os.path.join(folder, str(v), GRAPH_FILE))))
+
+
+def version_path(folder: str, version: int) -> str:
+    """The folder of a version."""
+    return os.path.join(folder, str(version))
 
 
 def champion_path(folder: str) -> str | None:
     """The newest live version's folder, or None when no version is live."""
     versions = live_versions(folder)
-    return os.path.join(folder, str(versions[-1])) if versions else None
+    return version_path(folder, versions[-1]) if versions else None
 
 
 def listing_digest(folder: str) -> str:
-    """Digest of the live versions and of what identifies their content, without reading their weights.
+    """Digest of the live versions, of what identifies their content, without reading their weights, and of withdrawals.
 
-    It changes when a version appears, vanishes or is replaced, and only then; a folder that does not exist is as
-    one without versions.
+    It changes when a version appears, vanishes or is replaced, when weights are withdrawn or allowed again, and only
+    then; a folder that does not exist is as one without versions.
+
+    Raises:
+        StoreError: the folder's log is damaged.
     """
     digest = hashlib.sha256()
     for version in live_versions(folder):
         digest.update(f"{version}\n".encode())
         for name in _IDENTITY_FILES:
-            content = _read(os.path.join(folder, str(version), name))
+            content = read_file(os.path.join(folder, str(version), name))
             digest.update(f"{name} {'absent' if content is None else len(content)}\n".encode())
             digest.update(content or b"")
+    for withdrawn in sorted(each.weights for each in withdrawals(read_log(folder))):
+        digest.update(f"withdrawn {withdrawn}\n".encode())
     return digest.hexdigest()
 
 
 def next_version(folder: str, now: int) -> int:
     """The version to push at the time `now` (whole seconds): above every present one, even if the clock is behind.
 
-    Every name made of digits counts, half-written versions too.
+    Every name made of digits counts, half-written versions too, and every number of a version that has gone since.
+
+    Raises:
+        StoreError: the folder's log is damaged.
     """
-    present = [int(name) for name in _names(folder) if _INTEGER.fullmatch(name)]
+    present = [int(name) for name in _names(folder) if _INTEGER.fullmatch(name)] + numbers_used(read_log(folder))
     return max([now, *(version + 1 for version in present if version < _LARGEST_VERSION)])
 
 
@@ -81,9 +88,7 @@ def _positive_version(name: str) -> int | None:
 
 def _names(folder: str) -> list[str]:
     try:
-        if is_local(folder):
-            return os.listdir(folder)
-        return _remote_names(folder)
+        return names_in(folder)
     except FileNotFoundError:
         return []
     except OSError as error:
@@ -91,36 +96,3 @@ def _names(folder: str) -> list[str]:
             f"The push folder {folder} cannot be listed ({error.strerror or error}): name a folder that can be read "
             "and written, or one that does not exist yet."
         ) from error
-
-
-def _remote_names(folder: str) -> list[str]:
-    import tensorflow as tf
-    from tfx.dsl.io import fileio
-
-    try:
-        return [str(name).rstrip("/") for name in fileio.listdir(folder)]  # object stores end folders with a slash
-    except fileio.NotFoundError:
-        raise FileNotFoundError(folder) from None
-    except tf.errors.OpError as error:
-        raise OSError(error.message) from error
-
-
-def _exists(path: str) -> bool:
-    if is_local(path):
-        return os.path.isfile(path)
-    from tfx.dsl.io import fileio
-
-    return bool(fileio.exists(path))
-
-
-def _read(path: str) -> bytes | None:
-    """The file's bytes; None when there is no such file."""
-    if not _exists(path):
-        return None
-    if is_local(path):
-        with open(path, "rb") as file:
-            return file.read()
-    from tfx.dsl.io import fileio
-
-    with fileio.open(path, "rb") as file:
-        return bytes(file.read())

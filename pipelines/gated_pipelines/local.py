@@ -17,7 +17,7 @@ from checkpoint_gate.errors import (
     StoreError,
 )
 from checkpoint_gate.papers import read_papers
-from checkpoint_gate.push_folder import champion_path, is_local
+from checkpoint_gate.push_folder import champion_path
 from checkpoint_gate.store import Store
 from checkpoint_gate.store.champion import ChampionNote, note_champion
 from checkpoint_gate.store.files import LocalFiles
@@ -25,6 +25,7 @@ from checkpoint_gate.store.layout import STORE_FILE
 from checkpoint_gate.store.lease import Lease
 from checkpoint_gate.store.ledger import History
 from checkpoint_gate.store.pruning import sweep
+from checkpoint_gate.uri_files import is_local
 from gated_pipelines.console import quiet
 from gated_pipelines.job import Job, prepare
 from gated_pipelines.places import Places

@@ -110,6 +110,11 @@ class Disk:
         with self.fdopen(handle, "wb") as file:
             file.write(data)
 
+    def copyfile(self, source: str, target: str) -> None:
+        """As `shutil.copyfile`."""
+        with open(source, "rb") as file:
+            self.put(target, file.read())
+
     def rmtree(self, path: str, ignore_errors: bool = False) -> None:
         """As `shutil.rmtree`, which goes on where something cannot be removed if it is told to."""
         for parent, folders, names in os.walk(path, topdown=False):

@@ -14,7 +14,9 @@ from tfx.utils import path_utils
 
 from checkpoint_gate.errors import ModelError
 from checkpoint_gate.markers import mark_empty
-from checkpoint_gate.push_folder import GRAPH_FILE, champion_path, is_local
+from checkpoint_gate.push_folder import GRAPH_FILE, champion_path
+from checkpoint_gate.push_log import hand_on, withdrawn_from
+from checkpoint_gate.uri_files import is_local
 
 _log = logging.getLogger("checkpoint_gate")
 
@@ -31,15 +33,18 @@ class Executor(base_executor.BaseExecutor):
         """Fills `model` in the layout that Evaluator expects of a baseline.
 
         The custom properties `pushed_version` and `pushed_path` (strings) name the version; an artifact that is
-        marked empty has neither.
+        marked empty has neither. Withdrawn weights go with it either way, for Evaluator.
 
         Raises:
+            StoreError: the push folder's log is damaged.
             ModelError: the version vanished while it was read.
         """
         self._log_startup(input_dict, output_dict, exec_properties)
         model = artifact_utils.get_single_instance(output_dict["model"])
         folder = exec_properties["push_destination"]
         champion = champion_path(folder)
+        if withdrawn := withdrawn_from(folder):
+            hand_on(model.uri, withdrawn)
         if champion is None:
             mark_empty(model.uri, f"no champion yet: the push folder {folder} holds no live version")
             _log.info("No champion yet: the push folder %s holds no live version.", folder)

@@ -25,6 +25,7 @@ from checkpoint_gate.evaluator.eval_config import preprocessing_signatures, read
 from checkpoint_gate.evaluator.measurements import Measurements
 from checkpoint_gate.evaluator.verdict import VERDICT_FILE, BlessingVerdict
 from checkpoint_gate.markers import empty_reason
+from checkpoint_gate.push_log import handed_on, withdrawal_of
 from checkpoint_gate.weights import weights_digest
 
 _log = logging.getLogger("checkpoint_gate")
@@ -67,7 +68,7 @@ class Executor(tfx_executor.Executor):
         """
         candidate = artifact_utils.get_single_instance(input_dict[_MODEL])
         champion = _champion(input_dict)
-        verdict = _without_evaluation(candidate, champion)
+        verdict = _without_evaluation(candidate, champion) or _on_withdrawn(candidate, champion, input_dict)
         if verdict is None:
             verdict = self._evaluated(input_dict, output_dict, exec_properties, champion)
         else:
@@ -156,6 +157,20 @@ def _without_evaluation(candidate: types.Artifact, champion: _Champion | None) -
     which = f"the pushed version {version}" if version else "the champion"
     reason = f"already champion: the candidate has the same weights as {which}"
     return BlessingVerdict("already_champion", reason, False, name)
+
+
+def _on_withdrawn(
+    candidate: types.Artifact, champion: _Champion | None, input_dict: _Artifacts
+) -> BlessingVerdict | None:
+    """The verdict on weights that a rollback has withdrawn from the push folder, else None."""
+    for baseline in input_dict.get(_BASELINE) or ():
+        withdrawn = handed_on(baseline.uri)
+        withdrawal = withdrawal_of(weights_digest(_path(candidate)), withdrawn) if withdrawn else None
+        if withdrawal is not None:
+            reason = f"the pushed version {withdrawal.version} with the same weights was {withdrawal}"
+            name = None if champion is None else champion.name
+            return BlessingVerdict("not_blessed", reason, champion is None, name)
+    return None
 
 
 def _incomparable(candidate: types.Artifact, champion: _Champion | None, signature: str) -> str | None:

@@ -14,10 +14,15 @@ from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import io_utils, proto_utils
 
 from checkpoint_gate.errors import ConfigError, ModelError
+from checkpoint_gate.evaluator.verdict import VERDICT_FILE
 from checkpoint_gate.markers import empty_reason
-from checkpoint_gate.push_folder import champion_path
+from checkpoint_gate.papers import Push, read_papers, write_papers
+from checkpoint_gate.push_folder import champion_path, next_version
+from checkpoint_gate.push_log import withdrawal_of, withdrawn_from
 from checkpoint_gate.pusher.publish import exclusive, publish
 from checkpoint_gate.pusher.servable import require_servable
+from checkpoint_gate.records import load_json
+from checkpoint_gate.uri_files import read_file
 from checkpoint_gate.weights import weights_digest
 
 _log = logging.getLogger("checkpoint_gate")
@@ -26,13 +31,14 @@ _Artifacts = dict[str, list[types.Artifact]]
 
 
 class Executor(tfx_executor.Executor):
-    """Pushes a blessed model whose weights are not those of the champion already."""
+    """Pushes a blessed model whose weights are neither those of the champion already nor withdrawn."""
 
     def Do(self, input_dict: _Artifacts, output_dict: _Artifacts, exec_properties: dict[str, Any]) -> None:
         """Pushes the model, or marks `pushed_model` as not pushed and logs why.
 
         Raises:
             ConfigError: the push destination is no folder that can be written.
+            StoreError: the push folder's log is damaged.
             ModelError: the model does not load or does not predict; nothing is visible in the push folder.
         """
         self._log_startup(input_dict, output_dict, exec_properties)
@@ -44,12 +50,20 @@ class Executor(tfx_executor.Executor):
             return
         model = self.GetModelPath(input_dict)
         with exclusive(folder):
-            champion = champion_path(folder)
-            if champion is not None and weights_digest(model) == _readable_digest(champion):
-                self._mark_not_pushed(pushed, f"{champion} has the same weights")
+            weights, champion = weights_digest(model), champion_path(folder)
+            refusal = _refusal_here(weights, folder, champion)
+            if refusal is not None:
+                self._mark_not_pushed(pushed, refusal)
                 return
+            now = time.time()
+            version = next_version(folder, int(now))
             io_utils.copy_dir(model, pushed.uri)  # before the push: once visible, nothing may fail any more
-            path = publish(model, folder, int(time.time()), require_servable)
+            replaces = int(os.path.basename(champion)) if champion is not None else None
+            blessing = _blessing(input_dict)
+            _add_push(
+                pushed.uri, Push(version=version, time=now, weights=weights, replaces=replaces, blessing=blessing)
+            )
+            path = publish(pushed.uri, folder, version, require_servable)
         self._MarkPushed(pushed, pushed_destination=path, pushed_version=os.path.basename(path))
         _log.info("Pushed %s.", path)
 
@@ -64,6 +78,32 @@ class Executor(tfx_executor.Executor):
     def _mark_not_pushed(self, pushed: types.Artifact, reason: str) -> None:
         self._MarkNotPushed(pushed)
         _log.info("Not pushed: %s.", reason)
+
+
+def _refusal_here(weights: str, folder: str, champion: str | None) -> str | None:
+    """Why these weights must not be pushed to this folder; None when they may be."""
+    if champion is not None and weights == _readable_digest(champion):
+        return f"{champion} has the same weights"
+    withdrawal = withdrawal_of(weights, withdrawn_from(folder))
+    return f"version {withdrawal.version} with the same weights was {withdrawal}" if withdrawal is not None else None
+
+
+def _blessing(input_dict: _Artifacts) -> dict[str, Any] | None:
+    """What verdict.json says beside the blessing; None where the model needs none, or another Evaluator judged it."""
+    blessings = input_dict.get(standard_component_specs.MODEL_BLESSING_KEY)
+    data = read_file(os.path.join(artifact_utils.get_single_uri(blessings), VERDICT_FILE)) if blessings else None
+    return None if data is None else dict(load_json(data))
+
+
+def _add_push(model: str, push: Push) -> None:
+    """Fills in the papers of the copy that is pushed; one without papers, or with others, goes as it is."""
+    try:
+        papers = read_papers(model)
+    except ModelError as error:
+        _log.warning("%s They are pushed as they are.", error)
+        return
+    if papers is not None:
+        write_papers(model, papers.model_copy(update={"push": push}))
 
 
 def _readable_digest(champion: str) -> str | None:

@@ -7,13 +7,12 @@ import fcntl
 import os
 import re
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 
-import tensorflow as tf
-from tfx.dsl.io import fileio
-
 from checkpoint_gate.errors import ConfigError
-from checkpoint_gate.push_folder import GRAPH_FILE, is_local, next_version
+from checkpoint_gate.push_folder import GRAPH_FILE, next_version
+from checkpoint_gate.uri_files import is_local
 
 _TEMPORARY = re.compile(r"\.tmp-[0-9]+-[0-9]+")  # .tmp-<version>-<process id>; no server takes it for a version
 
@@ -30,7 +29,7 @@ def exclusive(folder: str) -> Iterator[None]:
     if not is_local(folder):
         yield
         return
-    with _config_error(folder):
+    with config_error(folder):
         _make(folder)
         handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
@@ -56,36 +55,43 @@ def publish(model: str, folder: str, now: int, check: Callable[[str], None]) -> 
     Raises:
         ConfigError: the folder cannot be written. Nothing is visible then, as after any other error.
     """
-    if is_local(folder):
-        return _publish_by_rename(model, folder, now, check)
-    check(model)
-    return _publish_graph_last(model, folder, now)
-
-
-def _publish_by_rename(model: str, folder: str, now: int, check: Callable[[str], None]) -> str:
-    _remove_leftovers(folder)
     version = next_version(folder, now)
+    if is_local(folder):
+        return make_visible(folder, version, lambda temporary: _copy(model, temporary), check)
+    check(model)
+    target = os.path.join(folder, str(version))
+    with config_error(folder):
+        _copy(model, target)
+    return target
+
+
+def make_visible(folder: str, version: int, fill: Callable[[str], None], check: Callable[[str], None]) -> str:
+    """Makes a new version of a local push folder: filled under a temporary name, flushed, checked, renamed.
+
+    Args:
+        folder: the push folder; call this within `exclusive(folder)`.
+        version: a number that `next_version` gave.
+        fill: writes the model into the empty folder that it is given.
+        check: raises when the model in the given folder must not become visible.
+
+    Raises:
+        ConfigError: the folder cannot be written. Nothing is visible then, as after any other error.
+    """
+    _remove_leftovers(folder)
     temporary = os.path.join(folder, f".tmp-{version}-{os.getpid()}")
     target = os.path.join(folder, str(version))
     try:
-        with _config_error(folder):
+        with config_error(folder):
             os.mkdir(temporary)
-            _copy(model, temporary)
+            fill(temporary)
             _flush(temporary)
         check(temporary)
-        with _config_error(folder):
+        with config_error(folder):
             os.rename(temporary, target)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
     _fsync(folder)
-    return target
-
-
-def _publish_graph_last(model: str, folder: str, now: int) -> str:
-    with _config_error(folder):
-        target = os.path.join(folder, str(next_version(folder, now)))
-        _copy(model, target)
     return target
 
 
@@ -111,15 +117,25 @@ def _remove_leftovers(folder: str) -> None:
 
 def _copy(source: str, target: str) -> None:
     """Copies a folder, the file that makes it a live version last."""
-    for parent, _, names in fileio.walk(source):
+    if is_local(source) and is_local(target):
+        walk, makedirs, copy = os.walk, _makedirs, shutil.copyfile
+    else:
+        from tfx.dsl.io import fileio
+
+        walk, makedirs, copy = fileio.walk, fileio.makedirs, fileio.copy
+    for parent, _, names in walk(source):
         folder = str(parent)
         relative = os.path.relpath(folder, source)
         there = target if relative == os.curdir else os.path.join(target, relative)
-        fileio.makedirs(there)
+        makedirs(there)
         for name in names:
             if folder != source or name != GRAPH_FILE:
-                fileio.copy(os.path.join(folder, str(name)), os.path.join(there, str(name)))
-    fileio.copy(os.path.join(source, GRAPH_FILE), os.path.join(target, GRAPH_FILE))
+                copy(os.path.join(folder, str(name)), os.path.join(there, str(name)))
+    copy(os.path.join(source, GRAPH_FILE), os.path.join(target, GRAPH_FILE))
+
+
+def _makedirs(folder: str) -> None:
+    os.makedirs(folder, exist_ok=True)
 
 
 def _flush(folder: str) -> None:
@@ -139,13 +155,19 @@ def _fsync(path: str) -> None:
 
 
 @contextlib.contextmanager
-def _config_error(folder: str) -> Iterator[None]:
+def config_error(folder: str) -> Iterator[None]:
     """Turns what the file system says into one sentence."""
     try:
         yield
-    except (OSError, tf.errors.OpError) as error:
-        said = (error.strerror if isinstance(error, OSError) else error.message) or str(error)
+    except _file_errors() as error:
+        said = getattr(error, "strerror", None) or getattr(error, "message", None) or str(error)
         raise ConfigError(
             f"Nothing was pushed: the push folder {folder} cannot be made or written ({said}); name one that can be, "
             "or make room and give the right to write there."
         ) from error
+
+
+def _file_errors() -> tuple[type[Exception], ...]:
+    """What the file system raises: TensorFlow's errors too, once it is loaded; before that nothing of it was called."""
+    tensorflow = sys.modules.get("tensorflow")
+    return (OSError,) if tensorflow is None else (OSError, tensorflow.errors.OpError)
