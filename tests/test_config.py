@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from checkpoint_gate.errors import ConfigError
+from checkpoint_gate.retention import Keep
 from checkpoint_gate.rule_text import read_rules
 from gated_pipelines.config import load_config
 from gated_pipelines.tfma_names import KNOWN, snake_case
@@ -193,6 +194,51 @@ def test_the_csv_is_found_from_the_file(load, tmp_path, csv, expected):
 )
 def test_the_push_folder(load, folder, expected):
     assert load(LEAST + f"push: {{folder: {folder!r}}}").push.under("/root") == expected
+
+
+@pytest.mark.parametrize(
+    ("push", "keep", "grace"),
+    [
+        pytest.param("{}", None, 86400.0, id="all stay if nothing is said"),
+        pytest.param("{keep: {last: 5}}", Keep(last=5), 86400.0, id="the newest"),
+        pytest.param("{keep: {within: 30d}, grace: 90s}", Keep(within=30 * 86400.0), 90.0, id="by age"),
+        pytest.param("{keep: {last: 1, within: 2h}, grace: 0s}", Keep(last=1, within=7200.0), 0.0, id="a union"),
+    ],
+)
+def test_which_pushed_versions_stay(load, push, keep, grace):
+    said = load(LEAST + f"push: {push}").push
+    assert (said.retention, said.grace) == (keep, grace)
+
+
+@pytest.mark.parametrize(
+    ("push", "message"),
+    [
+        pytest.param("{keep: {}}", "push.keep must have at least one of last and within", id="an empty rule"),
+        pytest.param("{keep: {last: 0}}", "push.keep.last must be greater than or equal to 1, received 0", id="none"),
+        pytest.param(
+            "{keep: {last: 5.0}}", "push.keep.last must be a whole number, received 5.0", id="no whole number"
+        ),
+        pytest.param(
+            "{keep: {within: 30}}",
+            'push.keep.within must be a time such as "90s", "15m", "24h" or "2d". Received: \'30\'',
+            id="a number without a unit",
+        ),
+        pytest.param("{keep: {within: 0s}}", "push.keep must keep within a time above 0s", id="no time at all"),
+        pytest.param("{grace: soon}", "push.grace must be a time such as", id="a grace that is no time"),
+        pytest.param(
+            "{keep: {newest: 5}}", "unknown key push.keep.newest, known are last, within", id="a key that is not known"
+        ),
+        pytest.param(
+            "{folder: 's3://b/m', keep: {last: 5}}",
+            "push must not have keep for a URL, since old versions go only from a folder on a disk, received folder "
+            "'s3://b/m'",
+            id="in an object store",
+        ),
+    ],
+)
+def test_a_rule_for_pushed_versions_that_is_wrong_is_said_with_its_line(refusal, push, message):
+    said = refusal(LEAST + f"push: {push}")
+    assert said.startswith(f"pipeline.yaml line 6: {message}")
 
 
 def test_a_config_is_frozen(load):

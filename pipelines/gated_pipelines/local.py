@@ -8,27 +8,18 @@ from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 
-from checkpoint_gate.errors import (
-    CheckpointGateError,
-    ConfigError,
-    ModelError,
-    NoCandidate,
-    NoSurvivors,
-    StoreError,
-)
-from checkpoint_gate.papers import read_papers
+from checkpoint_gate.errors import CheckpointGateError, ConfigError, NoCandidate, NoSurvivors, StoreError
 from checkpoint_gate.push_folder import champion_path
 from checkpoint_gate.store import Store
-from checkpoint_gate.store.champion import ChampionNote, note_champion
 from checkpoint_gate.store.files import LocalFiles
 from checkpoint_gate.store.layout import STORE_FILE
 from checkpoint_gate.store.lease import Lease
 from checkpoint_gate.store.ledger import History
 from checkpoint_gate.store.pruning import sweep
-from checkpoint_gate.uri_files import is_local
 from gated_pipelines.console import quiet
 from gated_pipelines.job import Job, prepare
 from gated_pipelines.places import Places
+from gated_pipelines.pushed import note_pushed, prune_pushed
 from gated_pipelines.report import write_report
 from gated_pipelines.state import write_state
 from gated_pipelines.summary import Outcome, Summary, collect
@@ -74,7 +65,7 @@ def _run(job: Job) -> Summary:
     since = time.time()
     _require_metadata(job.places)
     before = champion_path(job.push_folder)
-    _note_champion(job)
+    _settle_push_folder(job)
     job = _remember(job)
     _sweep(job)
     _LOG.info("loading TensorFlow Extended …")
@@ -90,7 +81,7 @@ def _run(job: Job) -> Summary:
         LocalDagRunner().run(pipeline)
     except CheckpointGateError as raised:
         error = raised
-    _note_champion(job)
+    _settle_push_folder(job)
     job = _remember(job)
     _sweep(job)
     summary, history = collect(job, last_run(job.places.metadata, after=earlier), since)
@@ -133,17 +124,10 @@ def _report(job: Job, summary: Summary, history: History, before: str | None) ->
         summary.report = str(path)
 
 
-def _note_champion(job: Job) -> None:
-    """Tells the store which of its checkpoints is in production, so that nothing removes it."""
-    champion = champion_path(job.push_folder)
-    try:
-        papers = read_papers(Path(champion)) if champion is not None and is_local(champion) else None
-    except ModelError as error:  # the checkpoint that was noted before stays protected
-        _LOG.warning("which checkpoint is in production is not known: %s", error)
-        return
-    if papers is not None and champion is not None and (job.places.store / STORE_FILE).is_file():
-        store = Store.open(job.places.store)
-        note_champion(store.files, ChampionNote(papers.run, papers.step, Path(champion).name))
+def _settle_push_folder(job: Job) -> None:
+    """Prunes old versions, and tells the store of those that stand."""
+    prune_pushed(job.config.push, job.push_folder)
+    note_pushed(job.places.store, job.push_folder)
 
 
 def _sweep(job: Job) -> None:

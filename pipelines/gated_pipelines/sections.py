@@ -10,6 +10,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict, model_validator
 
 from checkpoint_gate.evaluator.verdict import FirstRun
+from checkpoint_gate.quantities import parse_duration
+from checkpoint_gate.retention import Keep
 
 
 class Section(BaseModel):
@@ -168,10 +170,60 @@ class Evaluate(Section):
     first_run: FirstRun = "refuse"
 
 
+def _seconds(value: object) -> float:
+    """Seconds in the text of a time."""
+    return parse_duration(value if isinstance(value, str) else str(value))
+
+
+Duration = Annotated[float, BeforeValidator(_seconds)]
+
+
+class KeepVersions(Section):
+    """Which pushed versions stay; a union, as the rules' `keep`.
+
+    Attributes:
+        last: the newest so many.
+        within: seconds; the versions that were pushed since.
+    """
+
+    last: int | None = Field(default=None, ge=1)
+    within: Duration | None = None
+
+    @model_validator(mode="after")
+    def _something(self) -> KeepVersions:
+        if self.last is None and self.within is None:
+            raise ValueError("must have at least one of last and within")
+        if self.within is not None and self.within <= 0:
+            raise ValueError("must keep within a time above 0s")
+        return self
+
+
 class Push(Section):
-    """Where the blessed model goes: a folder below the run's root, or absolute, or `~`, or a URL."""
+    """Where the blessed model goes: a folder below the run's root, or absolute, or `~`, or a URL.
+
+    Attributes:
+        keep: None keeps every version. The champion, the version before it and the one that a rollback would go back
+            to always stay.
+        grace: seconds that a version which does not stay lies in the folder's trash.
+    """
 
     folder: Text = "serving"
+    keep: KeepVersions | None = None
+    grace: Duration = 86_400.0
+
+    @model_validator(mode="after")
+    def _keep_on_a_disk(self) -> Push:
+        if self.keep is not None and "://" in self.folder:
+            raise ValueError(
+                f"must not have keep for a URL, since old versions go only from a folder on a disk, "
+                f"received folder {self.folder!r}"
+            )
+        return self
+
+    @property
+    def retention(self) -> Keep | None:
+        """The rule that `keep` says."""
+        return Keep(last=self.keep.last, within=self.keep.within) if self.keep is not None else None
 
     def under(self, root: str | os.PathLike[str]) -> str:
         """The push folder of a run whose root is `root`."""

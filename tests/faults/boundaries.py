@@ -46,7 +46,7 @@ BOUNDARIES = (
     Boundary("blessed, not in MLMD", "checkpoint_gate.evaluator.executor:Executor.Do", "returns"),
     Boundary("copied to a temporary name", "checkpoint_gate.pusher.executor:require_servable", "begins"),
     Boundary("pushed, not in MLMD", "checkpoint_gate.pusher.executor:publish", "returns"),
-    Boundary("pushed, the store not told", "gated_pipelines.local:note_champion", "begins"),
+    Boundary("pushed, the store not told", "gated_pipelines.pushed:note_champion", "begins"),
 )
 
 

@@ -120,8 +120,15 @@ class _Processes:
         yield mock.patch("checkpoint_gate.store.files.os", disk)
         yield mock.patch("checkpoint_gate.store.lease.os", process)
         yield mock.patch("checkpoint_gate.store.lease.born", self._born)
+        for name in ("os", "shutil"):
+            yield mock.patch(f"checkpoint_gate.pusher.publish.{name}", disk)
+        yield mock.patch("checkpoint_gate.pusher.publish.fcntl", types.SimpleNamespace(flock=_no_lock, LOCK_EX=None))
         for module in ("files", "checkpoints", "lease"):
             yield mock.patch(f"checkpoint_gate.store.{module}.uuid", names)
+
+
+def _no_lock(handle: int, how: object) -> None:
+    """There is one process at a time, and a folder in memory needs no lock."""
 
 
 class LocalWorld(_Processes):
