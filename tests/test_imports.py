@@ -45,6 +45,12 @@ def brought(statement):
         pytest.param("from checkpoint_gate import Store", FRAMEWORKS | {"click"}, id="the store: no framework"),
         pytest.param("import checkpoint_gate.training", FRAMEWORKS | {"click"}, id="a gated training: no framework"),
         pytest.param("from checkpoint_gate import GatedLoop", FRAMEWORKS | {"click"}, id="the loop: no framework"),
+        pytest.param(
+            "import checkpoint_gate.papers, checkpoint_gate.pusher.pruning, checkpoint_gate.pusher.rollback",
+            FRAMEWORKS | {"click"},
+            id="what is done to pushed versions: no framework",
+        ),
+        pytest.param("import gated_pipelines.rollback", FRAMEWORKS, id="the command that goes back: no framework"),
         pytest.param("import checkpoint_gate.cli", FRAMEWORKS | PARSERS, id="the command line: click only"),
         pytest.param(
             "import pkgutil, importlib, checkpoint_gate.cli as cli\n"

@@ -34,16 +34,59 @@ def cli() -> None:
 def run(pipeline: Path, root: Path | None, retrain: bool, rebaseline: bool, as_json: bool) -> None:
     """Run PIPELINE (a pipeline.yaml) from its table to the push folder."""
     from gated_pipelines.local import run_local
+    from gated_pipelines.rollback import default_root
     from gated_pipelines.words import tell
 
-    place = root or Path("runs") / pipeline.absolute().parent.name
-    summary = run_local(pipeline, place, retrain=retrain, rebaseline=rebaseline)
+    summary = run_local(pipeline, root or default_root(pipeline), retrain=retrain, rebaseline=rebaseline)
     tell(summary, Console(stderr=as_json, highlight=False))
     if not summary.green:
         click.echo(f"Error: {summary.reason}", err=True)
     if as_json:
         click.echo(summary.to_json())
     sys.exit(0 if summary.green else 1)
+
+
+@cli.command()
+@click.argument("pipeline", metavar="PIPELINE")
+@click.option("--root", type=click.Path(path_type=Path, file_okay=False), help="That of the runs, as for run.")
+@click.option("--to", type=click.IntRange(min=1), metavar="VERSION", help="Go back to this one.")
+@click.option("--reason", help="Why; papers, log and later runs tell it.")
+@click.option("--undo", is_flag=True, help="Take the newest rollback back instead.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be done.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def rollback(
+    pipeline: str,
+    root: Path | None,
+    to: int | None,
+    reason: str | None,
+    undo: bool,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Go back to the previous pushed version of PIPELINE, a pipeline.yaml or a push folder.
+
+    Without --to, that is the newest earlier one with other weights that was not withdrawn. It is loaded, asked for a
+    prediction, and published again under a new, larger number, since servers take the largest. The weights that are
+    left are withdrawn: no run pushes them again, until training gives others or --undo allows them.
+
+    --undo takes the newest rollback back: the withdrawn version is published again, unless it is gone or another one
+    was pushed since; then the next run judges its weights anew.
+
+    --json prints: folder, from and to (versions), version (the new one), path, withdrawn, allowed, reason, dry_run, and
+    of old versions trashed, swept, left_alone.
+    """
+    from checkpoint_gate.pusher.rollback import NO_REASON
+    from checkpoint_gate.records import dump_json
+    from gated_pipelines.rollback import find_target, go_back, json_of, words_of
+
+    if undo and to is not None:
+        raise click.UsageError("Give either --to or --undo.")
+    why = reason or NO_REASON
+    done = go_back(find_target(pipeline, root), to, why, undo, dry_run)
+    if as_json:
+        click.echo(dump_json(json_of(done, why, dry_run)))
+    for line in words_of(done, why, dry_run):
+        click.echo(line, err=as_json)
 
 
 @cli.command()
