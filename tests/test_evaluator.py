@@ -451,7 +451,7 @@ def test_the_verdict_holds_candidate_and_champion_side_by_side(once):
     assert [(row.metric, row.slice, row.required, row.holds) for row in verdict.comparison] == [
         ("binary_accuracy", where, required, required == value) for required in (change, value) for where in everywhere
     ]
-    assert {(row.candidate, row.champion) for row in verdict.comparison} == {(pytest.approx(0.9), 1.0)}
+    assert [(row.candidate, row.champion) for row in verdict.comparison] == [(pytest.approx(0.9), 1.0)] * 6
 
 
 @pytest.mark.parametrize(
@@ -831,6 +831,11 @@ def test_rebaselined(found, blessed, reason):
     assert verdict.reason.startswith(reason)
     assert verdict.reason.endswith("; the champion /1 was set aside and not compared with")
     assert (verdict.candidate_metrics, verdict.champion_metrics) == ({"loss": 0.5}, {})
+
+
+def test_what_stands_in_the_way_outweighs_every_threshold():
+    verdict = verdict_of(Standing("/1", obstacle="it is gone"), Measurements.of([]), [], HOLDS)
+    assert (verdict.outcome, verdict.reason) == ("not_blessed", "it is gone")
 
 
 VALUE_OF_LOSS = 'metric_keys_and_values { key { name: "loss" } value { double_value { value: 0.5 } } }'
