@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import os
 import tempfile
+import threading
 import types
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -75,6 +76,20 @@ class World(Protocol):
         """A call has returned: `what` is done, whatever happens from now on."""
 
 
+class _Threads:
+    """Stands in for `threading` where leases are held for a moment: the thread that puts their end off is not begun."""
+
+    RLock = threading.RLock
+    Event = threading.Event
+
+    class Thread:
+        def __init__(self, **about: object) -> None:
+            """Takes what a thread would do."""
+
+        def start(self) -> None:
+            """Does nothing of it."""
+
+
 class _Processes:
     """The processes of a world: one at a time, each with a number, and names that are the same in every repetition."""
 
@@ -123,6 +138,7 @@ class _Processes:
         for name in ("os", "shutil"):
             yield mock.patch(f"checkpoint_gate.pusher.publish.{name}", disk)
         yield mock.patch("checkpoint_gate.pusher.publish.fcntl", types.SimpleNamespace(flock=_no_lock, LOCK_EX=None))
+        yield mock.patch("checkpoint_gate.store.lease.threading", _Threads)
         for module in ("files", "checkpoints", "lease"):
             yield mock.patch(f"checkpoint_gate.store.{module}.uuid", names)
 
