@@ -290,6 +290,7 @@ def test_why_tells_of_every_record(home, store):
             "superseded",
             "path",
             "protected",
+            "damage",
         )
     }
     assert told[0]["reason"] == "val_loss 0.9 is not at most 0.5 (by 0.4)"
@@ -368,6 +369,20 @@ def test_why_tells_of_a_missing_checkpoint(home, store):
     text = home.call("why", store, "--step", 10).stdout
     assert text.startswith("epoch 1, step 10 of demo: saved, checkpoint missing\n")
     assert "  missing   the store has neither the checkpoint nor a tombstone" in text
+
+
+def test_a_checkpoint_without_its_manifest_is_told_in_the_same_words_by_all(home, store):
+    run = home.train([0.4, 0.3])
+    (folder(run, 10) / "manifest.json").unlink()
+    words = f"{folder(run, 10)} has no manifest."
+    (row,) = (row for row in home.json("list", store) if row["step"] == 10)
+    (told,) = home.json("why", store, "--step", 10)
+    (fault,) = (f for f in home.json("check", store, code=1)["findings"] if f["severity"] == "fault")
+    assert (row["state"], row["reason"]) == (told["state"], told["damage"]) == ("quarantined", words)
+    assert fault["what"] == words
+    text = home.call("why", store, "--step", 10).stdout
+    assert text.startswith("epoch 1, step 10 of demo: saved, checkpoint quarantined\n")
+    assert f"  damage    {words}\n" in text
 
 
 def test_why_tells_what_a_resumed_training_overtook(home, store):

@@ -147,6 +147,20 @@ def test_what_came_back_while_a_repair_began_is_not_taken_for_lost(run, crowd, t
     assert dict(tombstones(run)) == {}
 
 
+def test_what_goes_only_when_a_repair_has_begun_is_not_taken_for_lost(run, crowd, monkeypatch):
+    remove(run, 3)
+    acquire = type(run.lease("x")).acquire
+
+    def remove_another(lease):
+        acquire(lease)
+        shutil.rmtree(run.files.local(run.gated.path(2)), ignore_errors=True)
+
+    monkeypatch.setattr("checkpoint_gate.store.lease.Lease.acquire", remove_another)
+    list(repair_store(crowd.store))
+    assert [(step, mark["event"]) for (_, step), mark in tombstones(run).items()] == [(3, "lost")]
+    assert [record.step for record in missing(run, run.live(), run.ledger.read())] == [2]
+
+
 @pytest.mark.parametrize(
     ("change", "gone"),
     [

@@ -88,6 +88,25 @@ def test_a_file_that_does_not_begin_with_the_prefix_may_not_be_a_trap_either(cro
     assert crowd.store.run("run").live() == []
 
 
+def test_all_that_a_failing_save_left_goes_and_a_link_goes_itself(crowd, memory_path):
+    outside = memory_path / "outside"
+    outside.mkdir()
+    (outside / "file").write_text("mine")
+
+    def write(prefix: str) -> None:
+        folder = Path(prefix + "_temp")
+        (folder / "part").mkdir(parents=True)
+        (folder / "part" / "-rf \\").write_bytes(b"half")
+        (folder / "to a file").symlink_to(outside / "file")
+        (folder / "to a folder").symlink_to(outside)
+        raise OSError(errno.EIO, "Input/output error")
+
+    with pytest.raises(StoreError, match="The state of epoch 1 could not be written"):
+        train(crowd, write)
+    assert crowd.store.run("run").files.names("run/tmp") == []
+    assert (outside / "file").read_text() == "mine"
+
+
 def test_a_hard_link_to_a_file_outside_loses_its_name_and_no_byte(crowd, memory_path):
     run = crowd.run([0.9, 0.8, 0.3])
     outside = memory_path / "outside"

@@ -36,6 +36,7 @@ class Explanation:
       superseded: when training resumed before this record, so that it does not count any more; else None.
       path: the checkpoint's folder, None where there is none.
       protected: why no pruning may take it: a pin, with its note, or that it is the champion; else None.
+      damage: what is wrong with a quarantined one; else None.
     """
 
     run: str
@@ -50,6 +51,7 @@ class Explanation:
     superseded: float | None = None
     path: str | None = None
     protected: str | None = None
+    damage: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The explanation as strict JSON values."""
@@ -66,6 +68,7 @@ class Explanation:
             "superseded": self.superseded,
             "path": self.path,
             "protected": self.protected,
+            "damage": self.damage,
         }
 
 
@@ -159,6 +162,7 @@ def _explain(found: _Found, index: int, mark: Mark | None) -> Explanation:
         superseded=entry.superseded_at if entry.superseded is not None else None,
         path=path,
         protected=found.protected.get(record.step) if state == "kept" else None,
+        damage=found.held[index, "quarantined"].reason if state == "quarantined" else None,
     )
 
 

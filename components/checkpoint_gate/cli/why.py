@@ -29,7 +29,7 @@ _STATES = {
     "kept": "kept",
     "trashed": "in the trash",
     "pruned": "pruned",
-    "quarantined": "in quarantine",
+    "quarantined": "quarantined",
     "superseded": "set aside",
     "overtaken": "never written",
     "skipped": "skipped",
@@ -72,11 +72,11 @@ def why(
     --json prints an array with one object a record: run, step, epoch (from 0), at, metrics, save, reason, state
     (kept, trashed, pruned, quarantined, superseded, overtaken, skipped, amended, missing, lost, or null where there was
     never to be a checkpoint), pruned (by, rules, reason, time, swept; or null), superseded (when training resumed
-    before it, or null), path and protected (by a pin, or as pushed; or null). With --model, it prints one object:
-    model, run, step, reason, metrics, rules_digest, record (as above, or null), and what else the papers say: origins
-    (the records that let it through, with the gate's decision and the filter's verdict; several for an average),
-    survivors, slices, slices_left_out, data, classes, versions, time, push (version, time, weights, replaces, blessing,
-    rollback; or null).
+    before it, or null), path, protected (by a pin, or as pushed; or null) and damage (of a quarantined one; or null).
+    With --model, it prints one object: model, run, step, reason, metrics, rules_digest, record (as above, or null), and
+    what else the papers say: origins (the records that let it through, with the gate's decision and the filter's
+    verdict; several for an average), survivors, slices, slices_left_out, data, classes, versions, time, push (version,
+    time, weights, replaces, blessing, rollback; or null).
 
     The state overtaken: a newer state overtook it while it waited to be written; skipped: there was no room for it.
     Amended: the last step of an epoch that was saved too, and of which the checkpoint tells. Missing: others removed
@@ -149,6 +149,8 @@ def told(e: Explanation) -> list[str]:
         swept = e.pruned["swept"]
         what = f"its bytes were freed {format_time(swept)}" if swept else "undelete brings it back until it is swept"
         lines.append(f"            {what}" if e.state == "trashed" or swept else "            its bytes are gone")
+    if e.damage is not None:
+        lines.append(f"  damage    {e.damage}")
     if e.protected is not None:
         lines.append(f"  protected {e.protected}")
     if e.superseded is not None:
@@ -174,6 +176,8 @@ def _print_all(found: Sequence[Explanation]) -> None:
         reason = e.reason
         if e.pruned is not None:
             reason += f"; {'lost' if e.state == 'lost' else 'pruned'}: {e.pruned['reason']}"
+        if e.damage is not None:
+            reason += f"; damage: {e.damage}"
         if e.superseded is not None:
             reason = f"(overtaken by a resumed training) {reason}"
         state = _STATES[e.state] if e.state is not None else ""
