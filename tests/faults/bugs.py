@@ -17,8 +17,10 @@ from checkpoint_gate.store.files import LocalFiles
 from checkpoint_gate.store.marked_folders import MarkedFolders
 from checkpoint_gate.store.run import Run
 from checkpoint_gate.training import GatedTraining
+from faults.pruning_works import Prune, Recover, Sweep, Undelete
 from faults.reference import Reference
-from faults.works import Kind, Prune, Recover, Save, Sweep, Undelete
+from faults.training_works import Save
+from faults.works import Kind
 
 How = Literal["B1", "B3", "B4", "B11"]
 Patch = contextlib.AbstractContextManager[Any]

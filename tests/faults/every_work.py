@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from faults.pushing import PruneVersions, Push, RollBack
 from faults.reference import DAY
-from faults.works import Work, works_on_store
+from faults.work import Work
+from faults.works import works_on_store
 
 
 def every_work(whole: bool) -> list[Work]:

@@ -9,7 +9,8 @@ from typing import Any
 
 from checkpoint_gate.errors import CheckpointGateError
 from faults.disk import Killed
-from faults.works import Work, warnings_of
+from faults.warnings_told import warnings_of
+from faults.work import Work
 from faults.world import World
 
 ERRORS = (OSError, CheckpointGateError)
