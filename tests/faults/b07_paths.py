@@ -143,7 +143,7 @@ DAY = 86400.0
 def measure(long: bool) -> Measured:
     measured = Measured()
     draw = random.Random(7)
-    made = ("".join(draw.choices(_ALPHABET, k=draw.randint(1, 9))) for _ in range(20_000 if long else 80))
+    made = ("".join(draw.choices(_ALPHABET, k=draw.randint(1, 9))) for _ in range(10_000 if long else 80))
     with memory_folder() as folder:
         guard = _Guard(folder)
         everywhere = itertools.product(HOSTILE, PLACES)
