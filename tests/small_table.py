@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -191,7 +191,7 @@ def write_survivors(
             files=files, writer="test",
         )  # fmt: skip
         (place / "manifest.json").write_bytes(manifest.to_bytes())
-        verdicts.append({"run": run, "step": step, "outcome": "keep"})
+        verdicts.append({"run": run, "step": step, "outcome": "keep", "reason": "as told"})
     (folder / "verdicts.jsonl").write_text("".join(json.dumps(verdict) + "\n" for verdict in verdicts))
     about = {"format": 1, "runs": sorted(set(keys)), "pruned_earlier": [], "rules_digest": "f" * 64}
     (folder / "set.json").write_text(json.dumps(about))
@@ -231,6 +231,7 @@ def run_evaluator(
     select: Selector,
     *,
     average: bool = False,
+    on_no_candidate: Literal["fail", "keep_champion"] = "fail",
     splits: Sequence[str] = ("eval",),
     beam_args: Sequence[str] = ("--runner=FnApiRunner",),
 ) -> tuple[Any, Any]:
@@ -243,6 +244,7 @@ def run_evaluator(
         eval_config=eval_config,
         select=select,
         average=average,
+        on_no_candidate=on_no_candidate,
         example_splits=splits,
     )
     model, evaluation = standard_artifacts.Model(), standard_artifacts.ModelEvaluation()

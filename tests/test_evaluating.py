@@ -30,6 +30,7 @@ from checkpoint_gate.checkpoint_evaluator.stacking import Stack
 from checkpoint_gate.checkpoint_set import read_set
 from checkpoint_gate.errors import EvaluationError, ModelError
 from checkpoint_gate.exporting import export_steps
+from checkpoint_gate.markers import empty_reason
 from checkpoint_gate.selection import Selector
 from checkpoint_gate.selection_file import read_selection
 
@@ -215,7 +216,9 @@ def test_a_threshold_fails_for_the_candidates_and_the_slice_that_do_not_keep_it(
 def test_a_candidate_that_predicts_nan_is_measured_and_out_and_disturbs_nobody(whole, stacked):
     _, _, _, survivors = whole
     selection = read_selection(stacked_folder(stacked))
-    assert selection["excluded"] == {survivors[2].name: "150 of its predictions are not finite"}
+    out = dict(selection["excluded"])
+    assert out.pop(survivors[2].name) == "150 of its predictions are not finite"
+    assert all("on slice colour:red, required is at least 0.9" in reason for reason in out.values())
     assert np.isnan(number(values(stacked[1], survivors[2].name)["sparse_categorical_crossentropy"]))
     assert selection["winner"] == survivors[0].name
 
@@ -334,6 +337,23 @@ def test_a_metric_that_tfma_cannot_compute_of_nan_costs_nobody_but_who_predicts_
     assert "evaluating again without step-000000020" in caplog.text
 
 
+def test_where_all_predict_what_tfma_cannot_compute_the_champion_may_stay(tmp_path):
+    model = network(1, "sigmoid")
+    broken = [w * np.float32("nan") if w.dtype.kind == "f" else w for w in model.get_weights()]
+    inputs = {
+        "survivors": write_survivors(tmp_path / "set", model, [broken, broken]),
+        "examples": write_examples(tmp_path / "examples", rows(30)),
+        "trained_model": export(model, tmp_path / "trained"),
+    }
+    best, evaluation = run_evaluator(
+        tmp_path / "run", inputs, config(AUC), Selector("auc", "max"), on_no_candidate="keep_champion"
+    )
+    assert empty_reason(best.uri).startswith("No survivor can be chosen by auc: step-000000010: 30 of its predictions")
+    selection = read_selection(Path(evaluation.uri))
+    assert selection["winner"] is None
+    assert set(selection["excluded"]) == {"step-000000010", "step-000000020"}
+
+
 TWO_OUTPUTS = """
 model_specs {
   label_keys { key: "score" value: "price" } label_keys { key: "half" value: "price" }
@@ -382,7 +402,7 @@ def small_world(folder, table, schema=None, count=1, **how):
 
 def test_a_lone_survivor_keeps_its_name_in_metrics_plots_failures_and_config(tmp_path):
     inputs = small_world(tmp_path, rows(40), schema="")
-    _, evaluation = run_evaluator(tmp_path / "run", inputs, config(MULTICLASS), LOSS)
+    _, evaluation = run_evaluator(tmp_path / "run", inputs, config(MULTICLASS), LOSS, on_no_candidate="keep_champion")
     name = "step-000000010"
     result = tfma.load_eval_result(evaluation.uri, model_name=name)
     assert result.get_metrics_for_slice()["sparse_categorical_crossentropy"]["doubleValue"] > 0
