@@ -174,7 +174,8 @@ def test_a_damaged_and_a_missing_checkpoint_are_found(url, crowd, clock):
     faults = [finding["what"] for finding in checked["findings"] if finding["severity"] == "fault"]
     assert faults == [
         f"{url}/run/checkpoints/step-000000001/ckpt.index does not match its checksum",
-        "saved at epoch 2, but gone, and no tombstone tells why",
+        "saved at epoch 2, but gone, and no tombstone tells why; bring its folder back from a copy, if there is one, "
+        "before a repair takes it for lost",
     ]
 
 

@@ -67,7 +67,7 @@ def listing_digest(folder: str) -> str:
 
 
 def next_version(folder: str, now: int) -> int:
-    """The version to push at the time `now` (whole seconds): above every present one, even if the clock is behind.
+    """The version to push at the time `now` (whole seconds): above 0 and every present one, even with the clock behind.
 
     Every name made of digits counts, half-written versions too, and every number of a version that has gone since.
 
@@ -75,7 +75,7 @@ def next_version(folder: str, now: int) -> int:
         StoreError: the folder's log is damaged.
     """
     present = [int(name) for name in _names(folder) if _INTEGER.fullmatch(name)] + numbers_used(read_log(folder))
-    return max([now, *(version + 1 for version in present if version < _LARGEST_VERSION)])
+    return max([1, now, *(version + 1 for version in present if version < _LARGEST_VERSION)])
 
 
 def _positive_version(name: str) -> int | None:
