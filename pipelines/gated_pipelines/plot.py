@@ -190,18 +190,23 @@ def _finish(axis: Any, metric: str) -> None:
     axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_title(name, loc="left", color=COLOURS["ink"], fontweight="bold")
     axis.set_ylabel(f"{name}, log scale" if scale == "log" and len(name) < 24 else name[:32], color=COLOURS["ink"])
-    axis.set_facecolor("none")
-    axis.grid(True, color=COLOURS["grid"], linewidth=0.7)
-    axis.set_axisbelow(True)
-    for side, spine in axis.spines.items():
-        spine.set_visible(side in ("left", "bottom"))
-        spine.set_color(COLOURS["muted"])
-    axis.tick_params(which="both", color=COLOURS["muted"], labelcolor=COLOURS["ink"])
+    dress(axis, "both")
     handles, labels = axis.get_legend_handles_labels()
     axis.legend(
         handles, [textwrap.fill(printable(label), 34) for label in labels], loc="upper left",
         bbox_to_anchor=(1.01, 1.0), frameon=False, labelcolor=COLOURS["ink"], fontsize=8.5, borderaxespad=0.0,
     )  # fmt: skip
+
+
+def dress(axis: Any, grid: str) -> None:
+    """Gives an axis the page's colours; `grid` is "x", "y" or "both"."""
+    axis.set_facecolor("none")
+    axis.grid(True, axis=grid, color=COLOURS["grid"], linewidth=0.7)
+    axis.set_axisbelow(True)
+    for side, spine in axis.spines.items():
+        spine.set_visible(side in ("left", "bottom"))
+        spine.set_color(COLOURS["muted"])
+    axis.tick_params(which="both", color=COLOURS["muted"], labelcolor=COLOURS["ink"])
 
 
 def printable(text: str) -> str:

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
-from gated_pipelines.plot import COLOURS, for_page, printable
+from gated_pipelines.plot import COLOURS, dress, for_page, printable
 from gated_pipelines.ranking import Row
 
 _WIDTH, _ROW, _REST = 10.0, 0.3, 0.9  # inches
@@ -53,13 +53,7 @@ def _figure(ranked: Sequence[Row], title: str, within_noise: bool) -> Any:
     axis.set_yticks(range(len(ranked)), [_name(row) for row in ranked])
     axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_title(printable(title), loc="left", color=COLOURS["ink"], fontweight="bold")
-    axis.set_facecolor("none")
-    axis.grid(True, axis="x", color=COLOURS["grid"], linewidth=0.7)
-    axis.set_axisbelow(True)
-    for side, spine in axis.spines.items():
-        spine.set_visible(side in ("left", "bottom"))
-        spine.set_color(COLOURS["muted"])
-    axis.tick_params(which="both", color=COLOURS["muted"], labelcolor=COLOURS["ink"])
+    dress(axis, "x")
     handles, labels = axis.get_legend_handles_labels()
     axis.legend(
         handles, labels, loc="upper left", bbox_to_anchor=(1.01, 1.0), frameon=False, labelcolor=COLOURS["ink"],
