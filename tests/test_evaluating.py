@@ -31,6 +31,7 @@ from checkpoint_gate.checkpoint_set import read_set
 from checkpoint_gate.errors import EvaluationError, ModelError
 from checkpoint_gate.exporting import export_steps
 from checkpoint_gate.markers import empty_reason
+from checkpoint_gate.papers import read_papers
 from checkpoint_gate.selection import Selector
 from checkpoint_gate.selection_file import read_selection
 
@@ -294,6 +295,8 @@ metrics_specs {
 BINARY = """
 model_specs { label_key: "is_ash_xf" preprocessing_function_names: "transform_features" }
 metrics_specs { metrics { class_name: "BinaryCrossentropy" } }
+slicing_specs {}
+slicing_specs { feature_keys: "colour" }
 options { compute_confidence_intervals { value: true } confidence_intervals { method: %s } }
 """
 
@@ -307,9 +310,12 @@ def test_confidence_intervals_of_a_binary_model(tmp_path, method):
         "examples": write_examples(tmp_path / "examples", rows(60)),
         "trained_model": export(model, tmp_path / "trained"),
     }
-    _, evaluation = run_evaluator(
+    best, evaluation = run_evaluator(
         tmp_path / "run", inputs, config(BINARY % method), Selector("binary_crossentropy", "min")
     )
+    papers = read_papers(Path(best.uri) / "Format-Serving")
+    assert {colour for each in papers.slices for colour in each.columns.values()} == {"red", "green", "blue"}
+    assert all("binary_crossentropy" in each.metrics for each in papers.slices)
     for name in ("step-000000010", "step-000000020"):
         bounded = values(evaluation, name)["binary_crossentropy"]["boundedValue"]
         assert bounded["lowerBound"] < bounded["value"] < bounded["upperBound"]

@@ -7,28 +7,18 @@ into the artifact's folder; custom properties would not survive every orchestrat
 from __future__ import annotations
 
 import os
-from pathlib import Path
+
+from checkpoint_gate.uri_files import read_file, write_file
 
 MARKER = "EMPTY"
 
 
 def mark_empty(uri: str, reason: str) -> None:
     """Marks the artifact folder `uri` as holding nothing, for `reason` (one sentence)."""
-    from tfx.dsl.io import fileio  # imports TFX, which readers of local folders do without
-
-    fileio.makedirs(uri)
-    with fileio.open(os.path.join(uri, MARKER), "w") as file:
-        file.write(reason + "\n")
+    write_file(os.path.join(uri, MARKER), f"{reason}\n".encode())
 
 
 def empty_reason(uri: str) -> str | None:
     """The reason why the artifact folder `uri` is empty, or None when it is not marked."""
-    path = os.path.join(uri, MARKER)
-    if "://" not in uri:
-        return Path(path).read_text(encoding="utf-8").strip() if os.path.exists(path) else None
-    from tfx.dsl.io import fileio
-
-    if not fileio.exists(path):
-        return None
-    with fileio.open(path, "r") as file:
-        return str(file.read()).strip()
+    data = read_file(os.path.join(uri, MARKER))
+    return None if data is None else data.decode().strip()

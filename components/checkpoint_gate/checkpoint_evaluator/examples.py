@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -12,11 +11,10 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx import types
 from tfx.types import artifact_utils
 
+from checkpoint_gate.brief_errors import brief_cause
 from checkpoint_gate.errors import EvaluationError
 
 _IN_USE = (schema_pb2.UNKNOWN_STAGE, schema_pb2.BETA, schema_pb2.PRODUCTION)  # the stages that TFDV validates
-_WHERE = ("Graph execution error", "Detected at node", "<stack traces", "[[", "Traceback", "File ")
-_IN_LINE = (r"\{\{[^}]*\}\}", r"\[\[.*?\]\]", r"\[while running .*", r"\[Op:.*")
 
 
 def split_uris(examples: Sequence[types.Artifact], splits: Sequence[str]) -> list[tuple[str, str]]:
@@ -44,7 +42,7 @@ def first_examples(examples: Sequence[types.Artifact], splits: Sequence[str], co
     try:
         found = [record.numpy() for record in itertools.islice(records, count)]
     except tf.errors.OpError as error:
-        raise EvaluationError(f"The examples of {_named(splits)} cannot be read: {brief(error)}.") from error
+        raise EvaluationError(f"The examples of {_named(splits)} cannot be read: {brief_cause(error)}.") from error
     if not found:
         raise EvaluationError(f"There are no examples in {_named(splits)}, so that no survivor can be measured.")
     return found
@@ -64,7 +62,7 @@ def require_fit(loaded: Any, signatures: Iterable[str], sample: Sequence[bytes],
             loaded.signatures[name](**{next(iter(inputs)): tf.constant(list(sample))})
         except Exception as error:  # whatever the model's own code raises
             raise EvaluationError(
-                f"The examples of {_named(splits)} do not fit the model: {name} fails on them ({brief(error)})."
+                f"The examples of {_named(splits)} do not fit the model: {name} fails on them ({brief_cause(error)})."
             ) from error
 
 
@@ -85,17 +83,6 @@ def require_columns(schema: Any, present: Mapping[str, int], splits: Sequence[st
     if missing:
         columns = ", ".join(missing)
         raise EvaluationError(f"No example in {_named(splits)} has a value of {columns}, which the schema asks for.")
-
-
-def brief(error: BaseException) -> str:
-    """What is wrong, in one line: of the error that led to the others, without where in a graph or pipeline it was."""
-    while (led := error.__cause__ or error.__context__) is not None:
-        error = led
-    lines = [line.strip() for line in str(error).splitlines()]
-    said = next((line for line in lines if line and not line.startswith(_WHERE)), type(error).__name__)
-    for where in _IN_LINE:
-        said = re.sub(where, "", said)
-    return re.sub(r"\s+", " ", said).strip(" .;")[:300]
 
 
 def _is_wanted(feature: Any) -> bool:

@@ -12,6 +12,7 @@ from functools import partial
 
 import apache_beam as beam
 
+from checkpoint_gate.brief_errors import brief_cause
 from checkpoint_gate.checkpoint_evaluator.configuring import warn_of_change_thresholds
 from checkpoint_gate.checkpoint_evaluator.evaluating import (
     Wire,
@@ -20,7 +21,7 @@ from checkpoint_gate.checkpoint_evaluator.evaluating import (
     wire_separately,
     wire_stack,
 )
-from checkpoint_gate.checkpoint_evaluator.examples import brief, require_columns
+from checkpoint_gate.checkpoint_evaluator.examples import require_columns
 from checkpoint_gate.checkpoint_evaluator.lone_name import give_name
 from checkpoint_gate.checkpoint_evaluator.measuring import Measuring
 from checkpoint_gate.checkpoint_evaluator.observing import read_columns, read_not_finite
@@ -91,7 +92,7 @@ def _evaluate(make_pipeline: MakePipeline, plan: Plan, checkpoints: Mapping[str,
         raise
     except Exception as error:  # a runner hands on whatever happened as whatever it likes
         splits = ", ".join(measuring.splits)
-        raise EvaluationError(f"The survivors cannot be evaluated on {splits}: {brief(error)}.") from error
+        raise EvaluationError(f"The survivors cannot be evaluated on {splits}: {brief_cause(error)}.") from error
 
 
 def _observe(

@@ -14,6 +14,7 @@ from tfx import types
 from tfx.types import artifact_utils
 
 from checkpoint_gate.checkpoint_set import read_about, read_manifests, read_verdicts
+from checkpoint_gate.evaluator.measurements import slice_of
 from checkpoint_gate.papers import Data, Examples, Origin, Papers, Slice
 from checkpoint_gate.papers import Survivor as Rival
 from checkpoint_gate.records import encode_metrics
@@ -47,7 +48,7 @@ def papers_of(
         origins=_origins(winner, survivors),
         reason=selection.reason,
         metrics=encode_metrics(winner.metrics),
-        slices=_slices(evaluation_uri, winner.name),
+        slices=_slices(evaluation_uri, winner),
         survivors=[_rival(candidate, selection.excluded.get(candidate.name)) for candidate in selection.candidates],
         rules_digest=read_about(survivors)["rules_digest"],
         data=Data(examples=[_examples(each) for each in examples], chosen_on=list(splits), table=about.get("table")),
@@ -86,25 +87,21 @@ def _rival(candidate: Candidate, excluded: str | None) -> Rival:
     )
 
 
-def _slices(evaluation: str, name: str) -> list[Slice]:
-    """The scalar metrics of each slice, the whole left out."""
-    result = tfma.load_eval_result(evaluation, model_name=name)
-    if not result.slicing_metrics:  # TFMA forgets the name of a lone model
-        result = tfma.load_eval_result(evaluation)
-    slices = []
-    for key in sorted(result.get_slice_names(), key=str):
-        if not key or not all(len(part) == 2 and isinstance(part[0], str) for part in key):
-            continue  # the whole, or two slices compared
-        values = result.get_metrics_for_slice(slice_name=key) or {}
-        scalars = {metric: float(v["doubleValue"]) for metric, v in sorted(values.items()) if "doubleValue" in v}
-        slices.append(Slice(columns={column: _plain(value) for column, value in key}, metrics=encode_metrics(scalars)))
-    return slices
+def _slices(evaluation: str, winner: Candidate) -> list[Slice]:
+    """The winner's metrics of each slice, the whole and pairs of slices left out."""
+    columns = {
+        slice_of(message): {part.column: _plain(getattr(part, part.WhichOneof("kind"))) for part in parts}
+        for message in tfma.load_metrics(evaluation)
+        if not message.HasField("cross_slice_key") and (parts := message.slice_key.single_slice_keys)
+    }
+    return [
+        Slice(columns=columns[f"slice {where}"], metrics=encode_metrics(metrics))
+        for where, metrics in sorted(winner.slices.items())
+    ]
 
 
-def _plain(value: Any) -> str | int | float:
-    if isinstance(value, bytes):
-        return value.decode("utf-8", "replace")
-    return value if isinstance(value, (str, int, float)) else str(value)
+def _plain(value: bytes | int | float) -> str | int | float:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
 
 
 def _examples(artifact: types.Artifact) -> Examples:

@@ -11,12 +11,12 @@ import tensorflow as tf
 from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf import saved_model_pb2
 
+from checkpoint_gate.brief_errors import brief
 from checkpoint_gate.errors import ModelError
 from checkpoint_gate.label_classes import read_classes
 from checkpoint_gate.push_folder import GRAPH_FILE
 
 _SHOWN = 5  # classes in a sentence
-_WHERE = ("Graph execution error", "Detected at node", "<stack traces", "[[")
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,13 +102,6 @@ def fault_on_examples(
             except Exception as error:  # so does asking
                 return f"its {name} fails on the examples ({brief(error)})"
     return None
-
-
-def brief(error: BaseException) -> str:
-    """The line of a TensorFlow error that says what is wrong, without the lines that say where in the graph."""
-    lines = (line.strip() for line in str(error).splitlines())
-    line = next((line for line in lines if line and not line.startswith(_WHERE)), "")
-    return f"{type(error).__name__}: {line[:200]}" if line else type(error).__name__
 
 
 def _tensors(infos: Mapping[str, Any]) -> dict[str, Tensor]:

@@ -18,8 +18,9 @@ from tfx.dsl.io import fileio
 from tfx.types import artifact_utils, standard_artifacts, standard_component_specs
 from tfx.utils import io_utils, json_utils, path_utils
 
+from checkpoint_gate.brief_errors import brief
 from checkpoint_gate.errors import ModelError
-from checkpoint_gate.evaluator.comparable import brief, difference, fault_on_examples, read_interface
+from checkpoint_gate.evaluator.comparable import difference, fault_on_examples, read_interface
 from checkpoint_gate.evaluator.deciding import Standing, standing, verdict_of
 from checkpoint_gate.evaluator.eval_config import preprocessing_signatures, read_config, serving_signature, thresholds
 from checkpoint_gate.evaluator.measurements import Measurements

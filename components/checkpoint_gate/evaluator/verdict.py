@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
 from checkpoint_gate.records import decode_metrics, encode_metrics
+from checkpoint_gate.uri_files import read_file
 
 VERDICT_FILE = "verdict.json"
 
@@ -106,12 +107,10 @@ class BlessingVerdict:
 
 def read_verdict(blessing_uri: str) -> BlessingVerdict | None:
     """The verdict in the folder of a blessing artifact; None when the blessing carries none."""
-    path = os.path.join(blessing_uri, VERDICT_FILE)
-    try:
-        text = _read(path)
-    except FileNotFoundError:
+    data = read_file(os.path.join(blessing_uri, VERDICT_FILE))
+    if data is None:
         return None
-    value = json.loads(text)
+    value = json.loads(data)
     return BlessingVerdict(
         outcome=value["outcome"],
         reason=str(value["reason"]),
@@ -131,15 +130,3 @@ def _encoded(value: float | None) -> float | str | None:
 
 def _decoded(value: float | str | None) -> float | None:
     return None if value is None else float(value)
-
-
-def _read(path: str) -> str:
-    if "://" not in path:
-        with open(path, encoding="utf-8") as file:
-            return file.read()
-    from tfx.dsl.io import fileio  # only for object stores: it imports TensorFlow
-
-    if not fileio.exists(path):
-        raise FileNotFoundError(path)
-    with fileio.open(path) as file:
-        return str(file.read())

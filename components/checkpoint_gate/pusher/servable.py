@@ -8,14 +8,13 @@ from typing import Any
 
 import tensorflow as tf
 
+from checkpoint_gate.brief_errors import brief
 from checkpoint_gate.errors import ModelError
 
 EXAMPLES_FILE = os.path.join("assets.extra", "examples.tfrecord")
 SIGNATURE = "serving_default"
 
 _log = logging.getLogger("checkpoint_gate")
-
-_WHERE = ("Graph execution error", "Detected at node", "<stack traces", "[[")
 
 
 def require_servable(saved_model_dir: str) -> None:
@@ -32,7 +31,7 @@ def require_servable(saved_model_dir: str) -> None:
     try:
         loaded = tf.saved_model.load(saved_model_dir)
     except Exception as error:  # loading runs the model's own code: anything may come out
-        raise ModelError(f"The model does not load, so it is not pushed ({_brief(error)}).") from error
+        raise ModelError(f"The model does not load, so it is not pushed ({brief(error)}).") from error
     signature = loaded.signatures.get(SIGNATURE)
     if signature is None:
         raise ModelError(f"The model has no signature {SIGNATURE}, so it is not pushed.")
@@ -62,7 +61,7 @@ def _predict(signature: Any, examples: list[bytes]) -> dict[str, tf.Tensor]:
         return dict(signature(**{next(iter(inputs)): tf.constant(examples)}))
     except Exception as error:  # predicting runs the model's own code too
         raise ModelError(
-            f"The model loads but {SIGNATURE} fails on real examples, so it is not pushed ({_brief(error)})."
+            f"The model loads but {SIGNATURE} fails on real examples, so it is not pushed ({brief(error)})."
         ) from error
 
 
@@ -81,10 +80,3 @@ def _require_finite(outputs: dict[str, tf.Tensor]) -> None:
             raise ModelError(
                 f"The model's output {name} of {SIGNATURE} is not finite on real examples, so it is not pushed."
             )
-
-
-def _brief(error: Exception) -> str:
-    """The line of a TensorFlow error that says what is wrong, without the lines that say where in the graph."""
-    lines = (line.strip() for line in str(error).splitlines())
-    line = next((line for line in lines if line and not line.startswith(_WHERE)), "")
-    return f"{type(error).__name__}: {line[:200]}"

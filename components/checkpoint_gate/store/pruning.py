@@ -11,12 +11,11 @@ pruning again finishes it. Only files that a manifest of this run lists are remo
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Mapping, Sequence, Set
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from checkpoint_gate.errors import DamagedCheckpoint, LeaseHeld, PruneRefused, StoreError
-from checkpoint_gate.filtering import PrunePolicy
 from checkpoint_gate.quantities import format_size, format_time
 from checkpoint_gate.store import manifest as manifests
 from checkpoint_gate.store.checkpoints import (
@@ -30,12 +29,11 @@ from checkpoint_gate.store.checkpoints import (
 )
 from checkpoint_gate.store.elapsed import is_news, is_over, look
 from checkpoint_gate.store.lease import Lease
-from checkpoint_gate.store.losses import refuse_losses
+from checkpoint_gate.store.prune_plan import Going, PrunePlan, make_plan, plan_prune
 from checkpoint_gate.store.revision import by_hand, raise_revision
 from checkpoint_gate.store.run import Run
 from checkpoint_gate.store.trash import (
     Mark,
-    body_digest,
     bury,
     journal_path,
     journals,
@@ -47,7 +45,6 @@ from checkpoint_gate.store.trash import (
     trash_path,
     trash_place,
     trashed,
-    write_journal,
 )
 
 __all__ = [
@@ -68,136 +65,12 @@ __all__ = [
 
 
 @dataclass(frozen=True, slots=True)
-class Going:
-    """A checkpoint that a plan removes.
-
-    Attributes:
-      manifest: checksum of its manifest; the plan is about this checkpoint and no later one of the same step.
-      returned: how often it was spared or came back from the trash; a plan to remove it again is another plan.
-    """
-
-    step: int
-    epoch: int
-    metrics: dict[str, float | str]
-    bytes: int
-    reason: str
-    manifest: str
-    returned: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class PrunePlan:
-    """What goes and what stays of one run, and why. `digest` changes with everything that matters in it."""
-
-    run: str
-    rules: str
-    grace: float
-    by: str
-    going: tuple[Going, ...]
-    staying: Mapping[int, str]
-
-    @property
-    def digest(self) -> str:
-        return body_digest(self._body())
-
-    @property
-    def bytes(self) -> int:
-        return sum(item.bytes for item in self.going)
-
-    def _body(self) -> dict[str, Any]:
-        items = [asdict(item) for item in self.going]
-        return {"run": self.run, "rules": self.rules, "grace": self.grace, "by": self.by, "going": items}
-
-    def write(self, run: Run, token: int) -> None:
-        """Writes the journal, under the lease with this token."""
-        write_journal(run, self.digest, self._body(), token)
-
-
-@dataclass(frozen=True, slots=True)
 class Pruned:
     """What a pruning or a sweep did: bytes moved to the trash, bytes freed, and what was left alone and why."""
 
     trashed: int = 0
     swept: int = 0
     left: tuple[str, ...] = field(default=())
-
-
-def plan_prune(
-    run: Run,
-    rejected: Mapping[int, str],
-    survivors: Iterable[int],
-    policy: PrunePolicy,
-    rules: str,
-    by: str = "CheckpointFilter",
-    verified: Sequence[Stored] | None = None,
-) -> PrunePlan:
-    """Plans the removal of `rejected` (step -> reason), less what is protected; `by` stands in the tombstones.
-
-    Args:
-      verified: the live checkpoints, where the caller has just read all of them and verified the survivors' bytes.
-
-    Raises:
-      PruneRefused: no survivor is left or one does not verify, the store is damaged, others have removed checkpoints,
-        or more than `policy.max_fraction` would go.
-    """
-    live = run.live() if verified is None else verified
-    damaged = [stored.damage for stored in live if stored.manifest is None]
-    if damaged:
-        raise PruneRefused(f"Nothing was pruned from {run.key}: the store is damaged ({damaged[0]}).")
-    kept = set(survivors)
-    if not kept:
-        raise PruneRefused(f"Nothing was pruned from {run.key}: no survivor would be left.")
-    _refuse_missing(run, live, kept)
-    refuse_losses(run, live)
-    if verified is None:
-        _verify_survivors(run, live, kept)
-    last = [s.manifest.step for s in live if s.manifest is not None][-policy.keep_last :]
-    staying = dict.fromkeys(last, f"among the last {policy.keep_last}") | run.protected()
-    going = {step: reason for step, reason in rejected.items() if step not in kept}
-    plan = _plan(run, live, going, staying, policy.grace, rules, by)
-    if len(plan.going) > policy.max_fraction * len(live):
-        raise PruneRefused(
-            f"Nothing was pruned from {run.key}: {len(plan.going)} of {len(live)} checkpoints would go, more than "
-            f"max_fraction {policy.max_fraction:g} allows. Check the filter, or raise max_fraction."
-        )
-    return plan
-
-
-def _refuse_missing(run: Run, live: Sequence[Stored], kept: Set[int]) -> None:
-    missing = sorted(kept - {stored.step for stored in live})
-    if missing:
-        raise PruneRefused(f"Nothing was pruned from {run.key}: the survivor of step {missing[0]} is not there.")
-
-
-def _verify_survivors(run: Run, live: Sequence[Stored], kept: Set[int]) -> None:
-    for stored in live:
-        if stored.step in kept and (damage := verify_files(run.files, stored)) is not None:
-            raise PruneRefused(f"Nothing was pruned from {run.key}: a survivor does not verify ({damage}).")
-
-
-def make_plan(
-    run: Run, rejected: Mapping[int, str], staying: Mapping[int, str], grace: float, rules: str, by: str
-) -> PrunePlan:
-    """The plan that removes the live ones of `rejected` that are not in `staying`."""
-    return _plan(run, run.live(), rejected, staying, grace, rules, by)
-
-
-def _plan(
-    run: Run,
-    live: Iterable[Stored],
-    rejected: Mapping[int, str],
-    staying: Mapping[int, str],
-    grace: float,
-    rules: str,
-    by: str,
-) -> PrunePlan:
-    returns = _returns(run) if rejected else {}
-    going = tuple(
-        Going(m.step, m.epoch, m.metrics, m.size, rejected[m.step], m.checksum, returns.get(m.step, 0))
-        for stored in live
-        if (m := stored.manifest) is not None and m.step in rejected and m.step not in staying
-    )
-    return PrunePlan(run.key, rules, grace, by, going, dict(staying))
 
 
 def execute_prune(run: Run, plan: PrunePlan, lease: Lease) -> Pruned:
@@ -356,15 +229,6 @@ def _refuse_superseded(run: Run, step: int, mark: Mark) -> None:
             f"Step {step} of {run.key} cannot be brought back: training resumed after step {event['after_step']} "
             f"since, so it belongs to a history that does not count any more."
         )
-
-
-def _returns(run: Run) -> dict[int, int]:
-    """Step -> how often it was spared or came back, of those that ever were or did."""
-    returns: dict[int, int] = {}
-    for (_, step), mark in tombstones(run).items():
-        if mark["returns"]:
-            returns[step] = returns.get(step, 0) + mark["returns"]
-    return returns
 
 
 def _spared(stored: Stored, item: Mapping[str, Any], protected: Mapping[int, str]) -> str | None:
