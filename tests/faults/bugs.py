@@ -10,7 +10,7 @@ from typing import Any, Literal
 from unittest import mock
 
 from checkpoint_gate.store import files as store_files
-from checkpoint_gate.store import pruning, trash
+from checkpoint_gate.store import prune_plan, pruning, trash
 from checkpoint_gate.store.checkpoints import Shelf, remove_checkpoint
 from checkpoint_gate.store.documents import JsonLines
 from checkpoint_gate.store.files import LocalFiles
@@ -231,7 +231,7 @@ BUGS = (
         "checkpoints are removed where they are", _instead(pruning, "_to_trash", _swept_where_it_is), _with_grace, "B1"
     ),
     Bug("a journal is dropped before the sweep", _instead(pruning, "sweep", _journal_dropped_first), Sweep, "B1"),
-    Bug("no journal is written", _instead(pruning.PrunePlan, "write", _nothing), _with_grace, "B1"),
+    Bug("no journal is written", _instead(prune_plan.PrunePlan, "write", _nothing), _with_grace, "B1"),
     Bug(
         "a tombstone comes before its move",
         _instead(pruning, "_to_trash", _tombstone_before_the_move),
@@ -248,7 +248,7 @@ BUGS = (
         Undelete,
         "B1",
     ),
-    Bug("survivors are pruned, too", _instead(pruning, "_plan", _survivors_rejected), _with_grace, "B1"),
+    Bug("survivors are pruned, too", _instead(prune_plan, "_plan", _survivors_rejected), _with_grace, "B1"),
     Bug(
         "retention removes without journal and tombstone",
         _instead(GatedTraining, "retain", _nothing_protected),
