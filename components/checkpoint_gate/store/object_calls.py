@@ -42,6 +42,7 @@ _TRANSIENT_NAMES = {
     "ClientPayloadError",
     "FSTimeoutError",
 }
+_EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs"}
 _LOST_PRECONDITION = {"PreconditionFailed", "412"}
 
 
@@ -53,13 +54,17 @@ def open_filesystem(url: str) -> tuple[Any, str]:
     """
     scheme = url.partition("://")[0]
     options: dict[str, Any] = {"use_listings_cache": False}  # other writers' changes must be seen
+    if scheme in ("file", "local"):
+        options["auto_mkdir"] = True  # there folders are more than parts of names
     if scheme in ("s3", "s3a") and "config_kwargs" not in fsspec.config.conf.get(scheme, {}):
         # s3fs and this module try again; botocore doing so within them would make hours of a dead endpoint.
         options["config_kwargs"] = {"retries": {"mode": "standard", "total_max_attempts": 1}}
     try:
         fs, root = fsspec.url_to_fs(url, **options)
     except ImportError as error:
-        raise StoreError(f"{url} needs a driver that is not installed: {error}.") from error
+        extra = _EXTRAS.get(scheme)
+        from_where = f"; it comes with checkpoint-gate[{extra}]" if extra is not None else ""
+        raise StoreError(f"{url} needs a driver that is not installed: {error}{from_where}.") from error
     except ValueError as error:
         raise StoreError(f"{url} cannot hold a store: {error}.") from error
     return fs, str(root).rstrip("/")
