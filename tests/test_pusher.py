@@ -25,11 +25,12 @@ from checkpoint_gate.exporting import write_sample
 from checkpoint_gate.markers import mark_empty
 from checkpoint_gate.papers import read_papers, write_papers
 from checkpoint_gate.push_folder import live_versions
-from checkpoint_gate.pusher import Pusher
+from checkpoint_gate.pusher import Pusher, uploading
 from checkpoint_gate.pusher.executor import Executor
 from checkpoint_gate.pusher.publish import exclusive
 from checkpoint_gate.pusher.rollback import plan_rollback, plan_undo, roll_back, undo_rollback
 from checkpoint_gate.pusher.servable import require_servable
+from checkpoint_gate.uri_files import copy_file
 from checkpoint_gate.weights import weights_digest
 
 NOW = 1_760_000_000
@@ -436,15 +437,13 @@ def test_a_push_that_was_killed_is_invisible_and_the_next_one_cleans_up(push, fo
 
 
 def test_where_there_is_no_rename_a_killed_push_is_not_live_and_its_number_is_not_used_again(push, folder, monkeypatch):
-    copy = tf.io.gfile.copy
-
-    def killed_at_the_graph(source: str, target: str, overwrite: bool = False) -> None:
-        if target.startswith("file://") and target.endswith("saved_model.pb"):
+    def killed_at_the_graph(source: str, target: str) -> None:
+        if target.endswith("saved_model.pb"):
             raise KeyboardInterrupt
-        copy(source, target, overwrite=overwrite)
+        copy_file(source, target)
 
     with monkeypatch.context() as patch:
-        patch.setattr(tf.io.gfile, "copy", killed_at_the_graph)
+        patch.setattr(uploading, "copy_file", killed_at_the_graph)
         with pytest.raises(KeyboardInterrupt):
             push("first", to=f"file://{folder}")
     assert (folder / str(NOW) / "variables" / "variables.index").exists()

@@ -103,9 +103,9 @@ def test_behind_a_url_it_is_copied(folder):
 
 
 def test_a_copy_behind_a_url_that_differs_is_not_live(folder, monkeypatch):
-    from checkpoint_gate.pusher import republish
+    from checkpoint_gate.pusher import uploading
 
-    monkeypatch.setattr(republish, "write_file", lambda place, data: None)
+    monkeypatch.setattr(uploading, "copy_file", lambda source, target: None)
     with pytest.raises(ConfigError, match=rf"the copy file://{folder}/{NOW}/.* differs from"):
         back(f"file://{folder}")
     assert live_versions(str(folder)) == (10, 20, 30)

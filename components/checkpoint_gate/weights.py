@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from checkpoint_gate.errors import ModelError
+from checkpoint_gate.uri_files import local_copy
 
 _OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
 _OF_THE_MODEL = "model/"  # our exports keep the Keras model in the attribute `model`, beside the transform
@@ -22,27 +23,38 @@ def weights_digest(saved_model_dir: str) -> str:
     Of a SavedModel with an attribute `model`, only what is below it counts; of any other, every numeric variable.
 
     Args:
-        saved_model_dir: folder of a SavedModel, local or remote.
+        saved_model_dir: folder of a SavedModel, local or behind a URL.
 
     Raises:
         ModelError: the variables are missing or cannot be read.
     """
     digest = hashlib.sha256()
     try:
-        reader = tf.train.load_checkpoint(os.path.join(saved_model_dir, "variables", "variables"))
-        dtypes, shapes = reader.get_variable_to_dtype_map(), reader.get_variable_to_shape_map()
-        names = _weight_names(dtypes)
-        if not names:  # else all models without weights would be the same model
-            raise ValueError("it has no weights")
-        for name in names:
-            digest.update(f"{name} {dtypes[name].name} {shapes[name]}\n".encode())
-            digest.update(np.asarray(reader.get_tensor(name)).tobytes())
-    except (tf.errors.OpError, ValueError, RuntimeError, IndexError) as error:  # IndexError: a file is too short
+        with local_copy(os.path.join(saved_model_dir, "variables")) as variables:
+            _add_weights(digest, variables)
+    except (
+        tf.errors.OpError,
+        OSError,
+        ValueError,
+        RuntimeError,
+        IndexError,
+    ) as error:  # IndexError: a file is too short
         raise ModelError(
             f"The weights of the SavedModel in {saved_model_dir} cannot be read ({_first_line(error)}): the folder is "
             "damaged or holds no SavedModel; move it away and run again."
         ) from error
     return digest.hexdigest()
+
+
+def _add_weights(digest: hashlib._Hash, variables: str) -> None:
+    reader = tf.train.load_checkpoint(os.path.join(variables, "variables"))
+    dtypes, shapes = reader.get_variable_to_dtype_map(), reader.get_variable_to_shape_map()
+    names = _weight_names(dtypes)
+    if not names:  # else all models without weights would be the same model
+        raise ValueError("it has no weights")
+    for name in names:
+        digest.update(f"{name} {dtypes[name].name} {shapes[name]}\n".encode())
+        digest.update(np.asarray(reader.get_tensor(name)).tobytes())
 
 
 def _weight_names(dtypes: dict[str, tf.DType]) -> list[str]:

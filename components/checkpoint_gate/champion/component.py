@@ -16,6 +16,7 @@ class ChampionSpec(types.ComponentSpec):
     PARAMETERS = {
         "push_destination": component_spec.ExecutionParameter(type=str),
         "push_state": component_spec.ExecutionParameter(type=str),
+        "root": component_spec.ExecutionParameter(type=str, optional=True),
     }
     INPUTS: dict[str, component_spec.ChannelParameter] = {}
     OUTPUTS = {"model": component_spec.ChannelParameter(type=standard_artifacts.Model)}
@@ -28,9 +29,10 @@ class Champion(base_component.BaseComponent):
     store.
 
     Args:
-        push_destination: the folder that Pusher pushes to.
+        push_destination: the folder that Pusher pushes to, a path or a URL.
         push_state: `push_folder.listing_digest(push_destination)` when the run starts; a change of it, and nothing
             else, makes the component run again.
+        root: a path or a URL; a relative `push_destination` is below it.
     """
 
     SPEC_CLASS = ChampionSpec
@@ -40,11 +42,13 @@ class Champion(base_component.BaseComponent):
         self,
         push_destination: str | data_types.RuntimeParameter,
         push_state: str | data_types.RuntimeParameter,
+        root: str | data_types.RuntimeParameter | None = None,
     ) -> None:
         super().__init__(
             spec=ChampionSpec(
                 push_destination=push_destination,
                 push_state=push_state,
+                root=root,
                 model=types.Channel(type=standard_artifacts.Model),
             )
         )

@@ -16,7 +16,7 @@ from checkpoint_gate.errors import ModelError
 from checkpoint_gate.markers import mark_empty
 from checkpoint_gate.push_folder import GRAPH_FILE, champion_path
 from checkpoint_gate.push_log import hand_on, withdrawn_from
-from checkpoint_gate.uri_files import is_local
+from checkpoint_gate.uri_files import below, copy_below, is_local, is_there
 
 _log = logging.getLogger("checkpoint_gate")
 
@@ -37,11 +37,11 @@ class Executor(base_executor.BaseExecutor):
 
         Raises:
             StoreError: the push folder's log is damaged.
-            ModelError: the version vanished while it was read.
+            ModelError: the version vanished while it was read, or cannot be read.
         """
         self._log_startup(input_dict, output_dict, exec_properties)
         model = artifact_utils.get_single_instance(output_dict["model"])
-        folder = exec_properties["push_destination"]
+        folder = below(exec_properties.get("root"), exec_properties["push_destination"])
         champion = champion_path(folder)
         if withdrawn := withdrawn_from(folder):
             hand_on(model.uri, withdrawn)
@@ -58,16 +58,28 @@ class Executor(base_executor.BaseExecutor):
 def _bring(champion: str, target: str) -> None:
     """Brings a whole version to `target`, or raises."""
     try:
-        _link_or_copy(champion, target)
-        vanished = not fileio.exists(os.path.join(target, GRAPH_FILE))
+        if is_local(champion):
+            _link_or_copy(champion, target)
+        else:
+            _copy_from_url(champion, target)
+        vanished = not is_there(os.path.join(target, GRAPH_FILE))
     except (fileio.NotFoundError, FileNotFoundError):
         vanished = True
     if vanished:
         raise ModelError(f"The champion {champion} vanished while it was read; run again to take the one before it.")
 
 
+def _copy_from_url(champion: str, target: str) -> None:
+    try:
+        copy_below(champion, target)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise ModelError(f"The champion {champion} cannot be read: {error.strerror or error}.") from error
+
+
 def _link_or_copy(source: str, target: str) -> None:
-    """Brings the folder `source` to `target`: hard links on one local disk, which cost no space, else copies."""
+    """Brings a local folder to `target`: hard links on one local disk, which cost no space, else copies."""
     for parent, _, names in fileio.walk(source):
         folder = str(parent)
         relative = os.path.relpath(folder, source)
@@ -78,7 +90,7 @@ def _link_or_copy(source: str, target: str) -> None:
 
 
 def _link_or_copy_file(source: str, target: str) -> None:
-    if is_local(source) and is_local(target):
+    if is_local(target):
         try:
             os.link(source, target)
             return

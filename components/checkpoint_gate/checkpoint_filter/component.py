@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Literal
 
 from tfx.dsl.components.base import base_component, executor_spec
+from tfx.orchestration.data_types import RuntimeParameter
 from tfx.types import channel, standard_artifacts
 from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
 
 from checkpoint_gate.artifacts import CheckpointSet
-from checkpoint_gate.checkpoint_filter.executor import Executor
+from checkpoint_gate.checkpoint_filter.executor import Executor, needed_rules
 from checkpoint_gate.errors import RuleError
-from checkpoint_gate.rule_text import RuleSet, parse_rules
+from checkpoint_gate.rule_text import RuleSet
 
 
 class CheckpointFilterSpec(ComponentSpec):
@@ -46,7 +47,7 @@ class CheckpointFilter(base_component.BaseComponent):
     def __init__(
         self,
         model_run: channel.BaseChannel,
-        rules: str | RuleSet,
+        rules: str | RuleSet | RuntimeParameter,
         *,
         store: str | None = None,
         store_revision: int = 0,
@@ -56,7 +57,8 @@ class CheckpointFilter(base_component.BaseComponent):
 
         Args:
           model_run: the `model_run` of one or several Trainers, each with a pointer to its run.
-          rules: rule text; the sections `filter` (needed) and `prune` (optional: without it nothing is removed).
+          rules: rule text; the sections `filter` (needed) and `prune` (optional: without it nothing is removed). A
+            RuntimeParameter's text is read when the component runs.
           store: overrides the store that the pointers name.
           store_revision: raised by what a user does to the store by hand, so that a cached result is not taken.
           on_no_survivors: "fail" raises NoSurvivors; "keep_champion" marks the set empty and goes on.
@@ -64,14 +66,12 @@ class CheckpointFilter(base_component.BaseComponent):
         Raises:
           RuleError: the rules are wrong, or lack `filter`.
         """
-        parsed = (parse_rules(rules) if isinstance(rules, str) else rules).cut("filter", "prune")
-        if parsed.filter is None:
-            raise RuleError("CheckpointFilter needs rules with the section `filter`.")
+        text = rules if isinstance(rules, RuntimeParameter) else needed_rules(rules).to_json()
         if on_no_survivors not in ("fail", "keep_champion"):
             raise RuleError(f"on_no_survivors must be fail or keep_champion. Received: {on_no_survivors!r}.")
         spec = CheckpointFilterSpec(
             model_run=model_run,
-            rules=parsed.to_json(),
+            rules=text,
             store=store,
             store_revision=store_revision,
             on_no_survivors=on_no_survivors,

@@ -39,11 +39,11 @@ class Executor(base_executor.BaseExecutor):
         """See the component.
 
         Raises:
+          RuleError: the rules are wrong, or lack `filter`.
           NoSurvivors: nothing was kept and `on_no_survivors` is "fail"; nothing is pruned.
         """
-        rules = parse_rules(exec_properties["rules"])
-        if rules.filter is None:
-            raise RuleError("CheckpointFilter needs rules with the section `filter`.")
+        rules = needed_rules(exec_properties["rules"])
+        assert rules.filter is not None
         output = artifact_utils.get_single_instance(output_dict["survivors"])
         pointers = dict.fromkeys(read_pointer(Path(model_run.uri)) for model_run in input_dict["model_run"])
         runs = [pointer.open(exec_properties.get("store")) for pointer in pointers]
@@ -67,6 +67,18 @@ class Executor(base_executor.BaseExecutor):
             write_about(folder, runs, judged, about)
         for name, value in about.items():
             output.set_json_value_custom_property(name, value)
+
+
+def needed_rules(rules: str | RuleSet) -> RuleSet:
+    """The sections `filter` and `prune` of rules or of their text, which may have others too.
+
+    Raises:
+      RuleError: the rules are wrong, or lack `filter`.
+    """
+    needed = (parse_rules(rules) if isinstance(rules, str) else rules).cut("filter", "prune")
+    if needed.filter is None:
+        raise RuleError("CheckpointFilter needs rules with the section `filter`.")
+    return needed
 
 
 def _hold(run: Run, held: contextlib.ExitStack) -> Lease | str:

@@ -22,8 +22,11 @@ from checkpoint_gate.push_log import withdrawal_of, withdrawn_from
 from checkpoint_gate.pusher.publish import exclusive, publish
 from checkpoint_gate.pusher.servable import require_servable
 from checkpoint_gate.records import load_json
-from checkpoint_gate.uri_files import read_file
+from checkpoint_gate.uri_files import below, read_file
 from checkpoint_gate.weights import weights_digest
+
+PUSH_FOLDER = "push_folder"
+ROOT = "root"
 
 _log = logging.getLogger("checkpoint_gate")
 
@@ -43,7 +46,7 @@ class Executor(tfx_executor.Executor):
         """
         self._log_startup(input_dict, output_dict, exec_properties)
         pushed = artifact_utils.get_single_instance(output_dict[standard_component_specs.PUSHED_MODEL_KEY])
-        folder = _base_directory(exec_properties)
+        folder = _push_folder(exec_properties)
         refusal = self._refusal(input_dict)
         if refusal is not None:
             self._mark_not_pushed(pushed, refusal)
@@ -115,8 +118,11 @@ def _readable_digest(champion: str) -> str | None:
         return None
 
 
-def _base_directory(exec_properties: dict[str, Any]) -> str:
-    """The push folder that the component's `push_destination` names."""
+def _push_folder(exec_properties: dict[str, Any]) -> str:
+    """The push folder that the component's `push_folder` or `push_destination` names."""
+    given = exec_properties.get(PUSH_FOLDER)
+    if given:
+        return below(exec_properties.get(ROOT), given)
     destination = pusher_pb2.PushDestination()
     text = exec_properties.get(standard_component_specs.PUSH_DESTINATION_KEY)
     if text:

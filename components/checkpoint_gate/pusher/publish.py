@@ -7,12 +7,12 @@ import fcntl
 import os
 import re
 import shutil
-import sys
 from collections.abc import Callable, Iterator
 
 from checkpoint_gate.errors import ConfigError
-from checkpoint_gate.push_folder import GRAPH_FILE, next_version
-from checkpoint_gate.uri_files import is_local
+from checkpoint_gate.push_folder import next_version
+from checkpoint_gate.pusher.uploading import upload_model
+from checkpoint_gate.uri_files import is_local, local_copy
 
 _TEMPORARY = re.compile(r"\.tmp-[0-9]+-[0-9]+")  # .tmp-<version>-<process id>; no server takes it for a version
 
@@ -44,7 +44,8 @@ def publish(model: str, folder: str, now: int, check: Callable[[str], None]) -> 
     """Copies the SavedModel in `model` to a new version of `folder`, and returns the version's path.
 
     On a local disk the copy is made under a temporary name, flushed to disk, checked and then renamed. Elsewhere, for
-    want of a rename, the model is checked where it is, and its `saved_model.pb`, which makes it live, is copied last.
+    want of a rename, the model is checked where it is, each file is read back after it was written, and
+    `saved_model.pb`, which makes the version live, is written last.
 
     Args:
         model: folder of the SavedModel.
@@ -56,13 +57,13 @@ def publish(model: str, folder: str, now: int, check: Callable[[str], None]) -> 
         ConfigError: the folder cannot be written. Nothing is visible then, as after any other error.
     """
     version = next_version(folder, now)
-    if is_local(folder):
-        return make_visible(folder, version, lambda temporary: _copy(model, temporary), check)
-    check(model)
-    target = os.path.join(folder, str(version))
-    with config_error(folder):
-        _copy(model, target)
-    return target
+    with config_error(folder), local_copy(model) as here:
+        if is_local(folder):
+            return make_visible(folder, version, lambda temporary: _copy(here, temporary), check)
+        check(here)
+        target = os.path.join(folder, str(version))
+        upload_model(here, target)
+        return target
 
 
 def make_visible(folder: str, version: int, fill: Callable[[str], None], check: Callable[[str], None]) -> str:
@@ -116,26 +117,11 @@ def _remove_leftovers(folder: str) -> None:
 
 
 def _copy(source: str, target: str) -> None:
-    """Copies a folder, the file that makes it a live version last."""
-    if is_local(source) and is_local(target):
-        walk, makedirs, copy = os.walk, _makedirs, shutil.copyfile
-    else:
-        from tfx.dsl.io import fileio
-
-        walk, makedirs, copy = fileio.walk, fileio.makedirs, fileio.copy
-    for parent, _, names in walk(source):
-        folder = str(parent)
-        relative = os.path.relpath(folder, source)
-        there = target if relative == os.curdir else os.path.join(target, relative)
-        makedirs(there)
+    for folder, _, names in os.walk(source):
+        there = os.path.normpath(os.path.join(target, os.path.relpath(folder, source)))
+        os.makedirs(there, exist_ok=True)
         for name in names:
-            if folder != source or name != GRAPH_FILE:
-                copy(os.path.join(folder, str(name)), os.path.join(there, str(name)))
-    copy(os.path.join(source, GRAPH_FILE), os.path.join(target, GRAPH_FILE))
-
-
-def _makedirs(folder: str) -> None:
-    os.makedirs(folder, exist_ok=True)
+            shutil.copyfile(os.path.join(folder, name), os.path.join(there, name))
 
 
 def _flush(folder: str) -> None:
@@ -159,15 +145,8 @@ def config_error(folder: str) -> Iterator[None]:
     """Turns what the file system says into one sentence."""
     try:
         yield
-    except _file_errors() as error:
-        said = getattr(error, "strerror", None) or getattr(error, "message", None) or str(error)
+    except OSError as error:
         raise ConfigError(
-            f"Nothing was pushed: the push folder {folder} cannot be made or written ({said}); name one that can be, "
-            "or make room and give the right to write there."
+            f"Nothing was pushed: the push folder {folder} cannot be made or written ({error.strerror or error}); name "
+            "one that can be, or make room and give the right to write there."
         ) from error
-
-
-def _file_errors() -> tuple[type[Exception], ...]:
-    """What the file system raises: TensorFlow's errors too, once it is loaded; before that nothing of it was called."""
-    tensorflow = sys.modules.get("tensorflow")
-    return (OSError,) if tensorflow is None else (OSError, tensorflow.errors.OpError)

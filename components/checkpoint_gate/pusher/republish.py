@@ -6,11 +6,11 @@ import os
 from collections.abc import Callable
 
 from checkpoint_gate.papers import FILE as PAPERS
-from checkpoint_gate.papers import Papers
-from checkpoint_gate.push_folder import GRAPH_FILE
+from checkpoint_gate.papers import Papers, write_papers
 from checkpoint_gate.pusher.publish import config_error, make_visible
+from checkpoint_gate.pusher.uploading import upload_model
 from checkpoint_gate.store.files import LocalFiles
-from checkpoint_gate.uri_files import is_local, read_file, write_file
+from checkpoint_gate.uri_files import is_local, local_copy
 
 
 def republish(source: str, folder: str, version: int, papers: Papers | None, check: Callable[[str], None]) -> str:
@@ -31,10 +31,12 @@ def republish(source: str, folder: str, version: int, papers: Papers | None, che
     """
     if is_local(folder):
         return make_visible(folder, version, lambda new: _link(folder, source, new, papers), check)
-    check(source)
     target = os.path.join(folder, str(version))
-    with config_error(folder):
-        _copy_verified(source, target, papers)
+    with config_error(folder), local_copy(source) as copy:
+        check(copy)
+        if papers is not None:
+            write_papers(copy, papers)
+        upload_model(copy, target)
     return target
 
 
@@ -58,18 +60,3 @@ def _tree(files: LocalFiles, folder: str) -> list[tuple[str, str]]:
         path = f"{folder}/{name}"
         found += _tree(files, path) if files.is_folder(path) else [(folder, name)]
     return found
-
-
-def _copy_verified(source: str, target: str, papers: Papers | None) -> None:
-    """Copies a version byte for byte, each file read back, the file that makes it live last."""
-    from tfx.dsl.io import fileio
-
-    paths = [os.path.join(str(folder), str(name)) for folder, _, names in fileio.walk(source) for name in names]
-    graph = os.path.join(source, GRAPH_FILE)
-    for path in (*(each for each in paths if each != graph), graph):
-        relative = os.path.relpath(path, source)
-        data = papers.to_bytes() if papers is not None and relative == PAPERS else read_file(path)
-        place = os.path.join(target, relative)
-        write_file(place, data or b"")
-        if read_file(place) != data:
-            raise OSError(f"the copy {place} differs from {path}")
