@@ -51,6 +51,10 @@ class Saver(Protocol):
         """Takes work on; `instead` is done in its place should a newer state overtake it."""
         ...
 
+    def settle(self) -> None:
+        """Returns when all is done, well or not."""
+        ...
+
     def wait(self) -> None:
         """Returns when all is done; the same error as `ready`."""
         ...
@@ -80,6 +84,8 @@ class AtOnce:
 
     def add(self, work: Work, instead: Work | None = None) -> None:
         work()
+
+    def settle(self) -> None: ...
 
     def wait(self) -> None: ...
 
@@ -149,9 +155,12 @@ class Behind:
         except BaseException as error:
             self._error = error
 
-    def wait(self) -> None:
+    def settle(self) -> None:
         if self._last is not None:
             wait([self._last])
+
+    def wait(self) -> None:
+        self.settle()
         self.check()
 
     def close(self) -> None:

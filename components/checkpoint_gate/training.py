@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import weakref
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -21,6 +22,9 @@ from checkpoint_gate.store.ledger import History
 from checkpoint_gate.store.pruning import execute_prune, make_plan, sweep
 
 _LOG = logging.getLogger(__name__)
+
+_AT_WORK: weakref.WeakValueDictionary[tuple[str, str], GatedTraining] = weakref.WeakValueDictionary()
+"""The trainings of this process by store and run."""
 
 
 class GatedTraining:
@@ -70,6 +74,7 @@ class GatedTraining:
         What an interrupted training left after that state is set aside: its last, incomplete epoch runs again.
         """
         self._saver.close()
+        self._settle_earlier()
         self._lease.acquire()
         try:
             self._saver = saver(self._saving)
@@ -77,6 +82,18 @@ class GatedTraining:
         except BaseException:
             self.abandon()
             raise
+
+    def _settle_earlier(self) -> None:
+        """Waits for what a training of this run, broken off in this process, still writes behind it.
+
+        Its lease is taken over at once, and between two looks at it a folder could be half of the one and half of the
+        other where there is no rename.
+        """
+        place = str(self.run.files.root), self.run.key
+        earlier = _AT_WORK.get(place)
+        if earlier is not None and earlier is not self:
+            earlier._saver.settle()
+        _AT_WORK[place] = self
 
     def _begin(self, epochs: int | None) -> Stored | None:
         run = self.run
