@@ -9,6 +9,7 @@ import click
 from rich.console import Console
 
 from checkpoint_gate.errors import CheckpointGateError
+from gated_pipelines.kubeflow.lint_command import lint
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -102,6 +103,9 @@ def new(directory: Path, csv: Path, label: str, task: str | None) -> None:
 
     path = write_pipeline(csv, label, directory, task)
     click.echo(f"Wrote {path}. Run it with: gated-pipeline run {path}")
+
+
+cli.add_command(lint)
 
 
 def main() -> None:

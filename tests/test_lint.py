@@ -1,0 +1,808 @@
+"""Each lint rule finds its fault, and only that, in a file that is otherwise whole."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from small_spec import model_type, valid_spec
+
+from gated_pipelines.kubeflow import lint_imports
+from gated_pipelines.kubeflow.lint import ALL_RULES, FILE_RULES, IMPORT_RULES, SPEC_RULES, Finding, lint_data, lint_file
+from gated_pipelines.kubeflow.lint_command import lint
+from gated_pipelines.kubeflow.lint_containers import quantity
+from gated_pipelines.kubeflow.lint_parameters import MAX_ARGUMENT
+from gated_pipelines.kubeflow.lint_tfx import is_local
+
+REMOVE = object()
+DOCS = Path(__file__).parents[1] / "pipelines" / "docs" / "lint.md"
+
+
+def put(data, path, value):
+    """Sets, adds or removes what stands at a path of dots; `+` at its end appends to a list."""
+    *parents, last = path.split(".")
+    for key in parents:
+        data = data[int(key)] if isinstance(data, list) else data.setdefault(key, {})
+    if value is REMOVE:
+        del data[int(last) if isinstance(data, list) else last]
+    elif isinstance(data, list):
+        data.append(value) if last == "+" else data.__setitem__(int(last), value)
+    else:
+        data[last] = value
+
+
+TASKS, MAKE, USE = "root.dag.tasks", "root.dag.tasks.Make", "root.dag.tasks.Use"
+RUN_FN = f"{MAKE}.inputs.parameters.run_fn.runtimeValue"
+MODEL = f"{USE}.inputs.artifacts.model.taskOutputArtifact"
+BOX = "deploymentSpec.executors.Make_executor.container"
+EPOCHS = "root.inputDefinitions.parameters.epochs"
+OTHER = {"taskInfo": {"name": "other"}, "componentRef": {"name": "Other"}}
+
+
+def case(rule, says, where, *changes, id):
+    return pytest.param(rule, says, where, changes, id=id)
+
+
+def example_gen(cached):
+    return (
+        (f"{BOX}.args.1", "tfx.components.example_gen.csv_example_gen.executor.Executor"),
+        ("components.Make.inputDefinitions.parameters.input_base", {"parameterType": "STRING"}),
+        (f"{MAKE}.inputs.parameters.input_base", {"runtimeValue": {"constant": "gs://bucket/data"}}),
+        (f"{MAKE}.cachingOptions.enableCache", cached),
+        (
+            f"{BOX}.args.5",
+            json.dumps({"parameters": {"epochs": {}, "run_fn": {}, "input_base": {"parameterType": "STRING"}}}),
+        ),
+    )
+
+
+def nested(dag):
+    """A component that is a dag, and a task of it."""
+    return (("components.Other", {"dag": dag}), (f"{TASKS}.other", copy.deepcopy(OTHER)))
+
+
+INNER = {"taskInfo": {"name": "i"}, "componentRef": {"name": "Plain"}}
+PLAIN = ("components.Plain", {"executorLabel": "Plain_executor"})
+PLAIN_BOX = ("deploymentSpec.executors.Plain_executor", {"container": {"image": "i:1", "command": ["true"]}})
+
+CASES = [
+    case("schema-version", "is missing", "schemaVersion", ("schemaVersion", REMOVE), id="no schema version"),
+    case("schema-version", "'2.0.0'", "schemaVersion", ("schemaVersion", "2.0.0"), id="that of Vertex AI's files"),
+    case("unknown-field", "no field 'owner'", "owner", ("owner", "me"), id="a field at the top"),
+    case(
+        "unknown-field",
+        "TaskInputsSpec has no field 'parameter'",
+        f"{MAKE}.inputs.parameter",
+        (f"{MAKE}.inputs.parameter", {}),
+        id="a misspelt field in the middle",
+    ),
+    case(
+        "unknown-field", "no field 'restart'", f"{BOX}.restart", (f"{BOX}.restart", 1), id="a field of the deployment"
+    ),
+    case(
+        "unknown-field",
+        "must be written 'sdkVersion'",
+        "sdk_version",
+        ("sdkVersion", REMOVE),
+        ("sdk_version", "tfx"),
+        id="a name in snake_case",
+    ),
+    case("field-value", "sdkVersion cannot hold 5", "sdkVersion", ("sdkVersion", 5), id="a number for a text"),
+    case("field-value", "must be a list", f"{BOX}.env", (f"{BOX}.env", {"A": "b"}), id="a mapping for a list"),
+    case(
+        "field-value",
+        "must be a mapping",
+        f"{MAKE}.cachingOptions",
+        (f"{MAKE}.cachingOptions", True),
+        id="a flag for a mapping",
+    ),
+    case(
+        "newer-field",
+        "servers up to 2.4 ignore it",
+        f"{BOX}.resources.resourceCpuLimit",
+        (f"{BOX}.resources", {"resourceCpuLimit": "2"}),
+        id="resources that old servers lose",
+    ),
+    case(
+        "newer-field",
+        "refuse the whole file",
+        f"{MAKE}.cachingOptions.cacheKey",
+        (f"{MAKE}.cachingOptions.cacheKey", "k"),
+        id="a field that old servers refuse",
+    ),
+    case("pipeline-name", "must have a name", "pipelineInfo.name", ("pipelineInfo", {}), id="no name"),
+    case("pipeline-name", "'Small'", "pipelineInfo.name", ("pipelineInfo.name", "Small"), id="a capital letter"),
+    case("pipeline-name", "'my_p'", "pipelineInfo.name", ("pipelineInfo.name", "my_p"), id="an underscore"),
+    case("pipeline-name", "57", "pipelineInfo.name", ("pipelineInfo.name", "p" * 58), id="a name too long for a label"),
+    case("root-dag", "no root", "root", ("root", REMOVE), id="no root"),
+    case("root-dag", "no dag with tasks", "root", ("root.dag.tasks", {}), id="a root without tasks"),
+    case(
+        "reserved-name",
+        "'root'",
+        "components.root",
+        ("components.root", {"executorLabel": "Make_executor"}),
+        (f"{BOX}.args", []),
+        id="a component called root",
+    ),
+    case(
+        "pipeline-root",
+        "'/data/x'",
+        "defaultPipelineRoot",
+        ("defaultPipelineRoot", "/data/x"),
+        id="a pipeline root on a disk",
+    ),
+    case(
+        "unknown-component",
+        "'Nobody'",
+        f"{TASKS}.other.componentRef",
+        (f"{TASKS}.other", {**OTHER, "componentRef": {"name": "Nobody"}}),
+        id="a component that is not there",
+    ),
+    case("unknown-producer", "'Nobody'", MODEL, (f"{MODEL}.producerTask", "Nobody"), id="an unknown producer"),
+    case(
+        "unknown-producer",
+        "'Nobody'",
+        f"{USE}.dependentTasks[1]",
+        (f"{USE}.dependentTasks.+", "Nobody"),
+        id="an unknown task to wait for",
+    ),
+    case(
+        "unknown-producer",
+        "'gone'",
+        "components.Other.dag.outputs.artifacts.o.artifactSelectors[0]",
+        *nested(
+            {
+                "tasks": {"i": INNER},
+                "outputs": {"artifacts": {"o": {"artifactSelectors": [{"producerSubtask": "gone"}]}}},
+            }
+        ),
+        PLAIN,
+        PLAIN_BOX,
+        id="an output of a dag from a task that it has not",
+    ),
+    case("unknown-output", "no output 'gone'", MODEL, (f"{MODEL}.outputArtifactKey", "gone"), id="an unknown output"),
+    case(
+        "unknown-input",
+        "no input 'extra'",
+        f"{MAKE}.inputs.parameters.extra",
+        (f"{MAKE}.inputs.parameters.extra", {"runtimeValue": {"constant": "x"}}),
+        id="an input that its component does not define",
+    ),
+    case(
+        "unknown-input",
+        "'the pipeline' has no input 'gone'",
+        f"{MAKE}.inputs.parameters.epochs.componentInputParameter",
+        (f"{MAKE}.inputs.parameters.epochs.componentInputParameter", "gone"),
+        id="a parameter that the pipeline does not have",
+    ),
+    case(
+        "missing-input",
+        "must give the input 'run_fn'",
+        MAKE,
+        (f"{MAKE}.inputs.parameters.run_fn", REMOVE),
+        id="a parameter that is not given",
+    ),
+    case(
+        "missing-input",
+        "must give the input 'model'",
+        USE,
+        (f"{USE}.inputs.artifacts", REMOVE),
+        id="an artifact that is not given",
+    ),
+    case(
+        "missing-input",
+        "counts only where isOptional is true",
+        "components.Make.inputDefinitions.parameters.run_fn",
+        (f"{MAKE}.inputs.parameters.run_fn", REMOVE),
+        ("components.Make.inputDefinitions.parameters.run_fn.defaultValue", "a.b"),
+        id="a default that does not count",
+    ),
+    case(
+        "missing-dependency",
+        "dependentTasks does not list",
+        f"{USE}.inputs.artifacts.model",
+        (f"{USE}.dependentTasks", []),
+        id="a producer that is not waited for",
+    ),
+    case("cycle", "Make → Use → Make", f"{TASKS}.Make", (f"{MAKE}.dependentTasks", ["Use"]), id="tasks in a circle"),
+    case(
+        "cycle", "Make → Make", f"{TASKS}.Make", (f"{MAKE}.dependentTasks", ["Make"]), id="a task that waits for itself"
+    ),
+    case(
+        "cycle",
+        "contain each other: Other → Other",
+        "components.Other",
+        *nested({"tasks": {"i": {**OTHER}}}),
+        id="a component within itself",
+    ),
+    case(
+        "task-name",
+        "'my_task'",
+        f"{TASKS}.my_task",
+        (f"{TASKS}.my_task", INNER),
+        PLAIN,
+        PLAIN_BOX,
+        id="an underscore in a task's name",
+    ),
+    case(
+        "task-name",
+        "Argo's driver",
+        f"{TASKS}.Make-driver",
+        (f"{TASKS}.Make-driver", INNER),
+        PLAIN,
+        PLAIN_BOX,
+        id="the name of another task's driver",
+    ),
+    case("task-info", "taskInfo.name", f"{MAKE}.taskInfo", (f"{MAKE}.taskInfo", REMOVE), id="a task without taskInfo"),
+    case(
+        "unsupported-task",
+        "loops over artifacts",
+        f"{USE}.artifactIterator",
+        (f"{USE}.artifactIterator", {"items": {"inputArtifact": "model"}, "itemInput": "model"}),
+        id="a loop over artifacts",
+    ),
+    case(
+        "unsupported-task",
+        "importer under a condition",
+        f"{TASKS}.i.triggerPolicy",
+        (f"{TASKS}.i", {**INNER, "triggerPolicy": {"condition": "true"}}),
+        PLAIN,
+        (
+            "deploymentSpec.executors.Plain_executor",
+            {"importer": {"artifactUri": {"constant": "gs://b/a"}, "typeSchema": {"schemaTitle": "system.Model"}}},
+        ),
+        id="an importer under a condition",
+    ),
+    case(
+        "several-artifacts",
+        "only the first arrives",
+        "components.Use.inputDefinitions.artifacts.model",
+        ("components.Use.inputDefinitions.artifacts.model.isArtifactList", True),
+        id="a list of artifacts",
+    ),
+    case(
+        "parameter-type",
+        "type: INT",
+        "components.Make.inputDefinitions.parameters.epochs",
+        ("components.Make.inputDefinitions.parameters.epochs", {"type": "INT"}),
+        id="the type of schema 2.0",
+    ),
+    case(
+        "parameter-default",
+        "must be a NUMBER_INTEGER. Received: 2.5",
+        f"{EPOCHS}.defaultValue",
+        (f"{EPOCHS}.defaultValue", 2.5),
+        id="half an epoch",
+    ),
+    case(
+        "parameter-default",
+        "Received: True",
+        f"{EPOCHS}.defaultValue",
+        (f"{EPOCHS}.defaultValue", True),
+        id="a truth value is no number",
+    ),
+    case(
+        "no-default", "'epochs' has no default", EPOCHS, (f"{EPOCHS}.defaultValue", REMOVE), id="a parameter to ask for"
+    ),
+    case(
+        "no-default",
+        "task 'Make' needs a value",
+        EPOCHS,
+        (EPOCHS, {"parameterType": "NUMBER_INTEGER", "isOptional": True}),
+        id="an optional parameter that a task needs",
+    ),
+    case(
+        "root-artifact",
+        "'model'",
+        "root.inputDefinitions.artifacts.model",
+        ("root.inputDefinitions.artifacts", {"model": model_type()}),
+        id="an artifact from outside",
+    ),
+    case(
+        "constant-type",
+        "must be a STRING. Received: 5",
+        f"{RUN_FN}.constant",
+        (f"{RUN_FN}.constant", 5),
+        id="a number for a STRING",
+    ),
+    case(
+        "constant-type",
+        "is a STRING, but is given a NUMBER_INTEGER",
+        f"{USE}.inputs.parameters.push_destination",
+        (f"{USE}.inputs.parameters.push_destination.componentInputParameter", "epochs"),
+        id="a parameter of another type",
+    ),
+    case(
+        "runtime-value",
+        "must hold `constant`. Received: constantValue",
+        RUN_FN,
+        (RUN_FN, {"constantValue": {"stringValue": "a.b"}}),
+        id="a value in the form of schema 2.0",
+    ),
+    case(
+        "runtime-value",
+        "no source of its value",
+        f"{MAKE}.inputs.parameters.run_fn",
+        (f"{MAKE}.inputs.parameters.run_fn", {}),
+        id="an input without a source",
+    ),
+    case(
+        "argo-template",
+        "{{workflow.name}}",
+        f"{RUN_FN}.constant",
+        (f"{RUN_FN}.constant", "a-{{workflow.name}}"),
+        id="a variable of Argo",
+    ),
+    case(
+        "argument-size",
+        f"fit into one command-line argument, {MAX_ARGUMENT}",
+        f"{MAKE}.inputs.parameters",
+        (f"{RUN_FN}.constant", "x" * MAX_ARGUMENT),
+        id="more than fits into an argument",
+    ),
+    case(
+        "executor-kind",
+        "a Resolver",
+        "deploymentSpec.executors.r.resolver",
+        ("deploymentSpec.executors.r", {"resolver": {}}),
+        id="a resolver",
+    ),
+    case(
+        "executor-kind",
+        "custom job",
+        "deploymentSpec.executors.r.customJob",
+        ("deploymentSpec.executors.r", {"customJob": {"customJob": {}}}),
+        id="a custom job of Vertex AI",
+    ),
+    case(
+        "executor-kind",
+        "neither a container nor an importer",
+        "deploymentSpec.executors.r",
+        ("deploymentSpec.executors.r", {}),
+        id="an empty executor",
+    ),
+    case(
+        "no-executor",
+        "no executor 'gone'",
+        "components.Plain.executorLabel",
+        ("components.Plain", {"executorLabel": "gone"}),
+        id="a label without an executor",
+    ),
+    case(
+        "no-executor",
+        "neither an executorLabel nor a dag",
+        "components.Plain",
+        ("components.Plain", {}),
+        id="a component without an implementation",
+    ),
+    case("no-image", "'Make_executor'", BOX, (f"{BOX}.image", REMOVE), id="no image"),
+    case("no-command", "'Make_executor'", BOX, (f"{BOX}.command", []), id="no command"),
+    case("image-tag", "no tag: localhost:5000/me", f"{BOX}.image", (f"{BOX}.image", "localhost:5000/me"), id="no tag"),
+    case("image-tag", "the tag latest", f"{BOX}.image", (f"{BOX}.image", "me:latest"), id="the latest image"),
+    case(
+        "pre-cache-check",
+        "preCacheCheck",
+        f"{BOX}.lifecycle.preCacheCheck",
+        (f"{BOX}.lifecycle", {"preCacheCheck": {"command": ["true"]}}),
+        id="a hook before the cache",
+    ),
+    case(
+        "placeholder",
+        "no such parameter among its inputs",
+        f"{BOX}.args[6]",
+        (f"{BOX}.args.6", "{{$.inputs.parameters['gone']}}"),
+        id="a placeholder of no parameter",
+    ),
+    case(
+        "placeholder",
+        "that the launcher fills in",
+        f"{BOX}.args[6]",
+        (f"{BOX}.args.6", "{{$.inputs.artifacts['model'].value}}"),
+        id="a placeholder of no kind",
+    ),
+    case(
+        "placeholder",
+        "here it is a part",
+        f"{RUN_FN}.constant",
+        (f"{RUN_FN}.constant", "x-{{$.pipeline_job_name}}"),
+        id="a placeholder within a constant",
+    ),
+    case(
+        "placeholder",
+        "both backends",
+        f"{RUN_FN}.constant",
+        (f"{RUN_FN}.constant", "{{$.pipeline_job_color}}"),
+        id="a placeholder that no backend knows",
+    ),
+    case(
+        "resources",
+        "no amount: -1",
+        f"{BOX}.resources.cpuLimit",
+        (f"{BOX}.resources", {"cpuLimit": -1}),
+        id="less than nothing",
+    ),
+    case(
+        "resources",
+        "more memory than its limit",
+        f"{BOX}.resources",
+        (f"{BOX}.resources", {"memoryLimit": 2.0, "memoryRequest": 4.0}),
+        id="a request beyond its limit",
+    ),
+    case(
+        "resources",
+        "has no type",
+        f"{BOX}.resources.accelerator",
+        (f"{BOX}.resources", {"accelerator": {"count": "1"}}),
+        id="half an accelerator",
+    ),
+    case(
+        "resource-request",
+        "requests cpu without a limit",
+        f"{BOX}.resources",
+        (f"{BOX}.resources", {"cpuRequest": 2.0}),
+        id="a request that Vertex AI does not read",
+    ),
+    case(
+        "accelerator-name",
+        "nvidia.com/gpu, is for open-source Kubeflow only",
+        f"{BOX}.resources.accelerator",
+        (f"{BOX}.resources", {"accelerator": {"type": "nvidia.com/gpu", "count": "1"}}),
+        id="an accelerator of one backend",
+    ),
+    case(
+        "env-name",
+        "'MY-VAR'",
+        f"{BOX}.env[0]",
+        (f"{BOX}.env", [{"name": "MY-VAR", "value": "1"}]),
+        id="a hyphen in a variable's name",
+    ),
+    case(
+        "env-name",
+        "there twice",
+        f"{BOX}.env[1]",
+        (f"{BOX}.env", [{"name": "A", "value": "1"}, {"name": "A", "value": "2"}]),
+        id="a variable that is there twice",
+    ),
+    case(
+        "stock-entrypoint",
+        "TFX's own entrypoint",
+        f"{BOX}.command[2]",
+        (f"{BOX}.command.2", "tfx.orchestration.kubeflow.v2.container.kubeflow_v2_run_executor"),
+        id="the entrypoint of TFX",
+    ),
+    case(
+        "tfx-arguments",
+        "--json_serialized_invocation_args {{$}}",
+        f"{BOX}.args[3]",
+        (f"{BOX}.args.3", "{}"),
+        id="an executor that is told nothing",
+    ),
+    case(
+        "tfx-arguments",
+        "parameters: epochs, run_fn",
+        f"{BOX}.args[5]",
+        (f"{BOX}.args.5", "{}"),
+        id="another inputs' spec",
+    ),
+    case(
+        "artifact-title",
+        "has no title",
+        "components.Make.outputDefinitions.artifacts.model.artifactType",
+        ("components.Make.outputDefinitions.artifacts.model.artifactType", {"instanceSchema": "type: object\n"}),
+        id="a type without a name",
+    ),
+    case(
+        "artifact-title",
+        "a schemaUri",
+        "components.Make.outputDefinitions.artifacts.model.artifactType.schemaUri",
+        ("components.Make.outputDefinitions.artifacts.model.artifactType", {"schemaUri": "x.yaml"}),
+        id="a type elsewhere",
+    ),
+    case(
+        "module-file",
+        "'run_fn' is user code",
+        f"{RUN_FN}.constant",
+        (f"{RUN_FN}.constant", "trainer@/tmp/_wheels/code.whl"),
+        id="a wheel of the compiler's machine",
+    ),
+    case(
+        "local-path",
+        "'/home/me/serving'",
+        "root.inputDefinitions.parameters.push_folder.defaultValue",
+        ("root.inputDefinitions.parameters.push_folder.defaultValue", "/home/me/serving"),
+        id="a path in a default",
+    ),
+    case(
+        "local-path",
+        "'file:///srv'",
+        f"{RUN_FN}.constant",
+        (f"{RUN_FN}.constant", json.dumps({"filesystem": {"base_directory": "file:///srv"}})),
+        id="a path in JSON in a constant",
+    ),
+    case(
+        "stale-examples",
+        "'Make' reads a folder",
+        f"{MAKE}.cachingOptions.enableCache",
+        *example_gen(True),
+        id="an ExampleGen in the cache",
+    ),
+]
+
+
+def changed(*changes):
+    spec = valid_spec()
+    for path, value in changes:
+        put(spec, path, copy.deepcopy(value) if value is not REMOVE else value)
+    return spec
+
+
+def told(findings):
+    return [f"{finding.rule}: {finding.message}" for finding in findings]
+
+
+@pytest.mark.parametrize(("rule", "says", "where", "changes"), CASES)
+def test_one_fault_is_one_finding(rule, says, where, changes):
+    (finding,) = lint_data(changed(*changes))
+    assert finding.rule == rule
+    assert says in finding.message
+    assert finding.where == where
+    assert finding.severity == {r.name: r.severity for r in SPEC_RULES}[rule]
+
+
+def test_every_rule_has_a_case():
+    assert {param.values[0] for param in CASES} == {rule.name for rule in SPEC_RULES}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param((), id="the small one"),
+        pytest.param(example_gen(False), id="an ExampleGen that is never cached"),
+        pytest.param(((f"{BOX}.image", "me@sha256:abc"),), id="an image by its digest"),
+        pytest.param(((f"{BOX}.resources", {"cpuLimit": 2.0, "memoryLimit": 4.0}),), id="resources in numbers"),
+        pytest.param((("defaultPipelineRoot", REMOVE),), id="no pipeline root"),
+        pytest.param(((f"{RUN_FN}.constant", "{{$.pipeline_job_name}}"),), id="a placeholder alone"),
+        pytest.param(((f"{BOX}.args.6", "{{$.outputs.artifacts['model'].uri}}"),), id="a placeholder of an output"),
+        pytest.param((("pipelineInfo.name", "gated-penguins.v2"),), id="hyphens and dots in the name"),
+        pytest.param(
+            (*nested({"tasks": {"i": INNER}}), PLAIN, PLAIN_BOX),
+            id="a dag within the dag",
+        ),
+        pytest.param(
+            (
+                (f"{MAKE}.inputs.parameters.run_fn", REMOVE),
+                ("components.Make.inputDefinitions.parameters.run_fn.isOptional", True),
+            ),
+            id="an optional parameter that is not given",
+        ),
+    ],
+)
+def test_what_is_whole_has_no_finding_and_loads_with_the_kfp_sdk(changes, tmp_path):
+    from kfp.components import load_component_from_file
+
+    spec = changed(*changes)
+    assert told(lint_data(spec)) == []
+    path = tmp_path / "whole.yaml"
+    path.write_text(json.dumps(spec))
+    assert load_component_from_file(str(path)).pipeline_spec.schema_version == "2.1.0"
+
+
+def nodes(data, path=()):
+    yield path
+    for key, value in data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else ():
+        yield from nodes(value, (*path, key))
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.sampled_from(["{{$.x}}", "/a"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    max_leaves=6,
+)
+PLACES = sorted(nodes(valid_spec()), key=repr)
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(PLACES), ANYTHING | st.just(REMOVE)), min_size=1, max_size=3))
+def test_whatever_stands_in_a_file_gives_findings_and_no_traceback(changes):
+    spec = valid_spec()
+    for path, value in changes:
+        parent = spec
+        for key in path[:-1]:
+            try:
+                parent = parent[key]
+            except (KeyError, IndexError, TypeError):
+                break
+        if not path:
+            spec = None if value is REMOVE else value
+        elif isinstance(parent, dict):
+            parent.pop(path[-1], None) if value is REMOVE else parent.__setitem__(str(path[-1]), value)
+    findings = lint_data(spec)
+    assert all(isinstance(finding, Finding) and finding.message.endswith(".") for finding in findings)
+    assert list(lint_imports.wanted(lint_imports.View(spec if isinstance(spec, dict) else {}))) is not None
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.sampled_from([path for path in PLACES if path]))
+def test_a_file_without_findings_is_one_that_kfp_loads(path):
+    from kfp.components import load_component_from_text
+
+    spec = valid_spec()
+    parent = spec
+    for key in path[:-1]:
+        parent = parent[key]
+    del parent[path[-1]]
+    if not lint_data(spec):
+        load_component_from_text(json.dumps(spec))
+
+
+@pytest.mark.parametrize(
+    ("written", "amount"),
+    [
+        ("2", 2),
+        ("500m", 0.5),
+        ("1Gi", 2**30),
+        ("1.5G", 1.5e9),
+        ("1e3", 1000),
+        (4.0, 4),
+        ("2 cores", None),
+        ("-1", None),
+        ("", None),
+        (True, None),
+    ],
+)
+def test_amounts_are_those_of_kubernetes(written, amount):
+    said = quantity(written)
+    assert (said is None and amount is None) or float(said) == amount
+
+
+@pytest.mark.parametrize(
+    ("value", "local"),
+    [
+        ("/home/me/data", True),
+        ("~/data", True),
+        ("./data", True),
+        ("../data.csv", True),
+        ("file:///data", True),
+        (r"C:\data", True),
+        ("data/penguins.csv", False),
+        ("gs://bucket/x", False),
+        ("/gcs/bucket/x", False),
+        ("a / b", False),
+        ("/", False),
+        ("// a comment", False),
+        (".", True),
+        ("", False),
+    ],
+)
+def test_what_a_path_of_one_machine_is(value, local):
+    assert is_local(value) is local
+
+
+# The file, and the command.
+
+
+def run(path, *options):
+    return CliRunner().invoke(lint, [str(path), "--no-import", *options])
+
+
+@pytest.mark.parametrize(
+    ("content", "rule", "says"),
+    [
+        pytest.param(None, "unreadable", "No such file", id="no file"),
+        pytest.param(b"", "unreadable", "is empty", id="an empty file"),
+        pytest.param(b"\xff\xfe", "unreadable", "not UTF-8", id="no text"),
+        pytest.param(b"a: [", "not-yaml", "not valid YAML", id="no YAML"),
+        pytest.param(b"a: 1\n---\nb: 2\n", "not-yaml", "second document", id="two documents"),
+        pytest.param(b"a: 1\na: 2\n", "not-yaml", "there twice", id="a key that is there twice"),
+        pytest.param(b"- 1\n", "not-yaml", "must hold a mapping", id="a list"),
+        pytest.param(b"a: " + b"x" * 2**20, "too-large", "1048579 bytes", id="too large"),
+    ],
+)
+def test_a_file_that_holds_no_spec(content, rule, says, tmp_path):
+    path = tmp_path / "compiled.yaml"
+    if content is not None:
+        path.write_bytes(content)
+    (finding,) = lint_file(path, None)
+    assert (finding.rule, finding.severity) == (rule, "error")
+    assert says in finding.message
+
+
+def test_a_folder_is_no_file(tmp_path):
+    (finding,) = lint_file(tmp_path, None)
+    assert finding.rule == "unreadable"
+
+
+def test_a_pipeline_job_is_looked_into(tmp_path):
+    path = tmp_path / "job.json"
+    spec = changed(("schemaVersion", "2.0.0"))
+    path.write_text(json.dumps({"pipelineSpec": spec, "runtimeConfig": {"gcsOutputDirectory": "gs://b"}}))
+    findings = lint_file(path, None)
+    assert {(f.rule, f.where) for f in findings} == {
+        ("pipeline-job", "pipelineSpec"),
+        ("schema-version", "pipelineSpec.schemaVersion"),
+    }
+
+
+def test_findings_name_the_line(tmp_path):
+    path = tmp_path / "compiled.yaml"
+    path.write_text("schemaVersion: 2.1.0\npipelineInfo:\n  name: Bad\nroot: {}\n")
+    assert [(f.rule, f.line) for f in lint_file(path, None)] == [("pipeline-name", 3), ("root-dag", 4)]
+    assert f"{path}:3: error: A pipeline's name must be" in run(path).output
+
+
+def test_every_rule_of_the_file_has_a_test():
+    source = Path(__file__).read_text()
+    assert all(f'"{rule.name}"' in source for rule in (*FILE_RULES, *IMPORT_RULES))
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        pytest.param((), 0, id="a whole file gives 0"),
+        pytest.param(((f"{BOX}.image", "me"),), 0, id="warnings alone give 0"),
+        pytest.param((("schemaVersion", REMOVE),), 1, id="an error gives 1"),
+    ],
+)
+def test_exit_codes_and_json(changes, code, tmp_path):
+    path = tmp_path / "compiled.json"
+    path.write_text(json.dumps(changed(*changes)))
+    result = run(path, "--json")
+    assert result.exit_code == code
+    findings = json.loads(result.stdout.strip().splitlines()[-1])
+    assert len(findings) == len(changes)
+    assert all({"rule", "severity", "where", "line", "message", "breaks", "fix"} == set(f) for f in findings)
+    assert "Imports were left out (--no-import)." in run(path).output
+
+
+WRONG = {
+    ("class", "tfx.components.trainer.executor.GenericExecutor"): "ImportError: no",
+    ("function", "gated_pipelines.trainer.run_fn"): "AttributeError: no",
+    ("type", "tfx.Model"): "ModuleNotFoundError: no",
+    ("module", "gated_pipelines.kubeflow.entrypoint"): "there is no such module",
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "rule", "count"),
+    [
+        pytest.param("class", "executor-class", 1, id="an executor class"),
+        pytest.param("function", "function-name", 1, id="a run_fn"),
+        pytest.param("type", "artifact-type", 2, id="the type of an output and of an input"),
+        pytest.param("module", "entrypoint", 2, id="the entrypoint of two executors"),
+    ],
+)
+def test_a_name_that_does_not_import(kind, rule, count, tmp_path):
+    path = tmp_path / "compiled.json"
+    path.write_text(json.dumps(valid_spec()))
+    wrong = {key: error for key, error in WRONG.items() if key[0] == kind}
+    findings = lint_file(path, lambda view: wrong)
+    assert [finding.rule for finding in findings] == [rule] * count
+    assert "does not import:" in findings[0].message or "no such module" in findings[0].message
+
+
+def test_a_process_that_dies_is_an_error_and_not_a_pass(tmp_path, monkeypatch):
+    monkeypatch.setattr(lint_imports, "_CHILD", "import os; os._exit(3)")
+    path = tmp_path / "compiled.json"
+    path.write_text(json.dumps(valid_spec()))
+    (finding,) = lint_file(path, lint_imports.tried)
+    assert (finding.rule, finding.severity) == ("imports", "error")
+    assert "exit code 3" in finding.message
+
+
+def test_the_page_lists_the_rules():
+    rows = [
+        tuple(cell.strip() for cell in line.strip("|").split(" | "))
+        for line in DOCS.read_text(encoding="utf-8").splitlines()
+        if line.startswith("| `")
+    ]
+    assert rows == [(f"`{rule.name}`", rule.severity, rule.breaks, rule.fix) for rule in ALL_RULES]
+
+
+def test_names_of_rules_are_unique():
+    names = [rule.name for rule in ALL_RULES]
+    assert len(names) == len(set(names))
