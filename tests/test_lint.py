@@ -41,6 +41,7 @@ RUN_FN = f"{MAKE}.inputs.parameters.run_fn.runtimeValue"
 MODEL = f"{USE}.inputs.artifacts.model.taskOutputArtifact"
 BOX = "deploymentSpec.executors.Make_executor.container"
 EPOCHS = "root.inputDefinitions.parameters.epochs"
+TITLED = {"artifactType": {"schemaTitle": "system.Model", "schemaVersion": "0.0.1"}}
 OTHER = {"taskInfo": {"name": "other"}, "componentRef": {"name": "Other"}}
 
 
@@ -64,6 +65,21 @@ def example_gen(cached):
 def nested(dag):
     """A component that is a dag, and a task of it."""
     return (("components.Other", {"dag": dag}), (f"{TASKS}.other", copy.deepcopy(OTHER)))
+
+
+def takes_output(kind, **more):
+    """Make takes its epochs from an output parameter of another task."""
+    return (
+        PLAIN,
+        PLAIN_BOX,
+        ("components.Plain.outputDefinitions.parameters.n", {"parameterType": kind}),
+        (f"{TASKS}.i", INNER),
+        (f"{MAKE}.dependentTasks", ["i"]),
+        (
+            f"{MAKE}.inputs.parameters.epochs",
+            {"taskOutputParameter": {"producerTask": "i", "outputParameterKey": "n"}, **more},
+        ),
+    )
 
 
 INNER = {"taskInfo": {"name": "i"}, "componentRef": {"name": "Plain"}}
@@ -93,6 +109,13 @@ CASES = [
         id="a name in snake_case",
     ),
     case("field-value", "sdkVersion cannot hold 5", "sdkVersion", ("sdkVersion", 5), id="a number for a text"),
+    case(
+        "field-value",
+        "artifacts must be a mapping",
+        "root.inputDefinitions.artifacts",
+        ("root.inputDefinitions.artifacts", []),
+        id="a list for a mapping of names",
+    ),
     case("field-value", "must be a list", f"{BOX}.env", (f"{BOX}.env", {"A": "b"}), id="a mapping for a list"),
     case(
         "field-value",
@@ -165,9 +188,23 @@ CASES = [
         PLAIN_BOX,
         id="an output of a dag from a task that it has not",
     ),
+    case(
+        "unknown-producer",
+        "'gone'",
+        "components.Other.dag.outputs.parameters.o.valueFromParameter",
+        *nested(
+            {
+                "tasks": {"i": INNER},
+                "outputs": {"parameters": {"o": {"valueFromParameter": {"producerSubtask": "gone"}}}},
+            }
+        ),
+        PLAIN,
+        PLAIN_BOX,
+        id="a parameter of a dag from a task that it has not",
+    ),
     case("unknown-output", "no output 'gone'", MODEL, (f"{MODEL}.outputArtifactKey", "gone"), id="an unknown output"),
     case(
-        "unknown-input",
+        "undeclared-input",
         "no input 'extra'",
         f"{MAKE}.inputs.parameters.extra",
         (f"{MAKE}.inputs.parameters.extra", {"runtimeValue": {"constant": "x"}}),
@@ -260,10 +297,19 @@ CASES = [
     ),
     case(
         "several-artifacts",
-        "only the first arrives",
+        "'model' of 'Use' is a list of artifacts",
         "components.Use.inputDefinitions.artifacts.model",
         ("components.Use.inputDefinitions.artifacts.model.isArtifactList", True),
-        id="a list of artifacts",
+        id="a list of artifacts for TFX",
+    ),
+    case(
+        "several-artifacts",
+        "'o' of 'Plain' is a list of artifacts",
+        "components.Plain.outputDefinitions.artifacts.o",
+        PLAIN,
+        PLAIN_BOX,
+        ("components.Plain.outputDefinitions.artifacts.o", {**model_type(), "isArtifactList": True}),
+        id="a list of artifacts from a container",
     ),
     case(
         "parameter-type",
@@ -272,6 +318,7 @@ CASES = [
         ("components.Make.inputDefinitions.parameters.epochs", {"type": "INT"}),
         id="the type of schema 2.0",
     ),
+    case("parameter-type", "Received: 2", EPOCHS, (f"{EPOCHS}.parameterType", 2), id="a type as a number"),
     case(
         "parameter-default",
         "must be a NUMBER_INTEGER. Received: 2.5",
@@ -300,8 +347,15 @@ CASES = [
         "root-artifact",
         "'model'",
         "root.inputDefinitions.artifacts.model",
-        ("root.inputDefinitions.artifacts", {"model": model_type()}),
+        ("root.inputDefinitions.artifacts", {"model": TITLED}),
         id="an artifact from outside",
+    ),
+    case(
+        "root-artifact",
+        "has no schemaTitle",
+        "root.outputDefinitions.artifacts.model.artifactType",
+        ("root.outputDefinitions.artifacts", {"model": model_type()}),
+        id="an artifact of the pipeline that the SDK cannot load",
     ),
     case(
         "constant-type",
@@ -323,6 +377,20 @@ CASES = [
         RUN_FN,
         (RUN_FN, {"constantValue": {"stringValue": "a.b"}}),
         id="a value in the form of schema 2.0",
+    ),
+    case(
+        "constant-type",
+        "is a NUMBER_INTEGER, but is given a STRING",
+        f"{MAKE}.inputs.parameters.epochs",
+        *takes_output("STRING"),
+        id="an output of another type",
+    ),
+    case(
+        "runtime-value",
+        "no source of its artifact",
+        f"{USE}.inputs.artifacts.model",
+        (f"{USE}.inputs.artifacts.model", {}),
+        id="an artifact without a source",
     ),
     case(
         "runtime-value",
@@ -383,6 +451,14 @@ CASES = [
     case("no-image", "'Make_executor'", BOX, (f"{BOX}.image", REMOVE), id="no image"),
     case("no-command", "'Make_executor'", BOX, (f"{BOX}.command", []), id="no command"),
     case("image-tag", "no tag: localhost:5000/me", f"{BOX}.image", (f"{BOX}.image", "localhost:5000/me"), id="no tag"),
+    case(
+        "image-tag",
+        "The image of 2 executors",
+        f"{BOX}.image",
+        (f"{BOX}.image", "me"),
+        ("deploymentSpec.executors.Use_executor.container.image", "me"),
+        id="one image of two executors",
+    ),
     case("image-tag", "the tag latest", f"{BOX}.image", (f"{BOX}.image", "me:latest"), id="the latest image"),
     case(
         "pre-cache-check",
@@ -404,6 +480,20 @@ CASES = [
         f"{BOX}.args[6]",
         (f"{BOX}.args.6", "{{$.inputs.artifacts['model'].value}}"),
         id="a placeholder of no kind",
+    ),
+    case(
+        "placeholder",
+        "no such artifact among its outputs",
+        f"{BOX}.args[6]",
+        (f"{BOX}.args.6", "{{$.outputs.artifacts['gone'].uri}}"),
+        id="a placeholder of no output",
+    ),
+    case(
+        "placeholder",
+        "['gone']}} is no placeholder",
+        f"{RUN_FN}.constant",
+        (f"{RUN_FN}.constant", "{{$.inputs.parameters['gone']}}"),
+        id="a placeholder of no parameter in a constant",
     ),
     case(
         "placeholder",
@@ -441,6 +531,13 @@ CASES = [
         id="half an accelerator",
     ),
     case(
+        "resources",
+        "has no count",
+        f"{BOX}.resources.accelerator",
+        (f"{BOX}.resources", {"accelerator": {"type": "{{$.inputs.parameters['epochs']}}"}}),
+        id="the other half",
+    ),
+    case(
         "resource-request",
         "requests cpu without a limit",
         f"{BOX}.resources",
@@ -453,6 +550,13 @@ CASES = [
         f"{BOX}.resources.accelerator",
         (f"{BOX}.resources", {"accelerator": {"type": "nvidia.com/gpu", "count": "1"}}),
         id="an accelerator of one backend",
+    ),
+    case(
+        "accelerator-name",
+        "NVIDIA_TESLA_T4, is for Vertex AI only",
+        f"{BOX}.resources.accelerator",
+        (f"{BOX}.resources", {"accelerator": {"type": "NVIDIA_TESLA_T4", "count": "1"}}),
+        id="an accelerator of the other backend",
     ),
     case(
         "env-name",
@@ -490,6 +594,22 @@ CASES = [
         id="another inputs' spec",
     ),
     case(
+        "tfx-arguments",
+        "must be given --json_serialized_inputs_spec_args",
+        BOX,
+        (f"{BOX}.args.5", REMOVE),
+        (f"{BOX}.args.4", REMOVE),
+        id="no inputs' spec",
+    ),
+    case(
+        "tfx-arguments",
+        "must be given --json_serialized_invocation_args",
+        BOX,
+        (f"{BOX}.args.3", REMOVE),
+        (f"{BOX}.args.2", REMOVE),
+        id="no argument for what it is told",
+    ),
+    case(
         "artifact-title",
         "has no title",
         "components.Make.outputDefinitions.artifacts.model.artifactType",
@@ -525,6 +645,25 @@ CASES = [
         id="a path in JSON in a constant",
     ),
     case(
+        "local-path",
+        "the artifact of 'Plain_executor' is a path of one machine: '/srv/model'",
+        "deploymentSpec.executors.Plain_executor.importer.artifactUri.constant",
+        (
+            "deploymentSpec.executors.Plain_executor",
+            {"importer": {"artifactUri": {"constant": "/srv/model"}, "typeSchema": {"schemaTitle": "system.Model"}}},
+        ),
+        id="a path that is imported",
+    ),
+    case(
+        "module-file",
+        "'module_path' is user code",
+        f"{MAKE}.inputs.parameters.module_path.runtimeValue.constant",
+        ("components.Make.inputDefinitions.parameters.module_path", {"parameterType": "STRING"}),
+        (f"{MAKE}.inputs.parameters.module_path", {"runtimeValue": {"constant": "/home/me/module.py"}}),
+        (f"{BOX}.args.5", json.dumps({"parameters": {"epochs": {}, "run_fn": {}, "module_path": {}}})),
+        id="a module of the compiler's machine",
+    ),
+    case(
         "stale-examples",
         "'Make' reads a folder",
         f"{MAKE}.cachingOptions.enableCache",
@@ -554,6 +693,27 @@ def test_one_fault_is_one_finding(rule, says, where, changes):
     assert finding.severity == {r.name: r.severity for r in SPEC_RULES}[rule]
 
 
+@pytest.mark.parametrize(
+    ("change", "fix"),
+    [
+        pytest.param((f"{MAKE}.cachingOption", {}), "Write cachingOptions.", id="a misspelt field"),
+        pytest.param((f"{BOX}.zzz", {}), "Remove the field, or correct its name.", id="an unknown field"),
+        pytest.param(
+            (f"{BOX}.resources", {"resourceMemoryLimit": "4G"}),
+            "Write memoryLimit: 4.0 (in GB) instead, which every server and Vertex AI read.",
+            id="a newer field with an older form",
+        ),
+        pytest.param(
+            (EPOCHS, {"type": "INT", "defaultValue": 1}), "Write parameterType: NUMBER_INTEGER.", id="an old type"
+        ),
+        pytest.param((EPOCHS, {"defaultValue": 1}), "Give it a parameterType.", id="no type"),
+    ],
+)
+def test_how_to_mend_it_is_said_as_exactly_as_it_is_known(change, fix):
+    (finding,) = lint_data(changed(change))
+    assert finding.fix == fix
+
+
 def test_every_rule_has_a_case():
     assert {param.values[0] for param in CASES} == {rule.name for rule in SPEC_RULES}
 
@@ -566,12 +726,30 @@ def test_every_rule_has_a_case():
         pytest.param(((f"{BOX}.image", "me@sha256:abc"),), id="an image by its digest"),
         pytest.param(((f"{BOX}.resources", {"cpuLimit": 2.0, "memoryLimit": 4.0}),), id="resources in numbers"),
         pytest.param((("defaultPipelineRoot", REMOVE),), id="no pipeline root"),
+        pytest.param((("deploymentSpec.@type", "x"),), id="a deployment that names its type"),
+        pytest.param(takes_output("NUMBER_DOUBLE"), id="a number for a number"),
+        pytest.param(takes_output("STRING", parameterExpressionSelector="parse_json(x)"), id="a part of an output"),
+        pytest.param(
+            (PLAIN, PLAIN_BOX, ("components.Plain.inputDefinitions.artifacts.o", {**TITLED, "isArtifactList": True})),
+            id="a list of artifacts for a container that is not TFX's",
+        ),
+        pytest.param(((f"{BOX}.image", "{{$.inputs.parameters['run_fn']}}"),), id="an image by a parameter"),
+        pytest.param(((f"{BOX}.args.6", "{{$.inputs.parameters['epochs']}}"),), id="a placeholder of an input"),
+        pytest.param(((f"{BOX}.resources", {"cpuLimit": 2.0, "cpuRequest": 1.0}),), id="a request below its limit"),
         pytest.param(((f"{RUN_FN}.constant", "{{$.pipeline_job_name}}"),), id="a placeholder alone"),
         pytest.param(((f"{BOX}.args.6", "{{$.outputs.artifacts['model'].uri}}"),), id="a placeholder of an output"),
         pytest.param((("pipelineInfo.name", "gated-penguins.v2"),), id="hyphens and dots in the name"),
+        pytest.param((*nested({"tasks": {"i": INNER}}), PLAIN, PLAIN_BOX), id="a dag within the dag"),
         pytest.param(
-            (*nested({"tasks": {"i": INNER}}), PLAIN, PLAIN_BOX),
-            id="a dag within the dag",
+            (
+                (f"{RUN_FN}.constant", "module.{{$.inputs.parameters['pipelinechannel--x']}}"),
+                (f"{MAKE}.inputs.parameters.pipelinechannel--x", {"componentInputParameter": "push_folder"}),
+            ),
+            id="a text with a parameter in it, as the kfp SDK writes it",
+        ),
+        pytest.param(
+            (("root.inputDefinitions.artifacts", {"model": {**TITLED, "isOptional": True}}),),
+            id="an artifact from outside that nobody has to give",
         ),
         pytest.param(
             (
@@ -648,6 +826,9 @@ def test_a_file_without_findings_is_one_that_kfp_loads(path):
         ("1Gi", 2**30),
         ("1.5G", 1.5e9),
         ("1e3", 1000),
+        ("2E", 2e18),
+        ("1Ei", 2**60),
+        ("1E2", 100),
         (4.0, 4),
         ("2 cores", None),
         ("-1", None),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal, DecimalException
 from typing import Any
 
 from gated_pipelines.kubeflow.lint_view import Container, Fault, Path, Rule, View, at, items, mapping, shown, text
@@ -76,7 +76,7 @@ def image_tag(view: View) -> Iterator[Fault]:
         users.setdefault(text(container.spec.get("image")), []).append(container)
     for image, containers in users.items():
         name, _, tag = image.rpartition("/")[2].partition(":")
-        if name and tag in ("", "latest") and "@sha256:" not in image and "{{$" not in image:
+        if name and tag in ("", "latest") and "{{$" not in image:
             said = "no tag" if not tag else "the tag latest"
             whose = repr(containers[0].label) if len(containers) == 1 else f"{len(containers)} executors"
             yield Fault((*containers[0].path, "image"), f"The image of {whose} has {said}: {image}.")
@@ -112,10 +112,21 @@ def placeholder(view: View) -> Iterator[Fault]:
                 yield Fault(path, message)
     for path, _name, value in view.constants():
         for match in _PLACEHOLDER.finditer(value if isinstance(value, str) else ""):
+            known = _INPUT.fullmatch(match[0])
+            if known and known[1] == "inputs" and known[2] == "parameters" and _has_sibling(view, path, known[3]):
+                continue  # the kfp SDK writes texts with a parameter in them so
             if match[0] not in _OF_THE_RUN:
                 yield Fault(path, f"{match[0]} is no placeholder that both backends fill in.")
             elif match[0] != value:
                 yield Fault(path, f"{match[0]} is filled in only where it is the whole value, here it is a part.")
+
+
+def _has_sibling(view: View, path: Path, name: str) -> bool:
+    """Whether the task whose constant stands at `path` has a parameter of that name."""
+    return any(
+        task.path == path[: len(task.path)] and name in {n for n, *_ in task.inputs("parameters")}
+        for task in view.tasks
+    )
 
 
 def quantity(value: object, unit: str = "") -> Decimal | None:
@@ -124,17 +135,15 @@ def quantity(value: object, unit: str = "") -> Decimal | None:
     match = _QUANTITY.fullmatch(written.strip())
     if not match:
         return None
-    suffix = match[2] or ""
-    if suffix == "m":
-        scale = Decimal("0.001")
-    elif suffix[:1] in ("e", "E") and len(suffix) > 1 and suffix != "Ei":
-        scale = Decimal(f"1{suffix}") if len(suffix) < 5 else Decimal(0)
-    else:
-        power = "kMGTPE".find(suffix[:1].replace("K", "k")) + 1 if suffix else 0
-        scale = Decimal(1024 if suffix.endswith("i") else 1000) ** power
+    number, suffix = match[1], match[2] or ""
     try:
-        return Decimal(match[1]) * scale
-    except InvalidOperation:
+        if suffix == "m":
+            return Decimal(number) / 1000
+        if suffix[1:].strip("+-").isdigit():
+            return Decimal(number + suffix)
+        power = "kmgtpe".find(suffix[:1].lower()) + 1 if suffix else 0
+        return Decimal(number) * Decimal(1024 if suffix.endswith("i") else 1000) ** power
+    except DecimalException:
         return None
 
 

@@ -91,7 +91,7 @@ RULES: tuple[Rule[Document], ...] = (
         "not-yaml",
         "error",
         "The API server cannot decode the file. Of several documents Vertex AI reads none.",
-        "Compile the file anew.",
+        "Compile the file anew, as one document.",
         not_yaml,
     ),
     Rule(

@@ -81,13 +81,21 @@ def unknown_output(view: View) -> Iterator[Fault]:
 def unknown_input(view: View) -> Iterator[Fault]:
     for task in view.tasks:
         for kind, parent in _PARENT.items():
-            for name, path, source in task.inputs(kind):
-                if task.component is not None and name not in task.component.inputs(kind):
-                    yield Fault(path, f"Component {task.component.name!r} has no input {name!r} among its {kind}.")
+            for _name, path, source in task.inputs(kind):
                 wanted = source.get(parent)
                 if parent in source and text(wanted) not in task.parent.inputs(kind):
                     whose = task.parent.name or "the pipeline"
                     yield Fault((*path, parent), f"{whose!r} has no input {shown(wanted)} among its {kind}.")
+
+
+def undeclared_input(view: View) -> Iterator[Fault]:
+    for task in view.tasks:
+        for kind in _PARENT:
+            for name, path, _source in task.inputs(kind):
+                # the kfp SDK adds inputs of this prefix for placeholders within constants
+                declared = task.component is None or name in task.component.inputs(kind)
+                if not declared and not name.startswith("pipelinechannel--"):
+                    yield Fault(path, f"The component of task {task.name!r} has no input {name!r} among its {kind}.")
 
 
 def missing_input(view: View) -> Iterator[Fault]:
@@ -184,16 +192,16 @@ def unsupported_task(view: View) -> Iterator[Fault]:
 
 
 def several_artifacts(view: View) -> Iterator[Fault]:
-    for component in view.all_components:
-        for side in ("inputDefinitions", "outputDefinitions"):
-            for name, artifact in mapping(at(component.spec, side, "artifacts")).items():
-                if mapping(artifact).get("isArtifactList") is True:
-                    path = (*component.path, side, "artifacts", name)
-                    yield Fault(path, f"{name!r} is a list of artifacts, of which only the first arrives.")
-        for name, output in mapping(at(component.spec, "dag", "outputs", "artifacts")).items():
-            if len(items(at(output, "artifactSelectors"))) > 1:
-                path = (*component.path, "dag", "outputs", "artifacts", name)
-                yield Fault(path, f"{name!r} is fed by several producers, of which only one counts.")
+    for container in view.containers:
+        for component in container.components:
+            sides = {"outputDefinitions": component.outputs("artifacts")}
+            if container.is_tfx:
+                sides["inputDefinitions"] = component.inputs("artifacts")
+            for side, artifacts in sides.items():
+                for name, artifact in artifacts.items():
+                    if mapping(artifact).get("isArtifactList") is True:
+                        path = (*component.path, side, "artifacts", name)
+                        yield Fault(path, f"{name!r} of {component.name!r} is a list of artifacts.")
 
 
 RULES: tuple[Rule[View], ...] = (
@@ -221,9 +229,16 @@ RULES: tuple[Rule[View], ...] = (
     Rule(
         "unknown-input",
         "error",
-        'The driver: "parent DAG does not have input parameter". Vertex AI refuses inputs that no component defines.',
-        "Define the input, or leave it out.",
+        'The driver: "parent DAG does not have input parameter".',
+        "Name an input of the pipeline, or of the component whose dag this is.",
         unknown_input,
+    ),
+    Rule(
+        "undeclared-input",
+        "warning",
+        "It is passed on, and nothing is known to read it: most likely its name is misspelt.",
+        "Define the input in the component, or leave it out.",
+        undeclared_input,
     ),
     Rule(
         "missing-input",
@@ -266,7 +281,7 @@ RULES: tuple[Rule[View], ...] = (
     Rule(
         "several-artifacts",
         "error",
-        "The launcher takes the first artifact of a list, and TFX knows one artifact an input: the others are lost.",
+        "The driver gives a container one place for each output, and TFX's executors take one artifact an input.",
         "Pass one artifact with a folder for each, as CheckpointFilter does.",
         several_artifacts,
     ),

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from gated_pipelines.kubeflow.lint_view import Component, Fault, Path, Rule, View, at, fits, mapping, shown, text
 
 _TYPES = ("STRING", "NUMBER_INTEGER", "NUMBER_DOUBLE", "BOOLEAN", "LIST", "STRUCT")
-_NUMBERS = {2: "NUMBER_INTEGER", 1: "NUMBER_DOUBLE", 3: "STRING", 4: "BOOLEAN", 5: "LIST", 6: "STRUCT"}
 _INSTEAD = {"INT": "NUMBER_INTEGER", "DOUBLE": "NUMBER_DOUBLE", "STRING": "STRING"}
 _ARGO = re.compile(r"\{\{\s*(item|steps|inputs|outputs|pod|workflow|tasks)\.[^}]*\}\}")
 MAX_ARGUMENT = 128 * 1024  # MAX_ARG_STRLEN of Linux, in bytes, its closing zero included
@@ -23,8 +22,7 @@ def _definitions(view: View) -> Iterator[tuple[Component, str, Path, dict[str, o
 
 
 def _type(definition: object) -> str:
-    kind = mapping(definition).get("parameterType")
-    return _NUMBERS.get(kind, "") if isinstance(kind, int) else text(kind)
+    return text(mapping(definition).get("parameterType"))
 
 
 def parameter_type(view: View) -> Iterator[Fault]:
@@ -65,9 +63,16 @@ def no_default(view: View) -> Iterator[Fault]:
 
 
 def root_artifact(view: View) -> Iterator[Fault]:
-    for name in view.root.inputs("artifacts"):
-        path = (*view.root.path, "inputDefinitions", "artifacts", name)
-        yield Fault(path, f"The pipeline takes an artifact, {name!r}, from outside.")
+    for name, definition in view.root.inputs("artifacts").items():
+        if mapping(definition).get("isOptional") is not True:
+            path = (*view.root.path, "inputDefinitions", "artifacts", name)
+            yield Fault(path, f"The pipeline takes an artifact, {name!r}, from outside.")
+    for side in ("inputDefinitions", "outputDefinitions"):
+        for name, definition in mapping(at(view.root.spec, side, "artifacts")).items():
+            if not text(at(definition, "artifactType", "schemaTitle")):
+                path = (*view.root.path, side, "artifacts", name, "artifactType")
+                message = f"The type of {name!r}, an artifact of the pipeline itself, has no schemaTitle."
+                yield Fault(path, message, "Give it a schemaTitle, or leave it out.")
 
 
 def constant_type(view: View) -> Iterator[Fault]:
@@ -141,7 +146,7 @@ RULES: tuple[Rule[View], ...] = (
         "parameter-type",
         "error",
         'The API server: "input parameter has unspecified type", "requires type TASK_FINAL_STATUS, which is invalid '
-        'for root component". What schema 2.0 called `type` counts as none.',
+        'for root component". What schema 2.0 called `type` counts as none, and so does a number for the kfp SDK.',
         "Give it a parameterType.",
         parameter_type,
     ),
@@ -163,7 +168,8 @@ RULES: tuple[Rule[View], ...] = (
     Rule(
         "root-artifact",
         "error",
-        "A run on open-source Kubeflow cannot be given artifacts, only parameters.",
+        "A run on open-source Kubeflow cannot be given artifacts, only parameters; the kfp SDK cannot load a pipeline "
+        "whose own artifacts have no schemaTitle.",
         "Pass a URI as a parameter, or use an importer.",
         root_artifact,
     ),
