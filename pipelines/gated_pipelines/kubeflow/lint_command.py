@@ -34,6 +34,8 @@ def lint(compiled: Path, no_import: bool, as_json: bool) -> None:
     findings = lint_file(compiled, None if no_import else _import_with_progress)
     for finding in findings:
         click.echo(_words(compiled, finding), err=as_json)
+    for rule, breaks in {finding.rule: finding.breaks for finding in findings}.items():
+        click.echo(f"  [{rule}] {breaks}", err=as_json)
     click.echo(_sum(compiled, findings, no_import), err=as_json)
     if as_json:
         click.echo(dump_json([finding.to_json() for finding in findings]))

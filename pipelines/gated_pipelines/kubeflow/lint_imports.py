@@ -135,10 +135,13 @@ def tried(view: View) -> dict[tuple[str, str], str]:
 
 
 def _faults(view: View, kind: Kind, what: str) -> Iterator[Fault]:
+    places: dict[str, list[Path]] = {}
     for each in wanted(view):
-        wrong = view.wrong.get((kind, each.name))
-        if each.kind == kind and wrong:
-            yield Fault(each.path, f"{what} {each.name} does not import: {wrong.rstrip('.')}.")
+        if each.kind == kind and (kind, each.name) in view.wrong:
+            places.setdefault(each.name, []).append(each.path)
+    for name, paths in places.items():
+        more = f" It is named in {len(paths)} places." if len(paths) > 1 else ""
+        yield Fault(paths[0], f"{what} {name} does not import: {view.wrong[kind, name].rstrip('.')}.{more}")
 
 
 def executor_class(view: View) -> Iterator[Fault]:
