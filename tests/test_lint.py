@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from small_spec import model_type, valid_spec
 
@@ -18,6 +18,7 @@ from gated_pipelines.kubeflow.lint_command import lint
 from gated_pipelines.kubeflow.lint_containers import quantity
 from gated_pipelines.kubeflow.lint_parameters import MAX_ARGUMENT
 from gated_pipelines.kubeflow.lint_tfx import is_local
+from gated_pipelines.kubeflow.lint_view import texts_in
 
 REMOVE = object()
 DOCS = Path(__file__).parents[1] / "pipelines" / "docs" / "lint.md"
@@ -891,6 +892,21 @@ def test_a_file_that_holds_no_spec(content, rule, says, tmp_path):
     (finding,) = lint_file(path, None)
     assert (finding.rule, finding.severity) == (rule, "error")
     assert says in finding.message
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(content=st.binary(max_size=40) | st.text(alphabet="{}[]:-,'\"& *!ab\n", max_size=40).map(str.encode))
+def test_whatever_bytes_a_file_holds_give_findings_and_no_traceback(content, tmp_path):
+    path = tmp_path / "any.yaml"
+    path.write_bytes(content)
+    assert any(finding.severity == "error" for finding in lint_file(path, None))
+
+
+def test_texts_are_found_in_json_in_json_however_deep():
+    inner = json.dumps({"base": "/x", "n": 1})
+    assert list(texts_in({"a": [json.dumps([inner]), "b"]})) == ["/x", "b"]
+    assert list(texts_in("[" * 900 + '"c"' + "]" * 900)) == ["c"]
+    assert list(texts_in("[" * 100_000)) == ["[" * 100_000]
 
 
 def test_a_folder_is_no_file(tmp_path):

@@ -16,6 +16,7 @@ from typing import Any, Generic, Literal, TypeVar
 Path = tuple["str | int", ...]
 Severity = Literal["error", "warning"]
 Subject = TypeVar("Subject")
+_JSON_IN_JSON = 3  # levels of text within text
 
 
 def mapping(value: object) -> dict[str, Any]:
@@ -215,20 +216,20 @@ class Rule(Generic[Subject]):
     check: Callable[[Subject], Iterator[Fault]]
 
 
-def texts_in(value: object, depth: int = 3) -> Iterator[str]:
+def texts_in(value: object) -> Iterator[str]:
     """The texts in a value, also those in JSON that is itself text, as TFX passes messages and mappings."""
-    if isinstance(value, str):
-        inner = read_json(value) if depth and value.lstrip()[:1] in ("{", "[") else None
-        if isinstance(inner, (dict, list)):
-            yield from texts_in(inner, depth - 1)
-        else:
-            yield value
-    elif isinstance(value, dict):
-        for part in value.values():
-            yield from texts_in(part, depth)
-    elif isinstance(value, list):
-        for part in value:
-            yield from texts_in(part, depth)
+    left: list[tuple[object, int]] = [(value, _JSON_IN_JSON)]
+    while left:
+        part, depth = left.pop()
+        if isinstance(part, str):
+            inner = read_json(part) if depth and part.lstrip()[:1] in ("{", "[") else None
+            if isinstance(inner, (dict, list)):
+                left.append((inner, depth - 1))
+            else:
+                yield part
+        elif isinstance(part, (dict, list)):
+            inside = list(part.values()) if isinstance(part, dict) else part
+            left.extend((each, depth) for each in reversed(inside))
 
 
 def read_json(value: str) -> object:
