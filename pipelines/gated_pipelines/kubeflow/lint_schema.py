@@ -11,7 +11,7 @@ from gated_pipelines.kubeflow.lint_view import Fault, Path, Rule, View, at, mapp
 
 # Known to kfp-pipeline-spec 2.17, unknown to 0.2.2: found by comparing the descriptors of both.
 _RESOURCES = "KFP servers up to 2.4 ignore it, so that the limit is lost"
-_REFUSED = "KFP servers up to 2.4 refuse the whole file for it"
+_REFUSED = "older KFP servers refuse the whole file for it"
 _IGNORED = "older KFP servers ignore it"
 NEWER: dict[str, dict[str, str]] = {
     "ComponentSpec": dict.fromkeys(("taskConfigPassthroughs", "singlePlatformSpecs"), _REFUSED),
