@@ -9,6 +9,7 @@ import click
 from rich.console import Console
 
 from checkpoint_gate.errors import CheckpointGateError
+from gated_pipelines.kubeflow.compile_command import compile_command
 from gated_pipelines.kubeflow.lint_command import lint
 
 
@@ -105,6 +106,8 @@ def new(directory: Path, csv: Path, label: str, task: str | None) -> None:
     click.echo(f"Wrote {path}. Run it with: gated-pipeline run {path}")
 
 
+cli.add_command(compile_command)
+cli.add_command(compile_command)
 cli.add_command(lint)
 
 

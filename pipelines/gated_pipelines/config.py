@@ -16,6 +16,8 @@ from pydantic import BeforeValidator, PrivateAttr, ValidationError, model_valida
 from checkpoint_gate.errors import ConfigError
 from checkpoint_gate.located_yaml import Located, YamlError, read_located
 from gated_pipelines.config_words import contradictions, problem, shown
+from gated_pipelines.kubeflow_section import Kubeflow
+from gated_pipelines.section import Section, Text
 from gated_pipelines.sections import (
     Data,
     Evaluate,
@@ -24,9 +26,7 @@ from gated_pipelines.sections import (
     Name,
     Push,
     Rules,
-    Section,
     Select,
-    Text,
     Train,
     infer_is_none,
 )
@@ -64,6 +64,7 @@ class PipelineConfig(Section):
     on_no_survivors: Literal["fail", "keep_champion"] = "fail"
     on_no_candidate: Literal["fail", "keep_champion"] = "fail"
     on_not_blessed: Literal["keep_champion", "fail"] = "keep_champion"
+    kubeflow: Kubeflow = Kubeflow()
     _path: Path = PrivateAttr()
     _located: Located = PrivateAttr()
 
@@ -91,6 +92,14 @@ class PipelineConfig(Section):
     def where(self, *path: str | int) -> str:
         """Words for the line of a key, for example `where("rules", "save")`."""
         return self._located.where(path)
+
+    def with_features(self, numeric: tuple[str, ...], categorical: tuple[str, ...]) -> PipelineConfig:
+        """The same with these features, whatever the file says or infers."""
+        return self.model_copy(update={"features": Features(numeric=numeric, categorical=categorical)})
+
+    def with_csv(self, csv: Path) -> PipelineConfig:
+        """The same for the table at `csv`."""
+        return self.model_copy(update={"data": self.data.model_copy(update={"csv": str(csv.absolute())})})
 
     @model_validator(mode="before")
     @classmethod

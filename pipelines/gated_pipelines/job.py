@@ -54,9 +54,7 @@ class Job:
 
     @property
     def spec(self) -> TabularSpec:
-        table = self.table
-        features = table.features
-        return TabularSpec(self.config.label, self.config.task, features.numeric, features.categorical, table.classes)
+        return self.table.spec
 
 
 def prepare(pipeline_file: Path, root: Path) -> Job:

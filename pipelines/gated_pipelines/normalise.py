@@ -12,6 +12,7 @@ import pandas as pd
 
 from checkpoint_gate.errors import ConfigError
 from gated_pipelines.config import PipelineConfig
+from gated_pipelines.spec import TabularSpec
 from gated_pipelines.table import LOGGER, MOST_TEXTS, FeatureSet, infer_features, kind_of, numbers, unfit_name
 
 FEWEST_ROWS = 20
@@ -30,11 +31,15 @@ class Normalised:
     classes: tuple[str, ...]
 
 
-def normalise(config: PipelineConfig, frame: pd.DataFrame) -> Normalised:
-    """Checks `frame` against the config and spells it out; see `stage_table`."""
+def normalise(config: PipelineConfig, frame: pd.DataFrame, known: TabularSpec | None = None) -> Normalised:
+    """Checks `frame` against the config, and what is known of it, and spells it out; see `stage_table`."""
+    if known is not None:
+        config = config.with_features(known.numeric, known.categorical)
     _check_columns(config, frame)
     frame = _labelled(config, frame)
     label, classes = _label(config, frame[config.label])
+    if known is not None:
+        classes = _known_classes(config, classes, known)
     columns = {config.label: label}
     features = _features(config, frame)
     kept = []
@@ -47,6 +52,9 @@ def normalise(config: PipelineConfig, frame: pd.DataFrame) -> Normalised:
         if _has_values(name, frame[name]):
             kept.append(name)
             columns[name] = _texts(frame[name])
+    if known is not None and len(kept) < len(features.all):
+        gone = next(name for name in features.all if name not in kept)
+        raise ConfigError(f"{config.csv} has no value of {gone!r}, which the pipeline was compiled to read.")
     if not kept:
         raise ConfigError(f"{config.csv} has no column that can be a feature beside the label {config.label!r}.")
     for name in config.slice_columns:
@@ -139,6 +147,16 @@ def _negative_positive(config: PipelineConfig, classes: tuple[str, ...]) -> tupl
             f"{_some(classes)}."
         )
     return (*(name for name in classes if name != positive), positive)
+
+
+def _known_classes(config: PipelineConfig, found: Sequence[str], known: TabularSpec) -> tuple[str, ...]:
+    """The known classes, each of which has its id, whether or not this table has a row of it."""
+    if new := [name for name in found if name not in known.classes]:
+        raise ConfigError(
+            f"{config.csv}: the label {config.label!r} has {_some(new)}, and the pipeline was compiled for the classes "
+            f"{_some(known.classes)}; compile it again with a table that has all of them."
+        )
+    return known.classes
 
 
 def _features(config: PipelineConfig, frame: pd.DataFrame) -> FeatureSet:

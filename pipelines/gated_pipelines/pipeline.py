@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import dataclass
+from typing import Any
 
 from tfx.dsl.components.base.base_component import BaseComponent
+from tfx.orchestration.data_types import RuntimeParameter
 from tfx.orchestration.metadata import sqlite_metadata_connection_config
 from tfx.orchestration.pipeline import Pipeline
 from tfx.v1 import components, proto
@@ -14,13 +16,47 @@ from checkpoint_gate.checkpoint_evaluator import CheckpointEvaluator
 from checkpoint_gate.checkpoint_filter import CheckpointFilter
 from checkpoint_gate.evaluator import Evaluator
 from checkpoint_gate.pusher import Pusher
+from gated_pipelines.config import PipelineConfig
 from gated_pipelines.evaluation import blessing_config, selection_config, selector
+from gated_pipelines.gated_trainer import Trainer
 from gated_pipelines.job import Job
 from gated_pipelines.run_key import code_digest
-from gated_pipelines.trainer import TrainSettings
+from gated_pipelines.spec import TabularSpec
 
 # Beam's own choice first tries to download a runner.
 BEAM_ARGS = ("--runner=FnApiRunner",)
+
+
+@dataclass(frozen=True)
+class Wiring:
+    """What differs between runners: constants for LocalDagRunner, mostly runtime parameters in a compiled file.
+
+    Attributes:
+      examples: the component that makes examples of the table; its id is CsvExampleGen.
+      training_rules, filter_rules: rule text with at least the sections `save`, and `filter`.
+      epochs: passes over the training split.
+      root: a path or a URL; the store is below it, and a relative push folder.
+      push_folder: where the blessed model goes.
+      push_state: what the push folder looked like when the run started, for TFX's cache.
+      store_revision: what was done to the store by hand, for TFX's cache.
+      generation: how often training anew was asked for.
+      rebaseline: the champion is set aside.
+      table_digest: sha256 of the table, in hex; None where it is known only when the pipeline runs.
+      code: for TFX's cache, whether the parameters name the code's digest; a container's image names it elsewhere.
+    """
+
+    examples: BaseComponent
+    training_rules: str | RuntimeParameter
+    filter_rules: str | RuntimeParameter
+    epochs: int | RuntimeParameter
+    root: str | RuntimeParameter
+    push_folder: str | RuntimeParameter
+    push_state: str = ""
+    store_revision: int = 0
+    generation: int = 0
+    rebaseline: bool = False
+    table_digest: str | None = None
+    code: bool = False
 
 
 def create_pipeline(job: Job) -> Pipeline:
@@ -28,45 +64,49 @@ def create_pipeline(job: Job) -> Pipeline:
     return Pipeline(
         pipeline_name=job.config.name,
         pipeline_root=str(job.places.artifacts),
-        components=create_components(job),
+        components=create_components(job.config, job.spec, _wiring(job)),
         enable_cache=True,
         metadata_connection_config=sqlite_metadata_connection_config(str(job.places.metadata)),
         beam_pipeline_args=list(BEAM_ARGS),
     )
 
 
-def create_components(job: Job) -> list[BaseComponent]:
+def create_components(config: PipelineConfig, table: TabularSpec, wiring: Wiring) -> list[BaseComponent]:
     """The components in order."""
-    config = job.config
-    examples = _example_gen(job)
+    examples = wiring.examples
     statistics = components.StatisticsGen(examples=examples.outputs["examples"])
     # No fixed shapes: any value may be missing in a request, whether or not one is missing in the table.
     schema = components.SchemaGen(statistics=statistics.outputs["statistics"], infer_feature_shape=False)
     validator = components.ExampleValidator(
         statistics=statistics.outputs["statistics"], schema=schema.outputs["schema"]
     )
+    preprocessing = {"code": code_digest(["preprocessing.py", "spec.py"])} if wiring.code else {}
     transform = components.Transform(
         examples=examples.outputs["examples"],
         schema=schema.outputs["schema"],
         preprocessing_fn="gated_pipelines.preprocessing.preprocessing_fn",
         splits_config=proto.SplitsConfig(analyze=["train"], transform=["train", "eval"]),
-        custom_config={"table": job.spec.to_json(), "code": code_digest(["preprocessing.py", "spec.py"])},
+        custom_config={"table": table.to_json(), **preprocessing},
     )
-    trainer = components.Trainer(
+    trainer = Trainer(
         run_fn="gated_pipelines.trainer.run_fn",
         examples=transform.outputs["transformed_examples"],
         transform_graph=transform.outputs["transform_graph"],
         schema=schema.outputs["schema"],
         train_args=proto.TrainArgs(splits=["train"]),
         eval_args=proto.EvalArgs(splits=["eval"]),
-        custom_config=asdict(_train_settings(job)),
+        custom_config=_training(config, table, wiring),
+        rules=wiring.training_rules,
+        epochs=wiring.epochs,
+        root=wiring.root,
     )
     survivors = CheckpointFilter(
         model_run=trainer.outputs["model_run"],
-        rules=job.rules.cut("filter", "prune"),
-        store_revision=job.store_revision,
+        rules=wiring.filter_rules,
+        store_revision=wiring.store_revision,
         on_no_survivors=config.on_no_survivors,
     )
+    digest = {"table": wiring.table_digest} if wiring.table_digest is not None else {}
     best = CheckpointEvaluator(
         survivors=survivors.outputs["survivors"],
         examples=examples.outputs["examples"],
@@ -77,9 +117,9 @@ def create_components(job: Job) -> list[BaseComponent]:
         example_splits=["eval"],
         average=config.evaluate.select.average,
         on_no_candidate=config.on_no_candidate,
-        about={"table": job.table.digest, "classes": list(job.table.classes)},
+        about={**digest, "classes": list(table.classes)},
     )
-    champion = Champion(push_destination=job.push_folder, push_state=job.push_state)
+    champion = Champion(push_destination=wiring.push_folder, push_state=wiring.push_state, root=wiring.root)
     evaluator = Evaluator(
         examples=examples.outputs["examples"],
         model=best.outputs["model"],
@@ -88,47 +128,63 @@ def create_components(job: Job) -> list[BaseComponent]:
         eval_config=blessing_config(config),
         example_splits=["test"],
         first_run=config.evaluate.first_run,
-        rebaseline=job.rebaseline,
+        rebaseline=wiring.rebaseline,
     )
     pusher = Pusher(
         model=best.outputs["model"],
         model_blessing=evaluator.outputs["blessing"],
-        push_destination=proto.PushDestination(
-            filesystem=proto.PushDestination.Filesystem(base_directory=job.push_folder)
-        ),
-        custom_config={"push_state": job.push_state},  # what is pushed depends on what is there
+        push_folder=wiring.push_folder,
+        root=wiring.root,
+        custom_config={"push_state": wiring.push_state},  # what is pushed depends on what is there
     )
     return [
         examples, statistics, schema, validator, transform, trainer, survivors, best, champion, evaluator, pusher,
     ]  # fmt: skip
 
 
-def _example_gen(job: Job) -> components.CsvExampleGen:
-    splits = job.config.data.splits
+def split_output(config: PipelineConfig) -> proto.Output:
+    """How examples are divided."""
+    splits = config.data.splits
     buckets = [("train", splits.train), ("eval", splits.eval), ("test", splits.test)]
-    return components.CsvExampleGen(
+    return proto.Output(
+        split_config=proto.SplitConfig(
+            splits=[proto.SplitConfig.Split(name=name, hash_buckets=count) for name, count in buckets]
+        )
+    )
+
+
+def _wiring(job: Job) -> Wiring:
+    """What goes into the parameters is cut by who needs it, because TFX's cache looks at them."""
+    examples = components.CsvExampleGen(
         input_base=str(job.table.folder),
         input_config=proto.Input(splits=[proto.Input.Split(name="table", pattern=job.table.file)]),
-        output_config=proto.Output(
-            split_config=proto.SplitConfig(
-                splits=[proto.SplitConfig.Split(name=name, hash_buckets=count) for name, count in buckets]
-            )
-        ),
+        output_config=split_output(job.config),
     )
-
-
-def _train_settings(job: Job) -> TrainSettings:
-    config = job.config
-    return TrainSettings(
-        table=job.spec.to_json(),
-        rules=job.rules.cut("save", "keep").to_json(),
-        store=str(job.places.store),
-        hidden=list(config.model.hidden),
-        dropout=config.model.dropout,
-        learning_rate=config.model.learning_rate,
-        epochs=config.train.epochs,
-        batch_size=config.train.batch_size,
-        seed=config.train.seed,
-        code=code_digest(),
+    return Wiring(
+        examples=examples,
+        training_rules=job.rules.cut("save", "keep").to_json(),
+        filter_rules=job.rules.cut("filter", "prune").to_json(),
+        epochs=job.config.train.epochs,
+        root=str(job.places.root),
+        push_folder=job.push_folder,
+        push_state=job.push_state,
+        store_revision=job.store_revision,
         generation=job.state.generation,
+        rebaseline=job.rebaseline,
+        table_digest=job.table.digest,
+        code=True,
     )
+
+
+def _training(config: PipelineConfig, table: TabularSpec, wiring: Wiring) -> dict[str, Any]:
+    """Trainer's custom_config; its executor adds what may be set when a run starts."""
+    return {
+        "table": table.to_json(),
+        "hidden": list(config.model.hidden),
+        "dropout": config.model.dropout,
+        "learning_rate": config.model.learning_rate,
+        "batch_size": config.train.batch_size,
+        "seed": config.train.seed,
+        "generation": wiring.generation,
+        **({"code": code_digest()} if wiring.code else {}),
+    }

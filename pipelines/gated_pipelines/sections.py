@@ -7,21 +7,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict, model_validator
+from pydantic import BeforeValidator, Field, Strict, model_validator
 
 from checkpoint_gate.evaluator.verdict import FirstRun
 from checkpoint_gate.quantities import parse_duration
 from checkpoint_gate.retention import Keep
-
-
-class Section(BaseModel):
-    """Frozen; unknown keys, other types and numbers that are not finite are errors."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-
+from gated_pipelines.section import Section, Text
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,39}$")]
-Text = Annotated[str, Field(min_length=1)]
 Mode = Literal["min", "max"]
 Columns = Annotated[tuple[Text, ...], Strict(False)]
 

@@ -12,7 +12,9 @@ from pathlib import Path
 from checkpoint_gate.errors import ConfigError
 from gated_pipelines.config import PipelineConfig
 from gated_pipelines.normalise import normalise
+from gated_pipelines.spec import TabularSpec
 from gated_pipelines.table import FeatureSet, read_table
+from gated_pipelines.tfma_names import Task
 
 FILE = "table.csv"
 
@@ -39,20 +41,28 @@ class StagedTable:
     features: FeatureSet
     classes: tuple[str, ...]
     label: str
-    task: str
+    task: Task
+
+    @property
+    def spec(self) -> TabularSpec:
+        """What preprocessing, model and training need to know of it."""
+        return TabularSpec(self.label, self.task, self.features.numeric, self.features.categorical, self.classes)
 
 
-def stage_table(config: PipelineConfig, folder: Path) -> StagedTable:
+def stage_table(config: PipelineConfig, folder: Path, known: TabularSpec | None = None) -> StagedTable:
     """Writes the config's table, normalised, to `folder/<digest>/table.csv`, unless it is there already.
 
     Numeric columns are written as decimals (`3.0`, never `3`), so that CsvExampleGen finds the same type whether or
     not some value is fractional or missing; categories and classes as texts (`3`, `True`); missing values as nothing.
     The same content gives the same bytes.
 
+    With `known`, features and classes are those, and a table that does not fit them is refused: a compiled pipeline has
+    them in its graph, whatever table it meets later.
+
     Raises:
         ConfigError: the table does not fit the config, or the folder cannot be written.
     """
-    normalised = normalise(config, read_table(config.csv))
+    normalised = normalise(config, read_table(config.csv), known)
     data = _csv_bytes(normalised.columns)
     digest = hashlib.sha256(data).hexdigest()
     target = Path(folder) / digest[:16]

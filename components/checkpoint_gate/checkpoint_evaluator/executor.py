@@ -26,6 +26,7 @@ from checkpoint_gate.checkpoint_evaluator.one_pass import measure
 from checkpoint_gate.checkpoint_evaluator.planning import Plan, plan_of
 from checkpoint_gate.checkpoint_evaluator.provenance import papers_of
 from checkpoint_gate.checkpoint_set import read_set
+from checkpoint_gate.data_note import read_data_note
 from checkpoint_gate.errors import AverageRefused, NoCandidate
 from checkpoint_gate.exporting import export_steps, load_trained, restore, write_sample
 from checkpoint_gate.markers import empty_reason, mark_empty
@@ -84,6 +85,8 @@ class Executor(base_beam_executor.BaseBeamExecutor):
                 _LOG.info("exported %s", selection.winner.name)
         write_sample(serving, sample)
         about = json.loads(exec_properties.get("about") or "{}")
+        for examples in input_dict["examples"]:
+            about.update(read_data_note(examples.uri))
         papers = papers_of(selection, Path(survivors_uri), evaluation.uri, measuring.examples, measuring.splits, about)
         write_papers(serving, papers)
         for name, value in (

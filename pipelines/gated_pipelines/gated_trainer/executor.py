@@ -1,0 +1,51 @@
+"""What the component `Trainer` does: TFX's executor, with the settings of a run put together."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tfx import types
+from tfx.components.trainer import executor as tfx_executor
+from tfx.utils import json_utils
+
+from checkpoint_gate.errors import ConfigError, RuleError
+from checkpoint_gate.rule_text import parse_rules
+from checkpoint_gate.uri_files import below
+from gated_pipelines.run_key import code_digest
+from gated_pipelines.sections import Train
+
+
+class Executor(tfx_executor.GenericExecutor):
+    """Trains by run_fn; see the component."""
+
+    def Do(
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """Puts the run's parameters into custom_config, and trains.
+
+        Raises:
+          RuleError: the rules are wrong, or lack `save`.
+          ConfigError: the number of epochs is out of range.
+        """
+        rules = parse_rules(exec_properties["rules"]).cut("save", "keep")
+        if rules.save is None:
+            raise RuleError("Trainer needs rules with the section `save`.")
+        config = {
+            **json_utils.loads(exec_properties["custom_config"]),
+            "rules": rules.to_json(),
+            "epochs": _epochs(exec_properties["epochs"]),
+            "store": below(exec_properties["root"], "store"),
+            # As it is here: a compiled pipeline may meet an image with newer code.
+            "code": code_digest(),
+        }
+        super().Do(input_dict, output_dict, exec_properties | {"custom_config": json_utils.dumps(config)})
+
+
+def _epochs(given: int) -> int:
+    try:
+        return Train(epochs=given).epochs
+    except ValueError:
+        raise ConfigError(f"epochs must be a whole number from 1 to 100,000. Received: {given!r}.") from None

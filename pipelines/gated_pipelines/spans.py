@@ -1,0 +1,55 @@
+"""Which of many tables a run takes: `{SPAN}` in a place stands for a whole number, as in TFX's ExampleGen."""
+
+from __future__ import annotations
+
+import re
+
+from checkpoint_gate.errors import ConfigError
+from checkpoint_gate.uri_files import names_in
+
+SPAN = "{SPAN}"
+
+
+def find_span(place: str, span: str) -> tuple[str, int]:
+    """The file of a span, and its number; 0 for a place that has none.
+
+    Args:
+      place: a path or a URL, with `{SPAN}` at most once, in the file's name.
+      span: the span's number in digits; "" takes the largest there is.
+
+    Raises:
+      ConfigError: `span` is no whole number, does not fit the place, or is not there.
+    """
+    if span and not re.fullmatch("[0-9]+", span):
+        raise ConfigError(f"span must be a whole number, or empty for the largest there is. Received: {span!r}.")
+    folder, _, name = place.rpartition("/")
+    if SPAN not in place:
+        if span:
+            raise ConfigError(f"span is {span}, but {place} has no {SPAN} for it to stand in.")
+        return place, 0
+    if SPAN in folder or name.count(SPAN) > 1:
+        raise ConfigError(f"{place} must have {SPAN} once, in the name of the file.")
+    found = _spans(folder, name)
+    wanted = int(span) if span else max(found, default=None)
+    if wanted is None:
+        raise ConfigError(f"There is no file {place} for any {SPAN}.")
+    if wanted not in found:
+        there = f"; there are {_some(sorted(found))}" if found else ""
+        raise ConfigError(f"There is no file {place} for the span {wanted}{there}.")
+    return f"{folder}/{found[wanted]}" if folder else found[wanted], wanted
+
+
+def _spans(folder: str, name: str) -> dict[int, str]:
+    """Span -> the file's name; of two spellings of a number (7, 007) the longer, which a padded series has."""
+    before, after = map(re.escape, name.split(SPAN))
+    pattern = re.compile(f"{before}([0-9]+){after}")
+    try:
+        names = names_in(folder or ".")
+    except OSError:
+        names = []
+    matches = [match for each in sorted(names, key=len) if (match := pattern.fullmatch(each))]
+    return {int(match[1]): match[0] for match in matches}
+
+
+def _some(spans: list[int]) -> str:
+    return ", ".join(map(str, spans)) if len(spans) <= 6 else f"{spans[0]} to {spans[-1]}, {len(spans)} of them"

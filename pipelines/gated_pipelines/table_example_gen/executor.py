@@ -1,0 +1,68 @@
+"""What the component `CsvExampleGen` of compiled pipelines does."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from tfx import types
+from tfx.components.example_gen.csv_example_gen import executor as tfx_executor
+from tfx.proto import example_gen_pb2
+from tfx.types import artifact_utils, standard_component_specs
+from tfx.utils import proto_utils
+
+from checkpoint_gate.data_note import write_data_note
+from checkpoint_gate.errors import ConfigError
+from checkpoint_gate.uri_files import below, copy_file, is_there
+from gated_pipelines.config import PipelineConfig, parse_config
+from gated_pipelines.spans import find_span
+from gated_pipelines.spec import TabularSpec
+from gated_pipelines.staging import StagedTable, stage_table
+
+_LOG = logging.getLogger(__name__)
+
+
+class Executor(tfx_executor.Executor):
+    """Finds the table, checks it and spells it out, and hands it to TFX's executor."""
+
+    def Do(
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """See the component. What the table is goes beside the examples, for the papers of a model.
+
+        Raises:
+          ConfigError: there is no such table or span, or the table does not fit what the pipeline was compiled for.
+        """
+        examples = artifact_utils.get_single_instance(output_dict["examples"])
+        place, span = find_span(below(exec_properties["root"], exec_properties["data"]), exec_properties["span"])
+        config = parse_config(exec_properties["pipeline"], Path("pipeline.yaml"))
+        with tempfile.TemporaryDirectory(prefix="table-") as folder:
+            table = _stage(config, place, TabularSpec.from_json(exec_properties["table"]), Path(folder))
+            _LOG.info("%s: %d rows, sha256 %s", place, table.rows, table.digest)
+            pattern = example_gen_pb2.Input(splits=[example_gen_pb2.Input.Split(name="table", pattern=table.file)])
+            found = {
+                standard_component_specs.INPUT_BASE_KEY: str(table.folder),
+                standard_component_specs.INPUT_CONFIG_KEY: proto_utils.proto_to_json(pattern),
+                standard_component_specs.OUTPUT_CONFIG_KEY: exec_properties["output_config"],
+                standard_component_specs.OUTPUT_DATA_FORMAT_KEY: example_gen_pb2.FORMAT_TF_EXAMPLE,
+                standard_component_specs.OUTPUT_FILE_FORMAT_KEY: example_gen_pb2.FORMAT_TFRECORDS_GZIP,
+            }
+            super().Do(input_dict, output_dict, found)
+        examples.span = span
+        write_data_note(examples.uri, {"table": table.digest, "data": place, "rows": table.rows})
+
+
+def _stage(config: PipelineConfig, place: str, known: TabularSpec, folder: Path) -> StagedTable:
+    local = folder / Path(place).name
+    if not is_there(place):
+        raise ConfigError(f"There is no file {place}; name a CSV that exists by the parameter data.")
+    copy_file(place, str(local))
+    try:
+        return stage_table(config.with_csv(local), folder / "staged", known)
+    except ConfigError as error:
+        raise ConfigError(str(error).replace(str(local), place)) from None
