@@ -19,6 +19,8 @@
   + AverageRefused         the survivors' weights cannot be averaged
   + NoCandidate            no survivor can be chosen: each fails a threshold, or its metric is missing or not finite
   + ModelError             a SavedModel does not load, or does not predict
+  + ServerError            a server that runs pipelines is absent, too old, or refuses
+    - ServerUnreachable    it gave no answer, or none in time; asking again may help
 """
 
 from __future__ import annotations
@@ -98,3 +100,11 @@ class NoCandidate(CheckpointGateError):
 
 class ModelError(CheckpointGateError):
     """A SavedModel does not load, or does not predict."""
+
+
+class ServerError(CheckpointGateError):
+    """A server that runs pipelines refuses, or is not one; says which server, and what to do."""
+
+
+class ServerUnreachable(ServerError):
+    """A server that runs pipelines gave no answer, or none in time; asking again may help."""

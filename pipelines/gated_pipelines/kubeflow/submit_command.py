@@ -1,0 +1,77 @@
+"""`gated-pipeline submit`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from gated_pipelines.kubeflow.server_options import server_of, server_options
+
+
+@click.command()
+@click.argument("compiled", type=click.Path(path_type=Path))
+@click.option("-p", "--parameter", "parameters", multiple=True, metavar="NAME=VALUE", help="In place of a default.")
+@click.option("--root", metavar="URI", help="Everything goes below this folder.  [default: the compiled one]")
+@click.option("--experiment", help="The group of runs.  [default: Default]")
+@click.option("--service-account", help="That runs the tasks.  [default: the server's]")
+@click.option(
+    "--cache/--no-cache", default=False, help="Skip tasks that were executed before, where the compiled file allows it."
+)
+@click.option("--wait", "waiting", is_flag=True, help="Tell the progress, and end with the run: 0 if it succeeds.")
+@click.option("--dry-run", is_flag=True, help="Print the requests that would be sent, as JSON; ask no server.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@server_options
+def submit(
+    compiled: Path,
+    parameters: tuple[str, ...],
+    root: str | None,
+    experiment: str | None,
+    service_account: str | None,
+    cache: bool,
+    waiting: bool,
+    dry_run: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Run COMPILED (a file that gated-pipeline compile wrote) on Kubeflow Pipelines or Vertex AI.
+
+    The file is uploaded as a version named by a digest of its content, once. Credentials are found by the kfp SDK's
+    and Google's own ways.
+
+    --json prints: run_id, url, pipeline, version, uploaded, state (null without --wait).
+    """
+    from gated_pipelines.kubeflow.submitting import ending, make_job, name_run, summary_of, wait
+
+    server = server_of(options, experiment)
+    job = make_job(
+        compiled,
+        parameters,
+        root,
+        server.schemes,
+        cache=cache,
+        experiment=experiment or "",
+        service_account=service_account or "",
+    )
+    name = name_run(job)
+    if dry_run:
+        click.echo(json.dumps([request.to_json() for request in server.submit_requests(job, name)], indent=2))
+        return
+    backend = server.connect()
+    submitted = backend.submit(job, name)
+    if not server.vertex:
+        was = "uploaded" if submitted.uploaded else "which the server has already"
+        click.echo(f"{job.pipeline.name}, version {submitted.version}, {was}.", err=as_json)
+    click.echo(f"Run {submitted.run_id}: {submitted.url}", err=as_json)
+    state = None
+    if waiting:
+        progress = wait(backend, submitted.run_id, job.pipeline.tasks, lambda line: click.echo(line, err=as_json))
+        state = progress.state
+        if state != "succeeded":
+            click.echo(f"Error: {ending(progress, submitted.url)}", err=True)
+    if as_json:
+        click.echo(json.dumps(summary_of(job, submitted, state)))
+    sys.exit(0 if state in (None, "succeeded") else 1)
