@@ -18,6 +18,7 @@ from checkpoint_gate.errors import ConfigError
 _ZONE = re.compile(r"(?:CRON_)?TZ=(\S+)\s+(.*)", re.DOTALL)
 _TERM = re.compile(r"(?:\*|\w+(?:-\w+)?)(?:/\d+)?")
 _FROM = re.compile(r"(\w+)/(\d+)")
+_ALONE = re.compile(r"^(\w+)-\1(?:/\d+)?$")
 # The name of each field, what it may hold, and its largest number.
 _FIELDS = (
     ("second", "0-59", 59),
@@ -96,9 +97,7 @@ def _known_zone(name: str) -> str:
     try:
         ZoneInfo(name)
     except (LookupError, ValueError, OSError):
-        raise ConfigError(
-            f"A time zone must be one of the IANA database, as Europe/Paris. Received: {name!r}."
-        ) from None
+        raise ConfigError(f"A time zone must be an IANA name, as Europe/Paris. Received: {name!r}.") from None
     return name
 
 
@@ -112,7 +111,7 @@ def _plain(part: str, place: int, text: str) -> str:
         raise _wrong(place, text)
     if "*" in terms:
         return "*"
-    terms = [_FROM.sub(rf"\1-{last}/\2", term) if "-" not in term else term for term in terms]
+    terms = [_ALONE.sub(r"\1", _FROM.sub(rf"\1-{last}/\2", term) if "-" not in term else term) for term in terms]
     # A star with a step joins day of month and day of week by "and" for one reader wherever it stands, for another
     # only at the beginning.
     return ",".join(sorted(terms, key=lambda term: not term.startswith("*")))
@@ -132,8 +131,9 @@ def _checked(fields: tuple[str, ...], text: str) -> tuple[str, str, str, str, st
         if not all(isinstance(value, int) and value >= 0 for value in values):  # L, LW: the last day
             raise _wrong(place, text)
     second, minute, hour, day, month, weekday = fields
-    if not weekday.startswith("*") and 7 in read.weekdays:
-        weekday = ",".join(str(number) for number in sorted({number % 7 for number in read.weekdays}))
+    stars = [term for term in weekday.split(",") if term.startswith("*")]
+    if 7 in read.weekdays and ",".join(stars) != weekday:
+        weekday = ",".join([*stars, *map(str, sorted({number % 7 for number in read.weekdays}))])
     return second, minute, hour, day, month, weekday
 
 
