@@ -97,6 +97,8 @@ class KfpServer:
         return []
 
     def _faulty(self, request, environ):
+        if request.path == "/login":
+            return Response(LOGIN, content_type="text/html; charset=utf-8")
         if self.fault is None or not re.search(self.fault_on, request.path) or self.faults_left == 0:
             return None
         if self.faults_left:
@@ -105,7 +107,7 @@ class KfpServer:
             return _error(self.fault, "so it was ordered")
         if isinstance(self.fault, tuple):
             return Response(self.fault[1], self.fault[0], content_type="text/html")
-        if self.fault == "login" or request.path == "/login":
+        if self.fault == "login":
             return Response(LOGIN, content_type="text/html; charset=utf-8")
         if self.fault == "redirect":
             return Response(status=302, headers={"Location": "/login"})
@@ -114,7 +116,7 @@ class KfpServer:
                 return Response('{"commit_sha": "x", "multi_user": false}', content_type="application/json")
             return Response("Not Found\n", 404, content_type="text/plain")
         if self.fault == "slow":
-            time.sleep(3)
+            time.sleep(1.5)
         if self.fault == "reset":
             environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
         return None
@@ -241,7 +243,8 @@ class KfpServer:
         except ValueError as error:
             raise Refused(400, f"Schedule cron is not a supported format: {error}") from error
         status = "ENABLED" if asked.body.get("mode") == "ENABLE" else "DISABLED"
-        made = {"service_account": "pipeline-runner", **asked.body, "status": status}
+        namespace = self.experiments[asked.body["experiment_id"]].get("namespace", "")
+        made = {"service_account": "pipeline-runner", **asked.body, "status": status, "namespace": namespace}
         return _keep(self.recurring, "recurring_run_id", made)
 
     def list_recurring_runs(self, asked):
@@ -287,7 +290,7 @@ class KfpServer:
         if wanted := query.get("filter"):
             found = [item for item in found if _matches(item, wanted)]
         if namespace := query.get("namespace"):
-            found = [item for item in found if item.get("namespace", namespace) == namespace]
+            found = [item for item in found if item.get("namespace", "") == namespace]
         begin, size = int(query.get("page_token") or 0), int(query.get("page_size") or 20)
         page = {key: found[begin : begin + size], "total_size": len(found)}
         return {**page, "next_page_token": str(begin + size)} if begin + size < len(found) else page

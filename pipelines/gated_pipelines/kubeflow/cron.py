@@ -19,6 +19,7 @@ _ZONE = re.compile(r"(?:CRON_)?TZ=(\S+)\s+(.*)", re.DOTALL)
 _TERM = re.compile(r"(?:\*|\w+(?:-\w+)?)(?:/\d+)?")
 _FROM = re.compile(r"(\w+)/(\d+)")
 _ALONE = re.compile(r"^(\w+)-\1(?:/\d+)?$")
+_SUNDAY = re.compile(r"(?:^|-)7(?:/|$)")
 # The name of each field, what it may hold, and its largest number.
 _FIELDS = (
     ("second", "0-59", 59),
@@ -131,8 +132,9 @@ def _checked(fields: tuple[str, ...], text: str) -> tuple[str, str, str, str, st
         if not all(isinstance(value, int) and value >= 0 for value in values):  # L, LW: the last day
             raise _wrong(place, text)
     second, minute, hour, day, month, weekday = fields
-    stars = [term for term in weekday.split(",") if term.startswith("*")]
-    if 7 in read.weekdays and ",".join(stars) != weekday:
+    terms = weekday.split(",")
+    if any(_SUNDAY.search(term) for term in terms):
+        stars = [term for term in terms if term.startswith("*")]
         weekday = ",".join([*stars, *map(str, sorted({number % 7 for number in read.weekdays}))])
     return second, minute, hour, day, month, weekday
 

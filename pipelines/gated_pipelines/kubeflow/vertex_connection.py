@@ -66,6 +66,10 @@ class VertexConnection:
             raise ServerError(no_api(host)) from error
 
 
+def endpoint(location: str) -> str:
+    return f"{location}-aiplatform.googleapis.com"
+
+
 def connect_vertex(project: str, location: str) -> VertexConnection:
     """Connects to Vertex AI with the application default credentials.
 
@@ -80,7 +84,7 @@ def connect_vertex(project: str, location: str) -> VertexConnection:
             from google.cloud import aiplatform_v1
     except ImportError as error:
         raise ConfigError("Vertex AI needs Google's SDK: pip install checkpoint-gate[vertex].") from error
-    options = {"api_endpoint": f"{location}-aiplatform.googleapis.com"}
+    options = {"api_endpoint": endpoint(location)}
     try:
         pipelines = aiplatform_v1.PipelineServiceClient(transport="rest", client_options=options)
         schedules = aiplatform_v1.ScheduleServiceClient(transport="rest", client_options=options)
