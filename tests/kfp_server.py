@@ -52,7 +52,7 @@ class Refused(Exception):
         self.status = status
 
 
-class _Silent(WSGIRequestHandler):
+class Silent(WSGIRequestHandler):
     def log(self, *_):
         pass
 
@@ -78,7 +78,7 @@ class KfpServer:
         self.states = [("SUCCEEDED", {})]
         self.fault, self.fault_on, self.faults_left = None, "", None
         self._routes = routes()
-        self._server = make_server("127.0.0.1", 0, self._answer, threaded=True, request_handler=_Silent)
+        self._server = make_server("127.0.0.1", 0, self._answer, threaded=True, request_handler=Silent)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
 
     def __enter__(self):
@@ -174,7 +174,7 @@ class KfpServer:
 
     def create_pipeline(self, asked):
         name = asked.body.get("display_name") or asked.body.get("name")
-        _require(name, "pipeline's name cannot be empty")
+        require(name, "pipeline's name cannot be empty")
         where = asked.body.get("namespace", "")
         taken = any((p["display_name"], p.get("namespace", "")) == (name, where) for p in self.pipelines.values())
         if taken:
@@ -185,29 +185,29 @@ class KfpServer:
         return self._page("pipelines", self.pipelines, asked.query)
 
     def get_pipeline(self, asked, pipeline_id):
-        return _get(self.pipelines, pipeline_id, "Pipeline")
+        return get(self.pipelines, pipeline_id, "Pipeline")
 
     def list_pipeline_versions(self, asked, pipeline_id):
-        _get(self.pipelines, pipeline_id, "Pipeline")
+        get(self.pipelines, pipeline_id, "Pipeline")
         own = {key: version for key, version in self.versions.items() if version["pipeline_id"] == pipeline_id}
         return self._page("pipeline_versions", own, asked.query)
 
     def get_pipeline_version(self, asked, pipeline_id, version_id):
-        _get(self.pipelines, pipeline_id, "Pipeline")
-        return _get(self.versions, version_id, "PipelineVersion")
+        get(self.pipelines, pipeline_id, "Pipeline")
+        return get(self.versions, version_id, "PipelineVersion")
 
     def upload_pipeline_version(self, asked):
         pipeline_id = asked.query.get("pipelineid", "")
         if pipeline_id not in self.pipelines:
             raise Refused(400, "Failed to create a pipeline version")
-        spec, name = _read_spec(asked.body), asked.query.get("name") or "pipeline.yaml"
+        spec, name = read_spec(asked.body), asked.query.get("name") or "pipeline.yaml"
         if any((v["pipeline_id"], v["display_name"]) == (pipeline_id, name) for v in self.versions.values()):
             raise Refused(409, "Failed to create a pipeline version")
         made = {"pipeline_id": pipeline_id, "display_name": name, "pipeline_spec": spec}
         return _keep(self.versions, "pipeline_version_id", made)
 
     def create_experiment(self, asked):
-        _require(asked.body.get("display_name"), "Experiment name cannot be empty")
+        require(asked.body.get("display_name"), "Experiment name cannot be empty")
         self._require_namespace(asked.body.get("namespace"))
         if any(e["display_name"] == asked.body["display_name"] for e in self.experiments.values()):
             raise Refused(409, f"Experiment {asked.body['display_name']} already exists")
@@ -218,14 +218,14 @@ class KfpServer:
         return self._page("experiments", self.experiments, asked.query)
 
     def get_experiment(self, asked, experiment_id):
-        return _get(self.experiments, experiment_id, "Experiment")
+        return get(self.experiments, experiment_id, "Experiment")
 
     def create_run(self, asked):
         self._require_job(asked.body, "Run")
         return _keep(self.runs, "run_id", {**asked.body, "state": "PENDING"})
 
     def get_run(self, asked, run_id):
-        run = _get(self.runs, run_id, "Run")
+        run = get(self.runs, run_id, "Run")
         state, tasks = self.states.pop(0) if len(self.states) > 1 else self.states[0]
         details = [
             {"task_id": str(n), "display_name": task, "state": kind} for n, (task, kind) in enumerate(tasks.items())
@@ -237,7 +237,7 @@ class KfpServer:
         if not 1 <= int(asked.body.get("max_concurrency", 0)) <= 10:
             raise Refused(400, "Max concurrency of a recurring run must be at least 1 and at most 10")
         schedule = asked.body.get("trigger", {}).get("cron_schedule")
-        _require(schedule, "a trigger is missing")
+        require(schedule, "a trigger is missing")
         try:
             robfig.parse(schedule.get("cron", ""))
         except ValueError as error:
@@ -252,18 +252,18 @@ class KfpServer:
         return self._page("recurringRuns", self.recurring, asked.query)
 
     def get_recurring_run(self, asked, recurring_run_id):
-        return _get(self.recurring, recurring_run_id, "RecurringRun")
+        return get(self.recurring, recurring_run_id, "RecurringRun")
 
     def enable_recurring_run(self, asked, recurring_run_id):
-        _get(self.recurring, recurring_run_id, "RecurringRun")["status"] = "ENABLED"
+        get(self.recurring, recurring_run_id, "RecurringRun")["status"] = "ENABLED"
         return {}
 
     def disable_recurring_run(self, asked, recurring_run_id):
-        _get(self.recurring, recurring_run_id, "RecurringRun")["status"] = "DISABLED"
+        get(self.recurring, recurring_run_id, "RecurringRun")["status"] = "DISABLED"
         return {}
 
     def delete_recurring_run(self, asked, recurring_run_id):
-        _get(self.recurring, recurring_run_id, "RecurringRun")
+        get(self.recurring, recurring_run_id, "RecurringRun")
         del self.recurring[recurring_run_id]
         return {}
 
@@ -273,14 +273,14 @@ class KfpServer:
 
     def _require_job(self, body, what):
         """What runs and recurring runs have in common."""
-        _require(body.get("display_name"), f"{what} name is empty. Please specify a valid name")
-        _get(self.experiments, body.get("experiment_id"), "Experiment")
+        require(body.get("display_name"), f"{what} name is empty. Please specify a valid name")
+        get(self.experiments, body.get("experiment_id"), "Experiment")
         reference = body.get("pipeline_version_reference", {})
-        version = _get(self.versions, reference.get("pipeline_version_id"), "PipelineVersion")
+        version = get(self.versions, reference.get("pipeline_version_id"), "PipelineVersion")
         if version["pipeline_id"] != reference.get("pipeline_id"):
             raise Refused(400, "Pipeline version belongs to another pipeline")
         runtime = body.get("runtime_config", {})
-        _check_arguments(version["pipeline_spec"], runtime.get("parameters", {}))
+        check_arguments(version["pipeline_spec"], runtime.get("parameters", {}))
         root = runtime.get("pipeline_root", "")
         if root and not re.match(r"(gs|s3|minio)://[^/?]+", root):
             raise Refused(400, f"unsupported Cloud bucket: {root}")
@@ -313,7 +313,7 @@ def _holds(item, predicate):
     return item.get(predicate["key"]) == predicate["string_value"]
 
 
-def _read_spec(text):
+def read_spec(text):
     try:
         documents = [document for document in yaml.safe_load_all(text) if document is not None]
         if len(documents) != 1 or not isinstance(documents[0], dict):
@@ -335,7 +335,7 @@ def _read_spec(text):
     return spec
 
 
-def _check_arguments(spec, given):
+def check_arguments(spec, given):
     defined = spec["root"].get("inputDefinitions", {}).get("parameters", {})
     for name, definition in defined.items():
         if name not in given and "defaultValue" not in definition and not definition.get("isOptional"):
@@ -350,12 +350,12 @@ def _check_arguments(spec, given):
             raise Refused(400, f"input parameter {name} requires type {kind}, but got {value!r}")
 
 
-def _require(value, message):
+def require(value, message):
     if not value:
         raise Refused(400, message)
 
 
-def _get(kept, key, what):
+def get(kept, key, what):
     if key not in kept:
         raise Refused(404, f"{what} {key} not found")
     return kept[key]

@@ -143,6 +143,16 @@ def test_a_paused_one_is_replaced_by_a_paused_one(create, schedule, server):
     assert out.splitlines()[1] == "It is paused: gated-pipeline schedule kubeflow resume."
 
 
+def test_a_paused_one_s_replacement_that_was_left_active_is_paused(create, schedule, server):
+    create()
+    (old,) = server.recurring
+    create("--name", "b", "--cron", "0 4 * * *")
+    server.recurring[old]["status"] = "DISABLED"
+    server.recurring[list(server.recurring)[1]]["display_name"] = "penguins"
+    create("--cron", "0 4 * * *", "--replace")
+    assert [(crons(server), made["status"]) for made in server.recurring.values()] == [(["0 0 4 * * *"], "DISABLED")]
+
+
 def test_pause_resume_delete(create, schedule, server):
     create()
     (key,) = server.recurring

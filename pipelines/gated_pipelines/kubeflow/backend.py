@@ -35,7 +35,12 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """When a job is to run again and again, under a name."""
+    """When a job is to run again and again, under a name.
+
+    Attributes:
+      start, end: no run begins before and after; None for no such limit.
+      paused: that it is to be made paused, where the server can be told so.
+    """
 
     name: str
     cron: Cron

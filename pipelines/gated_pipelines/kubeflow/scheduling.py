@@ -59,12 +59,13 @@ def make(backend: Backend, job: Job, timing: Timing, replacing: bool) -> Made:
             f"There is a schedule {timing.name} with another {', '.join(found[others[0].id]) or 'id'}: "
             "give --replace to put this one in its place, or another --name."
         )
+    paused = bool(others) and all(schedule.paused for schedule in others)
+    outcome: Literal["created", "replaced", "unchanged"] = "replaced" if others else "unchanged" if same else "created"
     if same is None:
-        paused = bool(others) and all(schedule.paused for schedule in others)
         same = backend.create(job, replace(timing, paused=paused))
-        outcome: Literal["created", "replaced", "unchanged"] = "replaced" if others else "created"
-    else:
-        outcome = "replaced" if others else "unchanged"
+    if paused and not same.paused:
+        backend.pause(same)
+        same = replace(same, paused=True)
     for schedule in others:
         backend.delete(schedule)
     return Made(outcome, same)

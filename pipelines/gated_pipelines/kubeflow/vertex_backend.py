@@ -40,9 +40,10 @@ class VertexAI:
         from google.cloud.aiplatform_v1 import PipelineJob
 
         body = PipelineJob.from_json(json.dumps({"displayName": name, **job_body(job)}))
+        key = job_id(name)
         with self.server.asking():
             made = self.server.pipelines.create_pipeline_job(
-                parent=self.server.parent, pipeline_job=body, pipeline_job_id=job_id(name), timeout=TIMEOUT
+                parent=self.server.parent, pipeline_job=body, pipeline_job_id=key, timeout=TIMEOUT
             )
         return Submitted(made.name, self.server.console("runs", made.name), job.pipeline.version, True)
 
@@ -96,12 +97,8 @@ class VertexAI:
 
         body = Wanted.from_json(json.dumps(schedule_body(job, timing, self.server.parent)))
         with self.server.asking():
-            made = self._schedule(
-                self.server.schedules.create_schedule(parent=self.server.parent, schedule=body, timeout=TIMEOUT)
-            )
-        if timing.paused:  # which cannot be said with the request
-            self.pause(made)
-        return made
+            made = self.server.schedules.create_schedule(parent=self.server.parent, schedule=body, timeout=TIMEOUT)
+        return self._schedule(made)
 
     def pause(self, schedule: Schedule) -> None:
         with self.server.asking():

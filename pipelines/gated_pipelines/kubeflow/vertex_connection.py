@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from gated_pipelines.kubeflow.refusals import brief, message_of, no_api, refused
 from gated_pipelines.kubeflow.vertex_requests import parent_of
 
 TIMEOUT = 60.0  # seconds, for each request
+
+_ASKED = re.compile(r"^[A-Z]+ https?://\S+: ")  # which the SDK puts before what the server says
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,7 @@ class VertexConnection:
         """
         from google.api_core.exceptions import GoogleAPICallError
         from google.auth.exceptions import GoogleAuthError
+        from google.protobuf.json_format import ParseError
         from requests.exceptions import ConnectionError as NoConnection
         from requests.exceptions import RequestException, Timeout
 
@@ -55,14 +59,14 @@ class VertexConnection:
         try:
             yield
         except GoogleAPICallError as error:
-            raise refused(host, int(error.code or 0), message_of(str(error.message))) from error
+            raise refused(host, int(error.code or 0), message_of(_ASKED.sub("", str(error.message)))) from error
         except GoogleAuthError as error:
             raise ServerError(f"Google does not know you: {_first(error)}.") from error
         except Timeout as error:
             raise ServerUnreachable(f"{host} gives no answer within {TIMEOUT:g} s.") from error
         except NoConnection as error:
             raise ServerUnreachable(f"{host} gives no answer: {brief(str(error))}.") from error
-        except (RequestException, ValueError) as error:
+        except (RequestException, ParseError) as error:
             raise ServerError(no_api(host)) from error
 
 
