@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import time
+from datetime import date
 
 import pytest
 import yaml
@@ -144,6 +145,9 @@ def test_a_parameter_without_a_default_must_be_given(submit, server, tmp_path):
         ),
         pytest.param({"pipelineSpec": {}}, "must be a bare pipeline spec", id="a PipelineJob"),
         pytest.param({"pipelineInfo": {}}, "must have a name", id="without a name"),
+        pytest.param({"extra": 1}, "must be a pipeline spec: ", id="with an unknown field"),
+        pytest.param({"root": {"dag": 7}}, "must be a pipeline spec: ", id="with a number for the tasks"),
+        pytest.param({"root": {"dag": {}}, "sdkVersion": date(2026, 1, 1)}, "hold JSON values", id="with a date"),
         pytest.param({"defaultPipelineRoot": "/tmp/x"}, "one of gs://, s3://, minio://", id="with a local root"),
     ],
 )
@@ -335,7 +339,7 @@ def test_a_server_of_something_else_is_named(submit, server):
         pytest.param("http://127.0.0.1:{port}", "Connection refused", id="nobody listens"),
         pytest.param("http://nobody.invalid", "gives no answer", id="a name that is none"),
         pytest.param("https://127.0.0.1:{server}", "no TLS connection", id="no TLS there"),
-        pytest.param("http://[::1", "gives no answer: Failed to parse: http://[::1/", id="no URL"),
+        pytest.param("http://[::1", "gives no answer: Failed to parse: ", id="no URL"),
     ],
 )
 def test_a_server_that_is_not_there(call, server, compiled, host, why):

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from checkpoint_gate.errors import ConfigError
+from gated_pipelines.kubeflow.refusals import brief
 
 SCHEMA = "2.1.0"
 
@@ -30,19 +31,17 @@ class CompiledPipeline:
     @property
     def parameters(self) -> Mapping[str, Mapping[str, Any]]:
         """The root's parameters: name to parameterType and, where there is one, defaultValue."""
-        parameters: Mapping[str, Mapping[str, Any]] = (
-            self.spec["root"].get("inputDefinitions", {}).get("parameters", {})
-        )
-        return parameters
+        inputs: Mapping[str, Any] = self.spec["root"].get("inputDefinitions") or {}
+        return inputs.get("parameters") or {}
 
     @property
     def tasks(self) -> tuple[str, ...]:
-        return tuple(self.spec["root"].get("dag", {}).get("tasks", {}))
+        return tuple(_tasks(self.spec["root"]))
 
     @property
     def default_root(self) -> str:
         """Where artifacts go if nothing else is said, "" where the spec does not say."""
-        return str(self.spec.get("defaultPipelineRoot", ""))
+        return str(self.spec.get("defaultPipelineRoot") or "")
 
     @property
     def version(self) -> str:
@@ -53,8 +52,8 @@ class CompiledPipeline:
     def without_cache(self) -> CompiledPipeline:
         """The same pipeline, each task of which is executed whatever was executed before."""
         spec = copy.deepcopy(dict(self.spec))
-        for component in (spec["root"], *spec.get("components", {}).values()):
-            for task in component.get("dag", {}).get("tasks", {}).values():
+        for component in (spec["root"], *(spec.get("components") or {}).values()):
+            for task in _tasks(component).values():
                 task["cachingOptions"] = {"enableCache": False}
         return replace(self, spec=spec)
 
@@ -93,7 +92,27 @@ def read_compiled(path: Path) -> CompiledPipeline:
     name = (spec.get("pipelineInfo") or {}).get("name")
     if not (isinstance(name, str) and name.strip() and isinstance(spec.get("root"), dict)):
         raise ConfigError(f"The compiled pipeline {path} must have a name at pipelineInfo.name, and a root.")
+    _require_spec(path, spec)
     return CompiledPipeline(name, spec)
+
+
+def _require_spec(path: Path, spec: Mapping[str, Any]) -> None:
+    from google.protobuf import json_format
+    from kfp.pipeline_spec import pipeline_spec_pb2
+
+    try:
+        json.dumps(spec, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"The compiled pipeline {path} must hold JSON values only: {error}.") from error
+    try:
+        json_format.ParseDict(spec, pipeline_spec_pb2.PipelineSpec())
+    except json_format.ParseError as error:
+        raise ConfigError(f"The compiled pipeline {path} must be a pipeline spec: {brief(str(error))}.") from error
+
+
+def _tasks(component: Mapping[str, Any]) -> dict[str, Any]:
+    tasks: dict[str, Any] = (component.get("dag") or {}).get("tasks") or {}
+    return tasks
 
 
 def _as_servers_keep(value: Any) -> Any:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import os
 import re
+import sys
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -112,8 +112,8 @@ def connect(host: str | None, namespace: str | None) -> Connection:
 
             return V2beta1GetHealthzResponse(**_healthy(Connection(self._healthz_api.api_client, ""), host))
 
-    # The SDK prints to standard output, which is not its to fill.
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+    # What the SDK prints, as where to log in, is not data.
+    with warnings.catch_warnings(), contextlib.redirect_stdout(sys.stderr):
         warnings.simplefilter("ignore")
         try:
             client = Bounded(host=host, **({"namespace": namespace} if namespace else {}))

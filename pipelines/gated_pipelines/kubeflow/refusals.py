@@ -41,7 +41,7 @@ def refused(host: str, status: int, message: str) -> Refusal:
 def no_api(host: str) -> str:
     return (
         f"{host} answers with something other than its API, as a login page before it does: "
-        "log in by the kfp SDK's own ways, and check the URL."
+        "log in by its SDK's own ways, and check the URL."
     )
 
 

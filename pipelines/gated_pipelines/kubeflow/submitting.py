@@ -63,7 +63,7 @@ def wait(backend: Backend, run_id: str, tasks: Sequence[str], tell: Callable[[st
     """Waits for a run's end, and tells each change of its tasks.
 
     Raises:
-      ServerError: the server refuses, or gives no answer for a minute; the run goes on.
+      ServerError: the server refuses, or gives no answer twelve times in a row; the run goes on.
     """
     told: dict[str, State] = {}
     silent = 0
