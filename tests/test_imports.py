@@ -53,7 +53,7 @@ def brought(statement):
         pytest.param("import gated_pipelines.rollback", FRAMEWORKS, id="the command that goes back: no framework"),
         pytest.param(
             "import gated_pipelines.cli",
-            FRAMEWORKS | PARSERS | {"cronsim", "google", "kfp_server_api", "kubernetes", "yaml"},
+            FRAMEWORKS | PARSERS | {"cronsim", "kfp_server_api", "kubernetes", "yaml"},
             id="the pipelines' command line: click and rich only",
         ),
         pytest.param("import checkpoint_gate.cli", FRAMEWORKS | PARSERS, id="the command line: click only"),
