@@ -43,7 +43,7 @@ SAMPLE = {
         "inputDefinitions": {
             "parameters": {
                 "data": {"parameterType": "STRING", "defaultValue": "data/penguins.csv"},
-                "epochs": {"parameterType": "NUMBER_INTEGER", "defaultValue": 12.0},
+                "epochs": {"parameterType": "NUMBER_INTEGER", "defaultValue": 12},
                 "rate": {"parameterType": "NUMBER_DOUBLE", "defaultValue": 0.5},
                 "fresh": {"parameterType": "BOOLEAN", "defaultValue": False},
                 "columns": {"parameterType": "LIST", "defaultValue": []},

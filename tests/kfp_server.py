@@ -68,7 +68,7 @@ class KfpServer:
       token: the bearer token to be shown, None for none.
       states: what the next looks at a run find: (state, {task: state}) each; the last one stays.
       fault: None, or what happens to every request: a status, (status, text), "login", "redirect", "slow", "reset",
-        "v1". `fault_on` limits it to paths that match, `faults_left` to so many requests.
+        "v1". `fault_on` limits it to methods and paths that match, `faults_left` to so many requests.
     """
 
     def __init__(self):
@@ -99,7 +99,11 @@ class KfpServer:
     def _faulty(self, request, environ):
         if request.path == "/login":
             return Response(LOGIN, content_type="text/html; charset=utf-8")
-        if self.fault is None or not re.search(self.fault_on, request.path) or self.faults_left == 0:
+        if (
+            self.fault is None
+            or not re.search(self.fault_on, f"{request.method} {request.path}")
+            or self.faults_left == 0
+        ):
             return None
         if self.faults_left:
             self.faults_left -= 1

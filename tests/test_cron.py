@@ -28,6 +28,7 @@ NOW = datetime(2026, 11, 23, 12, 0, tzinfo=timezone.utc)
         pytest.param("0 3 * * 7", "0 0 3 * * 0", "0 3 * * 0", id="day 7 is Sunday"),
         pytest.param("0 3 * * 5-7", "0 0 3 * * 0,5,6", "0 3 * * 0,5,6", id="a range to day 7"),
         pytest.param("5/20 8/6 * * 1/2", "0 5-59/20 8-23/6 * * 1-6/2", "5-59/20 8-23/6 * * 1-6/2", id="from N on"),
+        pytest.param("0 3 4-4/2 * 1", "0 0 3 4 * 1", "0 3 4 * 1", id="a step from a day to itself"),
         pytest.param("0 3 2,*/5 * 1", "0 0 3 */5,2 * 1", "0 3 */5,2 * 1", id="a star goes first"),
         pytest.param("0 3 2,* * 1", "0 0 3 * * 1", "0 3 * * 1", id="a star takes all"),
     ],

@@ -118,7 +118,7 @@ def test_another_name_is_another_schedule(create, server):
 
 def test_what_is_replaced_stays_until_the_new_one_is_there(create, server):
     create()
-    server.fault, server.fault_on = 500, "recurringruns$"
+    server.fault, server.fault_on = 500, "POST .*/recurringruns$"
     server.requests.clear()
     assert create("--cron", "0 4 * * *", "--replace")[0] == 1
     server.fault = None
@@ -128,8 +128,9 @@ def test_what_is_replaced_stays_until_the_new_one_is_there(create, server):
 def test_a_replacement_that_was_interrupted_is_ended_by_the_same_command(create, server):
     create()
     (old,) = server.recurring
-    server.fault, server.fault_on, server.faults_left = 500, f"recurringruns/{old}$", None
+    server.fault, server.fault_on = 500, f"DELETE .*/recurringruns/{old}$"
     create("--cron", "0 4 * * *", "--replace")
+    assert crons(server) == ["0 0 3 * * *", "0 0 4 * * *"]
     server.fault = None
     create("--cron", "0 4 * * *", "--replace")
     assert crons(server) == ["0 0 4 * * *"]
