@@ -125,6 +125,10 @@ def test_a_wrong_argument_is_refused_before_the_server_is_asked(submit, server, 
 
 def test_an_argument_twice_is_refused(submit):
     assert "must be given once" in submit("-p", "epochs=1", "-p", "epochs=2")[2]
+
+
+def test_a_root_twice_or_with_a_query_is_refused(submit):
+    assert "must be a URI without a query" in submit("--root", "s3://a/b?region=c")[2]
     assert "either by --root or by -p" in submit("-p", "root=gs://a", "--root", "gs://b")[2]
 
 

@@ -117,10 +117,3 @@ class Backend(Protocol):
     def resume(self, schedule: Schedule) -> None: ...
 
     def delete(self, schedule: Schedule) -> None: ...
-
-    def cron(self, cron: Cron) -> str:
-        """The expression as this place wants it.
-
-        Raises:
-          ConfigError: this place cannot be told so.
-        """

@@ -12,7 +12,6 @@ from typing import Any
 
 from gated_pipelines.kubeflow.backend import Job, Progress, Schedule, State, Submitted, Timing
 from gated_pipelines.kubeflow.compiled_pipeline import CompiledPipeline
-from gated_pipelines.kubeflow.cron import Cron
 from gated_pipelines.kubeflow.kfp_connection import Connection
 from gated_pipelines.kubeflow.kfp_requests import (
     DEFAULT_EXPERIMENT,
@@ -42,9 +41,6 @@ class KubeflowPipelines:
     """A server of Kubeflow Pipelines 2; see Backend."""
 
     server: Connection
-
-    def cron(self, cron: Cron) -> str:
-        return kfp_cron(cron)
 
     def submit(self, job: Job, name: str) -> Submitted:
         pipeline_id, version_id, uploaded = self._upload(job.pipeline)
@@ -85,7 +81,7 @@ class KubeflowPipelines:
 
     def wanted(self, job: Job, timing: Timing) -> Mapping[str, Any]:
         content = {
-            "cron": self.cron(timing.cron),
+            "cron": kfp_cron(timing.cron),
             "start": _time(timing.start),
             "end": _time(timing.end),
             "pipeline": job.pipeline.name,

@@ -48,7 +48,7 @@ def run_body(job: Job, name: str, pipeline_id: str, version_id: str, experiment_
 def recurring_run_body(
     job: Job, timing: Timing, pipeline_id: str, version_id: str, experiment_id: str
 ) -> dict[str, Any]:
-    schedule: dict[str, Any] = {"cron": timing.cron.six()}
+    schedule: dict[str, Any] = {"cron": kfp_cron(timing.cron)}
     if timing.start:
         schedule["start_time"] = rfc3339(timing.start)
     if timing.end:

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from gated_pipelines.kubeflow.job_options import job_of, job_options
 from gated_pipelines.kubeflow.server_options import server_of, server_options
 
 _TIME = click.DateTime(["%Y-%m-%dT%H:%M:%S%z", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M", "%Y-%m-%d"])
@@ -23,15 +24,14 @@ def kubeflow() -> None:
 @click.argument("compiled", type=click.Path(path_type=Path))
 @click.option("--cron", "cron_text", required=True, help='When: five fields, as "0 3 * * *", or six, seconds first.')
 @click.option("--name", help="The schedule's.  [default: the pipeline's]")
-@click.option("--start", type=_TIME, help="Not before this time; in UTC where it has no zone.")
-@click.option("--end", type=_TIME, help="Not after this time.")
-@click.option("-p", "--parameter", "parameters", multiple=True, metavar="NAME=VALUE", help="In place of a default.")
-@click.option("--root", metavar="URI", help="Everything goes below this folder.  [default: the compiled one]")
-@click.option("--experiment", help="The group of runs.  [default: Default]")
-@click.option("--service-account", help="That runs the tasks.  [default: the server's]")
 @click.option(
-    "--cache/--no-cache", default=False, help="Skip tasks that were executed before, where the compiled file allows it."
+    "--start",
+    type=_TIME,
+    metavar="TIME",
+    help="Not before this time, as 2027-01-01T06:00; in UTC where it has no zone.",
 )
+@click.option("--end", type=_TIME, metavar="TIME", help="Not after this time.")
+@job_options
 @click.option("--replace", "replacing", is_flag=True, help="Replace schedules of this name that do something else.")
 @click.option("--dry-run", is_flag=True, help="Print the requests that would be sent, as JSON; ask no server.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
@@ -42,11 +42,6 @@ def create(
     name: str | None,
     start: datetime | None,
     end: datetime | None,
-    parameters: tuple[str, ...],
-    root: str | None,
-    experiment: str | None,
-    service_account: str | None,
-    cache: bool,
     replacing: bool,
     dry_run: bool,
     as_json: bool,
@@ -62,18 +57,9 @@ def create(
     from gated_pipelines.kubeflow.backend import Timing
     from gated_pipelines.kubeflow.cron import read_cron
     from gated_pipelines.kubeflow.scheduling import make, next_times, told_times, utc
-    from gated_pipelines.kubeflow.submitting import make_job
 
-    server = server_of(options, experiment)
-    job = make_job(
-        compiled,
-        parameters,
-        root,
-        server.schemes,
-        cache=cache,
-        experiment=experiment or "",
-        service_account=service_account or "",
-    )
+    server = server_of(options)
+    job = job_of(compiled, server, options)
     timing = Timing(name or job.pipeline.name, read_cron(cron_text), utc(start), utc(end))
     server.check(timing)
     times = next_times(timing, datetime.now(timezone.utc))

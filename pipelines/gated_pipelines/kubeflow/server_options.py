@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -11,6 +11,13 @@ import click
 from gated_pipelines.kubeflow.backend import Backend, Job, Request, Timing
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
+_OPTIONS = (
+    click.option("--host", metavar="URL", help="The Kubeflow Pipelines server.  [default: as the kfp SDK finds it]"),
+    click.option("--namespace", help="Yours, on a server for several users.  [default: the kfp SDK's]"),
+    click.option("--vertex", is_flag=True, help="Use Vertex AI instead; give --project and --location."),
+    click.option("--project", help="The Google Cloud project, for Vertex AI."),
+    click.option("--location", help="The region, as europe-west4, for Vertex AI."),
+)
 _VERTEX_SCHEMES = ("gs://",)
 _KFP_SCHEMES = ("gs://", "s3://", "minio://")
 
@@ -41,16 +48,12 @@ class Server:
 
         return KubeflowPipelines(kfp_connection.connect(self.host, self.namespace))
 
-    def check(self, timing: Timing) -> str:
-        """The timing's cron expression as this server wants it.
-
-        Raises:
-          ConfigError: it cannot be told so.
-        """
+    def check(self, timing: Timing) -> None:
+        """Raises ConfigError if this server cannot be told the timing's cron expression."""
         from gated_pipelines.kubeflow.kfp_requests import kfp_cron
         from gated_pipelines.kubeflow.vertex_requests import vertex_cron
 
-        return vertex_cron(timing.cron) if self.vertex else kfp_cron(timing.cron)
+        vertex_cron(timing.cron) if self.vertex else kfp_cron(timing.cron)
 
     def submit_requests(self, job: Job, name: str) -> Sequence[Request]:
         from gated_pipelines.kubeflow import kfp_requests, vertex_requests
@@ -74,33 +77,23 @@ class Server:
 
 def server_options(command: _Command) -> _Command:
     """Adds the options; the command takes them as keywords, for `server_of`."""
-    for option in reversed(
-        (
-            click.option(
-                "--host", metavar="URL", help="The Kubeflow Pipelines server.  [default: as the kfp SDK finds it]"
-            ),
-            click.option("--namespace", help="Yours, on a server for several users.  [default: the kfp SDK's]"),
-            click.option("--vertex", is_flag=True, help="Use Vertex AI instead; give --project and --location."),
-            click.option("--project", help="The Google Cloud project, for Vertex AI."),
-            click.option("--location", help="The region, as europe-west4, for Vertex AI."),
-        )
-    ):
+    for option in reversed(_OPTIONS):
         command = option(command)
     return command
 
 
-def server_of(options: dict[str, Any], experiment: str | None = None) -> Server:
-    """The server that the options mean; takes them out of `options`.
+def server_of(options: Mapping[str, Any]) -> Server:
+    """The server that a command's options mean.
 
     Raises:
       click.UsageError: options for one kind of server are given with the other.
     """
-    server = Server(**{name: options.pop(name) for name in ("host", "namespace", "vertex", "project", "location")})
+    server = Server(**{name: options[name] for name in ("host", "namespace", "vertex", "project", "location")})
     if server.vertex:
         if not (server.project and server.location):
             raise click.UsageError("--vertex needs --project and --location.")
-        for name, value in (("host", server.host), ("namespace", server.namespace), ("experiment", experiment)):
-            if value:
+        for name in ("host", "namespace", "experiment"):
+            if options.get(name):
                 raise click.UsageError(f"--{name} is for Kubeflow Pipelines, not for --vertex.")
     elif server.project or server.location:
         raise click.UsageError("--project and --location are for --vertex.")

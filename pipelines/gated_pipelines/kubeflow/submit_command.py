@@ -9,29 +9,19 @@ from typing import Any
 
 import click
 
+from gated_pipelines.kubeflow.job_options import job_of, job_options
 from gated_pipelines.kubeflow.server_options import server_of, server_options
 
 
 @click.command()
 @click.argument("compiled", type=click.Path(path_type=Path))
-@click.option("-p", "--parameter", "parameters", multiple=True, metavar="NAME=VALUE", help="In place of a default.")
-@click.option("--root", metavar="URI", help="Everything goes below this folder.  [default: the compiled one]")
-@click.option("--experiment", help="The group of runs.  [default: Default]")
-@click.option("--service-account", help="That runs the tasks.  [default: the server's]")
-@click.option(
-    "--cache/--no-cache", default=False, help="Skip tasks that were executed before, where the compiled file allows it."
-)
+@job_options
 @click.option("--wait", "waiting", is_flag=True, help="Tell the progress, and end with the run: 0 if it succeeds.")
 @click.option("--dry-run", is_flag=True, help="Print the requests that would be sent, as JSON; ask no server.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @server_options
 def submit(
     compiled: Path,
-    parameters: tuple[str, ...],
-    root: str | None,
-    experiment: str | None,
-    service_account: str | None,
-    cache: bool,
     waiting: bool,
     dry_run: bool,
     as_json: bool,
@@ -44,18 +34,10 @@ def submit(
 
     --json prints: run_id, url, pipeline, version, uploaded, state (null without --wait).
     """
-    from gated_pipelines.kubeflow.submitting import ending, make_job, name_run, summary_of, wait
+    from gated_pipelines.kubeflow.submitting import ending, name_run, summary_of, wait
 
-    server = server_of(options, experiment)
-    job = make_job(
-        compiled,
-        parameters,
-        root,
-        server.schemes,
-        cache=cache,
-        experiment=experiment or "",
-        service_account=service_account or "",
-    )
+    server = server_of(options)
+    job = job_of(compiled, server, options)
     name = name_run(job)
     if dry_run:
         click.echo(json.dumps([request.to_json() for request in server.submit_requests(job, name)], indent=2))

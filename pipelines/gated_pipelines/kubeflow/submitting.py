@@ -10,7 +10,7 @@ from typing import Any
 
 from checkpoint_gate.errors import ConfigError, ServerUnreachable
 from gated_pipelines.kubeflow.arguments import read_arguments
-from gated_pipelines.kubeflow.backend import ENDED, Backend, Job, Progress, State
+from gated_pipelines.kubeflow.backend import ENDED, Backend, Job, Progress, State, Submitted
 from gated_pipelines.kubeflow.compiled_pipeline import read_compiled
 
 POLL = 5.0  # seconds
@@ -45,6 +45,8 @@ def make_job(
         parameters = [*parameters, f"root={root}"]
     values = read_arguments(parameters, pipeline.parameters)
     below = root or values.get("root")
+    if "?" in str(below):
+        raise ConfigError(f"The root must be a URI without a query. Received: {below}.")
     artifacts = f"{str(below).rstrip('/')}/artifacts" if below else pipeline.default_root
     if not artifacts.startswith(tuple(schemes)):
         raise ConfigError(
@@ -97,7 +99,7 @@ def _changes(told: dict[str, State], now: Mapping[str, State]) -> list[str]:
     return [f"{name}: {state}" for name, state in changed]
 
 
-def summary_of(job: Job, submitted: Any, state: State | None) -> dict[str, Any]:
+def summary_of(job: Job, submitted: Submitted, state: State | None) -> dict[str, Any]:
     """What `submit --json` prints."""
     return {
         "run_id": submitted.run_id,

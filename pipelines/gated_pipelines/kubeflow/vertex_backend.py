@@ -10,7 +10,6 @@ from typing import Any
 
 from gated_pipelines.kubeflow.backend import Job, Progress, Schedule, State, Submitted, Timing
 from gated_pipelines.kubeflow.compiled_pipeline import CompiledPipeline
-from gated_pipelines.kubeflow.cron import Cron
 from gated_pipelines.kubeflow.kfp_requests import rfc3339
 from gated_pipelines.kubeflow.vertex_connection import TIMEOUT, VertexConnection
 from gated_pipelines.kubeflow.vertex_requests import job_body, job_id, schedule_body, vertex_cron
@@ -32,9 +31,6 @@ class VertexAI:
     """A project's pipelines at Vertex AI; see Backend."""
 
     server: VertexConnection
-
-    def cron(self, cron: Cron) -> str:
-        return vertex_cron(cron)
 
     def submit(self, job: Job, name: str) -> Submitted:
         from google.cloud.aiplatform_v1 import PipelineJob
@@ -81,7 +77,7 @@ class VertexAI:
 
     def wanted(self, job: Job, timing: Timing) -> Mapping[str, Any]:
         content: dict[str, Any] = {
-            "cron": self.cron(timing.cron),
+            "cron": vertex_cron(timing.cron),
             "end": _time(timing.end),
             "version": job.pipeline.version,
             "parameters": dict(job.parameters),
