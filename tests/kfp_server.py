@@ -14,28 +14,16 @@ import re
 import socket
 import threading
 import time
-import uuid
 from contextlib import suppress
-from datetime import datetime, timezone
 from typing import Any, NamedTuple
 
 import robfig
-import yaml
-from google.protobuf import json_format
-from kfp.pipeline_spec import pipeline_spec_pb2
 from kfp_description import Wrong, check, routes
+from kfp_rules import Refused, check_arguments, get, keep, matches, read_spec, require
 from werkzeug.serving import WSGIRequestHandler, make_server
 from werkzeug.wrappers import Request, Response
 
 CODES = {400: 3, 401: 16, 403: 7, 404: 5, 409: 6, 500: 13}
-KINDS = {
-    "STRING": str,
-    "NUMBER_INTEGER": (int, float),
-    "NUMBER_DOUBLE": (int, float),
-    "BOOLEAN": bool,
-    "LIST": list,
-    "STRUCT": dict,
-}
 LOGIN = "<!DOCTYPE html><html><body>Please log in.</body></html>"
 
 
@@ -44,12 +32,6 @@ class Asked(NamedTuple):
 
     query: dict
     body: Any
-
-
-class Refused(Exception):
-    def __init__(self, status, message):
-        super().__init__(message)
-        self.status = status
 
 
 class Silent(WSGIRequestHandler):
@@ -67,8 +49,9 @@ class KfpServer:
       multi_user: whether experiments and recurring runs need a namespace.
       token: the bearer token to be shown, None for none.
       states: what the next looks at a run find: (state, {task: state}) each; the last one stays.
-      fault: None, or what happens to every request: a status, (status, text), "login", "redirect", "slow", "reset",
-        "v1". `fault_on` limits it to methods and paths that match, `faults_left` to so many requests.
+      fault: None, or what happens to every request: a status, (status, text), "login", "redirect", "json" (another
+        API), "slow", "reset", "v1". `fault_on` limits it to methods and paths that match, `faults_left` to so many
+        requests.
     """
 
     def __init__(self):
@@ -113,6 +96,8 @@ class KfpServer:
             return Response(self.fault[1], self.fault[0], content_type="text/html")
         if self.fault == "login":
             return Response(LOGIN, content_type="text/html; charset=utf-8")
+        if self.fault == "json":
+            return _json({}, 200)
         if self.fault == "redirect":
             return Response(status=302, headers={"Location": "/login"})
         if self.fault == "v1":
@@ -183,7 +168,7 @@ class KfpServer:
         taken = any((p["display_name"], p.get("namespace", "")) == (name, where) for p in self.pipelines.values())
         if taken:
             raise Refused(409, f"The name {name} already exist")
-        return _keep(self.pipelines, "pipeline_id", {**asked.body, "display_name": name})
+        return keep(self.pipelines, "pipeline_id", {**asked.body, "display_name": name})
 
     def list_pipelines(self, asked):
         return self._page("pipelines", self.pipelines, asked.query)
@@ -208,14 +193,14 @@ class KfpServer:
         if any((v["pipeline_id"], v["display_name"]) == (pipeline_id, name) for v in self.versions.values()):
             raise Refused(409, "Failed to create a pipeline version")
         made = {"pipeline_id": pipeline_id, "display_name": name, "pipeline_spec": spec}
-        return _keep(self.versions, "pipeline_version_id", made)
+        return keep(self.versions, "pipeline_version_id", made)
 
     def create_experiment(self, asked):
         require(asked.body.get("display_name"), "Experiment name cannot be empty")
         self._require_namespace(asked.body.get("namespace"))
         if any(e["display_name"] == asked.body["display_name"] for e in self.experiments.values()):
             raise Refused(409, f"Experiment {asked.body['display_name']} already exists")
-        return _keep(self.experiments, "experiment_id", dict(asked.body))
+        return keep(self.experiments, "experiment_id", dict(asked.body))
 
     def list_experiments(self, asked):
         self._require_namespace(asked.query.get("namespace"))
@@ -226,7 +211,7 @@ class KfpServer:
 
     def create_run(self, asked):
         self._require_job(asked.body, "Run")
-        return _keep(self.runs, "run_id", {**asked.body, "state": "PENDING"})
+        return keep(self.runs, "run_id", {**asked.body, "state": "PENDING"})
 
     def get_run(self, asked, run_id):
         run = get(self.runs, run_id, "Run")
@@ -249,7 +234,7 @@ class KfpServer:
         status = "ENABLED" if asked.body.get("mode") == "ENABLE" else "DISABLED"
         namespace = self.experiments[asked.body["experiment_id"]].get("namespace", "")
         made = {"service_account": "pipeline-runner", **asked.body, "status": status, "namespace": namespace}
-        return _keep(self.recurring, "recurring_run_id", made)
+        return keep(self.recurring, "recurring_run_id", made)
 
     def list_recurring_runs(self, asked):
         self._require_namespace(asked.query.get("namespace"))
@@ -292,84 +277,12 @@ class KfpServer:
     def _page(self, key, kept, query):
         found = list(kept.values())
         if wanted := query.get("filter"):
-            found = [item for item in found if _matches(item, wanted)]
+            found = [item for item in found if matches(item, wanted)]
         if namespace := query.get("namespace"):
             found = [item for item in found if item.get("namespace", "") == namespace]
         begin, size = int(query.get("page_token") or 0), int(query.get("page_size") or 20)
         page = {key: found[begin : begin + size], "total_size": len(found)}
         return {**page, "next_page_token": str(begin + size)} if begin + size < len(found) else page
-
-
-def _matches(item, text):
-    try:
-        wanted = json.loads(text)
-    except ValueError as error:
-        raise Refused(400, f"failed to parse valid filter from {text}") from error
-    check(wanted, "V2beta1Filter", "filter")
-    return all(_holds(item, predicate) for predicate in wanted["predicates"])
-
-
-def _holds(item, predicate):
-    if predicate.get("key") not in ("display_name", "description", "namespace"):
-        raise Refused(400, f'no support for filtering on unrecognized field "{predicate.get("key")}"')
-    if predicate.get("operation") != "EQUALS" or "string_value" not in predicate:
-        raise Refused(400, "this server filters by EQUALS and string_value only")
-    return item.get(predicate["key"]) == predicate["string_value"]
-
-
-def read_spec(text):
-    try:
-        documents = [document for document in yaml.safe_load_all(text) if document is not None]
-        if len(documents) != 1 or not isinstance(documents[0], dict):
-            raise ValueError("no pipeline spec is provided")
-        spec = documents[0]
-        json_format.ParseDict(spec, pipeline_spec_pb2.PipelineSpec())
-    except (ValueError, yaml.YAMLError, json_format.ParseError) as error:
-        raise Refused(400, f"invalid v2 pipeline spec: {error}") from error
-    if spec.get("schemaVersion") != "2.1.0":
-        raise Refused(
-            400, f"KFP only supports schema version 2.1.0, but the pipeline spec has {spec.get('schemaVersion')}"
-        )
-    name = spec.get("pipelineInfo", {}).get("name", "")
-    if not re.search(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?", name) or "root" not in spec:
-        raise Refused(400, "invalid v2 pipeline spec: name or root is empty")
-    for executor in spec.get("deploymentSpec", {}).get("executors", {}).values():
-        if "resolver" in executor:
-            raise Refused(400, "resolver not implemented yet")
-    return spec
-
-
-def check_arguments(spec, given):
-    defined = spec["root"].get("inputDefinitions", {}).get("parameters", {})
-    for name, definition in defined.items():
-        if name not in given and "defaultValue" not in definition and not definition.get("isOptional"):
-            raise Refused(
-                400, f"parameter {name} is not optional, yet has neither default value nor user provided value"
-            )
-    for name, value in given.items():
-        if name not in defined:
-            raise Refused(400, f"parameter(s) provided are not required by pipeline: {name}")
-        kind = defined[name]["parameterType"]
-        if not isinstance(value, KINDS[kind]) or (kind != "BOOLEAN" and isinstance(value, bool)):
-            raise Refused(400, f"input parameter {name} requires type {kind}, but got {value!r}")
-
-
-def require(value, message):
-    if not value:
-        raise Refused(400, message)
-
-
-def get(kept, key, what):
-    if key not in kept:
-        raise Refused(404, f"{what} {key} not found")
-    return kept[key]
-
-
-def _keep(kept, key, item):
-    made = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
-    new = str(uuid.uuid4())
-    kept[new] = {**item, key: new, "created_at": made}
-    return kept[new]
 
 
 def _json(answer, status):

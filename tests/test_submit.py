@@ -227,11 +227,39 @@ def test_waiting_ends_with_the_run(submit, server, state, code):
     assert submit("--wait")[0] == code
 
 
-def test_waiting_outlasts_a_server_that_is_away_for_a_while(submit, server):
-    server.fault, server.fault_on, server.faults_left = "reset", "/runs/", 6
+@pytest.mark.parametrize("fault", ["reset", 429, 502, 503])
+def test_waiting_outlasts_a_server_that_is_away_for_a_while(submit, server, fault):
+    server.fault, server.fault_on, server.faults_left = fault, "/runs/", 6
     server.states = [("RUNNING", {}), ("SUCCEEDED", {})]
     assert submit("--wait")[0] == 0
     assert server.faults_left == 0
+
+
+def test_waiting_logs_in_again(submit, server):
+    server.fault, server.fault_on, server.faults_left = 401, "GET .*/runs/", 3
+    server.states = [("RUNNING", {}), ("SUCCEEDED", {})]
+    assert submit("--wait")[0] == 0
+    assert server.faults_left == 0
+
+
+@pytest.mark.parametrize(
+    ("fault", "times"),
+    [
+        pytest.param(401, None, id="a login that does not help"),
+        pytest.param(403, 1, id="403, at once"),
+        pytest.param(404, 1, id="404, at once"),
+        pytest.param(503, None, id="a failure that lasts"),
+    ],
+)
+def test_waiting_where_the_server_refuses_ends(submit, server, fault, times):
+    server.fault, server.fault_on, server.faults_left = fault, "GET .*/runs/", times
+    code, _, err = submit("--wait")
+    assert (code, f"({fault}: so it was ordered)." in err) == (1, True)
+
+
+def test_another_api_there_is_named(submit, server):
+    server.fault, server.fault_on = "json", "POST"
+    assert "answers with something other than its API" in submit()[2]
 
 
 def test_waiting_for_a_server_that_stays_away_ends(submit, server):

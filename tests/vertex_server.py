@@ -12,6 +12,7 @@ import re
 import threading
 import time
 
+import kfp_rules
 import kfp_server
 import robfig
 import yaml
@@ -71,8 +72,8 @@ class VertexServer:
                 if (found := path.fullmatch(request.path)) and method == request.method:
                     answer = getattr(self, name)(found[1], query, text)
                     return Response(type(answer).to_json(answer), content_type="application/json")
-            raise kfp_server.Refused(404, "Not Found")
-        except kfp_server.Refused as error:
+            raise kfp_rules.Refused(404, "Not Found")
+        except kfp_rules.Refused as error:
             return _error(error.status, str(error))
 
     def _answer(self, environ, start_response):
@@ -91,15 +92,15 @@ class VertexServer:
         _check_job(job)
         key = query.pop("pipelineJobId", "")
         if not re.fullmatch("[a-z][-a-z0-9]{0,127}", key) or query:
-            raise kfp_server.Refused(400, f"pipelineJobId {key} is invalid, or unknown parameters {query}")
+            raise kfp_rules.Refused(400, f"pipelineJobId {key} is invalid, or unknown parameters {query}")
         job.name = f"{parent}/pipelineJobs/{key}"
         if job.name in self.jobs:
-            raise kfp_server.Refused(409, f"{job.name} already exists")
+            raise kfp_rules.Refused(409, f"{job.name} already exists")
         self.jobs[job.name] = job
         return job
 
     def GetPipelineJob(self, name, query, text):
-        job = kfp_server.get(self.jobs, name, "PipelineJob")
+        job = kfp_rules.get(self.jobs, name, "PipelineJob")
         state, tasks, error = self.states.pop(0) if len(self.states) > 1 else self.states[0]
         job.state = vertex.PipelineState[f"PIPELINE_STATE_{state}"]
         details = [{"task_name": task, "state": vertex.PipelineTaskDetail.State[kind]} for task, kind in tasks.items()]
@@ -110,16 +111,16 @@ class VertexServer:
     def CreateSchedule(self, parent, query, text):
         schedule = _read(vertex.Schedule, text)
         request = schedule.create_pipeline_job_request
-        kfp_server.require(schedule.display_name, "display_name is required")
-        kfp_server.require(schedule.max_concurrent_run_count > 0, "max_concurrent_run_count is required")
-        kfp_server.require(request.parent == parent, "the parents differ")
+        kfp_rules.require(schedule.display_name, "display_name is required")
+        kfp_rules.require(schedule.max_concurrent_run_count > 0, "max_concurrent_run_count is required")
+        kfp_rules.require(request.parent == parent, "the parents differ")
         _check_job(request.pipeline_job)
         cron = ZONE.sub(r"\1", schedule.cron)
-        kfp_server.require(len(cron.split()) == 5, f"cron must have five fields: {schedule.cron}")
+        kfp_rules.require(len(cron.split()) == 5, f"cron must have five fields: {schedule.cron}")
         try:
             robfig.parse(f"0 {cron}")
         except ValueError as error:
-            raise kfp_server.Refused(400, f"Invalid cron: {error}") from error
+            raise kfp_rules.Refused(400, f"Invalid cron: {error}") from error
         schedule.name = f"{parent}/schedules/{len(self.schedules) + 1}"
         schedule.state = vertex.Schedule.State.ACTIVE
         schedule.start_time = schedule.start_time or "2026-11-23T00:00:00Z"
@@ -127,30 +128,30 @@ class VertexServer:
         return schedule
 
     def GetSchedule(self, name, query, text):
-        return kfp_server.get(self.schedules, name, "Schedule")
+        return kfp_rules.get(self.schedules, name, "Schedule")
 
     def ListSchedules(self, parent, query, text):
         found = list(self.schedules.values())
         if "filter" in query:
             wanted = re.fullmatch(r'display_name="(.*)"', query["filter"])
-            kfp_server.require(wanted, f"invalid filter {query['filter']}")
+            kfp_rules.require(wanted, f"invalid filter {query['filter']}")
             found = [schedule for schedule in found if schedule.display_name == wanted[1]]
         begin = int(query.get("pageToken", 0))
         more = str(begin + 2) if begin + 2 < len(found) else ""
         return vertex.ListSchedulesResponse(schedules=found[begin : begin + 2], next_page_token=more)
 
     def PauseSchedule(self, name, query, text):
-        kfp_server.get(self.schedules, name, "Schedule").state = vertex.Schedule.State.PAUSED
+        kfp_rules.get(self.schedules, name, "Schedule").state = vertex.Schedule.State.PAUSED
         return vertex.Schedule()
 
     def ResumeSchedule(self, name, query, text):
         wanted = _read(vertex.ResumeScheduleRequest, text)
-        kfp_server.require(not wanted.catch_up, "nothing is to be made up for")
-        kfp_server.get(self.schedules, name, "Schedule").state = vertex.Schedule.State.ACTIVE
+        kfp_rules.require(not wanted.catch_up, "nothing is to be made up for")
+        kfp_rules.get(self.schedules, name, "Schedule").state = vertex.Schedule.State.ACTIVE
         return vertex.Schedule()
 
     def DeleteSchedule(self, name, query, text):
-        kfp_server.get(self.schedules, name, "Schedule")
+        kfp_rules.get(self.schedules, name, "Schedule")
         del self.schedules[name]
         return _Done()
 
@@ -175,17 +176,17 @@ def _read(message, text):
     try:
         return message.from_json(text, ignore_unknown_fields=False)
     except Exception as error:  # json_format's, whose classes differ by release
-        raise kfp_server.Refused(400, f"Invalid JSON payload received: {error}") from error
+        raise kfp_rules.Refused(400, f"Invalid JSON payload received: {error}") from error
 
 
 def _check_job(job):
     told = json.loads(vertex.PipelineJob.to_json(job))
-    spec = kfp_server.read_spec(yaml.safe_dump(told.get("pipelineSpec", {})))
+    spec = kfp_rules.read_spec(yaml.safe_dump(told.get("pipelineSpec", {})))
     runtime = told.get("runtimeConfig", {})
-    kfp_server.check_arguments(spec, runtime.get("parameterValues", {}))
+    kfp_rules.check_arguments(spec, runtime.get("parameterValues", {}))
     folder = runtime.get("gcsOutputDirectory", "")
-    kfp_server.require(folder.startswith("gs://"), f"gcs_output_directory must be a gs:// URI: {folder}")
-    kfp_server.require(len(job.display_name) <= 128, "display_name is longer than 128")
+    kfp_rules.require(folder.startswith("gs://"), f"gcs_output_directory must be a gs:// URI: {folder}")
+    kfp_rules.require(len(job.display_name) <= 128, "display_name is longer than 128")
 
 
 def _error(status, message):

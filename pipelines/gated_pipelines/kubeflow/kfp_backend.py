@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from checkpoint_gate.errors import ServerError
 from gated_pipelines.kubeflow.backend import Job, Progress, Schedule, State, Submitted, Timing
 from gated_pipelines.kubeflow.compiled_pipeline import CompiledPipeline
 from gated_pipelines.kubeflow.kfp_connection import Connection
@@ -23,7 +24,7 @@ from gated_pipelines.kubeflow.kfp_requests import (
     rfc3339,
     run_body,
 )
-from gated_pipelines.kubeflow.refusals import Refusal
+from gated_pipelines.kubeflow.refusals import Refusal, no_api
 
 _STATES: Mapping[str, State] = {
     "RUNNING": "running",
@@ -45,7 +46,7 @@ class KubeflowPipelines:
     def submit(self, job: Job, name: str) -> Submitted:
         pipeline_id, version_id, uploaded = self._upload(job.pipeline)
         body = run_body(job, name, pipeline_id, version_id, self._experiment(job.experiment))
-        run_id = self.server.call("runs", "create_run", body)["run_id"]
+        run_id = self._id(self.server.call("runs", "create_run", body), "run_id")
         return Submitted(run_id, f"{self.server.ui}/#/runs/details/{run_id}", job.pipeline.version, uploaded)
 
     def progress(self, run_id: str, tasks: Sequence[str]) -> Progress:
@@ -114,18 +115,18 @@ class KubeflowPipelines:
         known = next(found, None) or self.server.call(
             "pipelines", "create_pipeline", pipeline_body(pipeline, self.server.namespace)
         )
-        pipeline_id = known["pipeline_id"]
+        pipeline_id = self._id(known, "pipeline_id")
         versions = self._pages("pipelines", "list_pipeline_versions", pipeline_id, **_named(pipeline.version))
         version = next(versions, None)
         if version:
-            return pipeline_id, version["pipeline_version_id"], False
+            return pipeline_id, self._id(version, "pipeline_version_id"), False
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "pipeline.yaml"
             path.write_text(pipeline.to_yaml(), encoding="utf-8")
             made = self.server.call(
                 "uploads", "upload_pipeline_version", str(path), name=pipeline.version, pipelineid=pipeline_id
             )
-        return pipeline_id, made["pipeline_version_id"], True
+        return pipeline_id, self._id(made, "pipeline_version_id"), True
 
     def _experiment(self, name: str) -> str:
         name = name or DEFAULT_EXPERIMENT
@@ -133,13 +134,14 @@ class KubeflowPipelines:
         known = next(found, None) or self.server.call(
             "experiments", "create_experiment", experiment_body(name, self.server.namespace)
         )
-        return str(known["experiment_id"])
+        return self._id(known, "experiment_id")
 
     def _schedule(self, recurring: Mapping[str, Any]) -> Schedule:
+        key = self._id(recurring, "recurring_run_id")
         return Schedule(
-            name=recurring["display_name"],
-            id=recurring["recurring_run_id"],
-            url=f"{self.server.ui}/#/recurringrun/details/{recurring['recurring_run_id']}",
+            name=recurring.get("display_name") or "",
+            id=key,
+            url=f"{self.server.ui}/#/recurringrun/details/{key}",
             cron=((recurring.get("trigger") or {}).get("cron_schedule") or {}).get("cron") or "",
             paused=recurring.get("status") == "DISABLED",
         )
@@ -168,6 +170,11 @@ class KubeflowPipelines:
             page = self.server.call(service, method, *args, page_size=_PAGE, page_token=token, **wanted)
             yield from page.get(service if not method.endswith("versions") else "pipeline_versions") or []
             token = page.get("next_page_token") or None
+
+    def _id(self, answer: Mapping[str, Any], key: str) -> str:
+        if not answer.get(key):
+            raise ServerError(no_api(self.server.host))
+        return str(answer[key])
 
     def _namespace(self) -> dict[str, str]:
         return {"namespace": self.server.namespace} if self.server.namespace else {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,8 @@ def submit(
     click.echo(f"Run {submitted.run_id}: {submitted.url}", err=as_json)
     state = None
     if waiting:
-        progress = wait(backend, submitted.run_id, job.pipeline.tasks, lambda line: click.echo(line, err=as_json))
+        tell = partial(click.echo, err=as_json)
+        progress = wait(backend, submitted.run_id, job.pipeline.tasks, tell, again=server.connect)
         state = progress.state
         if state != "succeeded":
             click.echo(f"Error: {ending(progress, submitted.url)}", err=True)

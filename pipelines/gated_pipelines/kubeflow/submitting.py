@@ -12,6 +12,7 @@ from checkpoint_gate.errors import ConfigError, ServerUnreachable
 from gated_pipelines.kubeflow.arguments import read_arguments
 from gated_pipelines.kubeflow.backend import ENDED, Backend, Job, Progress, State, Submitted
 from gated_pipelines.kubeflow.compiled_pipeline import read_compiled
+from gated_pipelines.kubeflow.refusals import Refusal
 
 POLL = 5.0  # seconds
 _PATIENCE = 12  # times in a row without an answer, while waiting for a run that goes on without us
@@ -61,21 +62,30 @@ def name_run(job: Job) -> str:
     return f"{job.pipeline.name} {datetime.now(timezone.utc):%Y-%m-%d %H-%M-%S}"
 
 
-def wait(backend: Backend, run_id: str, tasks: Sequence[str], tell: Callable[[str], None]) -> Progress:
+def wait(
+    backend: Backend, run_id: str, tasks: Sequence[str], tell: Callable[[str], None], again: Callable[[], Backend]
+) -> Progress:
     """Waits for a run's end, and tells each change of its tasks.
 
+    Args:
+      tasks: those to tell of.
+      again: connects anew; a run may last longer than a token.
+
     Raises:
-      ServerError: the server refuses, or gives no answer twelve times in a row; the run goes on.
+      ServerError: the server refuses, or fails or gives no answer twelve times in a row; the run goes on.
     """
     told: dict[str, State] = {}
     silent = 0
     while True:
         try:
             progress = backend.progress(run_id, tasks)
-        except ServerUnreachable:
+        except (ServerUnreachable, Refusal) as error:
             silent += 1
-            if silent >= _PATIENCE:
+            status = error.status if isinstance(error, Refusal) else None
+            if silent >= _PATIENCE or (status and status < 500 and status not in (401, 429)):
                 raise
+            if status == 401:
+                backend = again()
         else:
             silent = 0
             for line in _changes(told, {"the run": progress.state, **progress.tasks}):
