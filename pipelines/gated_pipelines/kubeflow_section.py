@@ -67,8 +67,8 @@ class Kubeflow(Section):
         resources: by component.
         env: by component, the environment of its container; not for secrets, since the file shows it.
         retries: how often a failed task is tried again, 0 to 10; a Trainer goes on where it was.
-        cache: whether a backend may take a component's outputs from an earlier run with the same inputs. Components that
-            look outside the pipeline (CsvExampleGen, CheckpointFilter, Champion, Pusher) are always executed.
+        cache: whether a backend may take a component's outputs from an earlier run with the same inputs. Components
+            that look outside the pipeline (CsvExampleGen, CheckpointFilter, Champion, Pusher) are always executed.
     """
 
     resources: dict[ComponentId, Resources] = {}
@@ -78,10 +78,10 @@ class Kubeflow(Section):
 
     def resources_of(self, component: str) -> Resources:
         """Those of one component, by its id."""
-        given: dict[str, Resources] = {**self.resources}
+        given = {str(name): resources for name, resources in self.resources.items()}
         return given.get(component, Resources()).over(given.get("default", Resources()))
 
     def env_of(self, component: str) -> dict[str, str]:
         """Name -> value, for one component's container."""
-        given: dict[str, dict[str, str]] = {**self.env}
+        given = {str(name): env for name, env in self.env.items()}
         return given.get("default", {}) | given.get(component, {})

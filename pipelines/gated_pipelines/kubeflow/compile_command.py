@@ -28,8 +28,8 @@ _SHOWN = 40  # lines of a difference
 def compile_command(pipeline: Path, image: str, root: str, data: str | None, output: Path, check: bool) -> None:
     """Compile PIPELINE (a pipeline.yaml) to one file for Kubeflow Pipelines, open source and Vertex AI.
 
-    The columns and classes of its table as it is now are compiled in. What may be set whenever a run is started, without
-    compiling again, is: data, span, root, push_folder, epochs, rules.
+    The columns and classes of its table as it is now are compiled in. What may be set whenever a run is started,
+    without compiling again, is: data, span, root, push_folder, epochs, rules.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     click.echo("Loading TensorFlow Extended …", err=True)

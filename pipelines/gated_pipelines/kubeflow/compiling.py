@@ -79,9 +79,9 @@ def rules_text(rules: RuleSet) -> str:
 
 def to_yaml(spec: dict[str, Any], name: str) -> str:
     """The compiled file: keys in order, texts of many lines as such."""
-    parameters = ", ".join(spec["root"]["inputDefinitions"]["parameters"])
+    parameters = ", ".join(sorted(spec["root"]["inputDefinitions"]["parameters"]))
     return (
-        f"# The pipeline {name}, compiled by `gated-pipeline compile`: change its pipeline.yaml, and compile it again.\n"
+        f"# The pipeline {name}, compiled by `gated-pipeline compile`; to change it, compile it again.\n"
         f"# May be set when a run is started: {parameters}.\n"
     ) + _dumped(_readable(spec))
 
