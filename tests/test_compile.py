@@ -1,0 +1,282 @@
+"""The compiled file: what it says, that it is always the same, and that what it names does its work."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from checkpoint_gate.errors import ConfigError, RuleError
+from gated_pipelines.config import load_config, parse_config
+from gated_pipelines.kubeflow.finishing import LOOK_OUTSIDE
+
+HERE = Path(__file__).resolve().parents[1]
+PENGUINS = HERE / "data" / "penguins" / "pipeline.yaml"
+GOLDEN = HERE / "kubeflow" / "gated-penguins.yaml"
+IMAGE, ROOT = "registry.example/checkpoint-gate:0.1.0", "gs://your-bucket/penguins"
+
+
+@pytest.fixture(scope="module")
+def compile_text():
+    """Compiles the penguins with something added to their pipeline.yaml."""
+    from gated_pipelines.kubeflow.compiling import compile_pipeline
+
+    def compiled(folder, more="", **options):
+        file = folder / "pipeline.yaml"
+        table = PENGUINS.parent / "penguins.csv"
+        file.write_text(PENGUINS.read_text().replace("csv: penguins.csv", f"csv: {table}") + more)
+        return compile_pipeline(file, options.get("image", IMAGE), options.get("root", ROOT), options.get("data"))
+
+    return compiled
+
+
+@pytest.fixture(scope="module")
+def golden():
+    return yaml.safe_load(GOLDEN.read_text())
+
+
+def test_the_committed_file_is_what_compiles_now():
+    from gated_pipelines.kubeflow.compiling import compile_pipeline
+
+    assert compile_pipeline(PENGUINS, IMAGE, ROOT).text == GOLDEN.read_text(), "run `make compile`"
+
+
+def test_parameters_and_their_defaults(golden):
+    parameters = golden["root"]["inputDefinitions"]["parameters"]
+    config = load_config(PENGUINS)
+    rules = yaml.safe_load(parameters.pop("rules")["defaultValue"])
+    assert parameters == {
+        "data": {"parameterType": "STRING", "defaultValue": "data/penguins.csv"},
+        "epochs": {"parameterType": "NUMBER_INTEGER", "defaultValue": config.train.epochs},
+        "push_folder": {"parameterType": "STRING", "defaultValue": "serving"},
+        "root": {"parameterType": "STRING", "defaultValue": ROOT},
+        "span": {"parameterType": "STRING", "defaultValue": ""},
+    }
+    assert {name: rules[name] for name in ("save", "keep", "filter")} == {
+        name: config.located.data["rules"][name] for name in ("save", "keep", "filter")
+    }
+
+
+def test_nothing_that_open_source_kubeflow_cannot_do(golden):
+    text = GOLDEN.read_text()
+    assert golden["schemaVersion"] == "2.1.0"
+    assert golden["defaultPipelineRoot"] == f"{ROOT}/artifacts"
+    assert "preCacheCheck" not in text
+    assert all(set(executor) == {"container"} for executor in golden["deploymentSpec"]["executors"].values())
+    assert not re.search(r"(?<![\w:/.])/(home|work|tmp|root|usr)\b", text), "a path of the machine that compiled it"
+
+
+def test_the_sdk_loads_it():
+    from kfp import components
+
+    loaded = components.load_component_from_file(str(GOLDEN))
+    assert set(loaded.component_spec.inputs) == {"data", "epochs", "push_folder", "root", "rules", "span"}
+
+
+def test_every_executor_is_told_the_types_of_its_outputs(golden):
+    for name, component in golden["components"].items():
+        args = golden["deploymentSpec"]["executors"][f"{name}_executor"]["container"]["args"]
+        told = args[args.index("--json_serialized_outputs_spec_args") + 1]
+        assert json.loads(told) == component["outputDefinitions"]
+
+
+def test_resources_environment_and_retries_by_component(compile_text, tmp_path):
+    more = """
+kubeflow:
+  resources:
+    default: {cpu: 1, memory: 2GiB}
+    Trainer: {memory: 8GiB, gpu: {type: nvidia.com/gpu}}
+  env:
+    default: {AWS_ENDPOINT_URL: "http://minio:9000", WHO: all}
+    Pusher: {WHO: pusher}
+  retries: 2
+"""
+    spec = compile_text(tmp_path, more.replace("1, memory", "1.5, memory")).spec
+    containers = {
+        name: spec["deploymentSpec"]["executors"][f"{name}_executor"]["container"] for name in spec["components"]
+    }
+    assert containers["Transform"]["resources"] == {"cpuLimit": 1.5, "memoryLimit": pytest.approx(2 * 1.073741824)}
+    assert containers["Trainer"]["resources"] == {
+        "cpuLimit": 1.5,
+        "memoryLimit": pytest.approx(8 * 1.073741824),
+        "accelerator": {"type": "nvidia.com/gpu", "count": "1"},
+    }
+    assert containers["Pusher"]["env"] == [
+        {"name": "AWS_ENDPOINT_URL", "value": "http://minio:9000"},
+        {"name": "WHO", "value": "pusher"},
+    ]
+    tasks = spec["root"]["dag"]["tasks"]
+    assert {task["retryPolicy"]["maxRetryCount"] for task in tasks.values()} == {2}
+
+
+def test_caching_spares_what_looks_outside(compile_text, tmp_path, golden):
+    assert {str(task["cachingOptions"]) for task in golden["root"]["dag"]["tasks"].values()} == {"{}"}
+    cached = compile_text(tmp_path, "\nkubeflow: {cache: true}\n").spec["root"]["dag"]["tasks"]
+    assert {name for name, task in cached.items() if not task["cachingOptions"]} == set(LOOK_OUTSIDE)
+    assert cached["Trainer"]["cachingOptions"] == {"enableCache": True}
+
+
+def test_another_table_by_default(compile_text, tmp_path):
+    spec = compile_text(tmp_path, data="s3://bucket/m-{SPAN}.csv").spec
+    assert spec["root"]["inputDefinitions"]["parameters"]["data"]["defaultValue"] == "s3://bucket/m-{SPAN}.csv"
+
+
+@pytest.mark.parametrize(
+    ("section", "words"),
+    [
+        pytest.param("resources: {Trainr: {cpu: 1}}", "Trainr", id="no such component"),
+        pytest.param("resources: {Trainer: {memory: lots}}", "a size such as", id="no size"),
+        pytest.param("resources: {Trainer: {cpu: 0.0}}", "cpu", id="no cores"),
+        pytest.param("resources: {Trainer: {gpu: {count: 1}}}", "type", id="a gpu without a type"),
+        pytest.param("env: {default: {1A: x}}", "1A", id="no name of a variable"),
+        pytest.param("retries: 11", "retries", id="too many retries"),
+        pytest.param("cash: true", "unknown key", id="a misspelt key"),
+    ],
+)
+def test_a_wrong_section_is_told_with_its_line(section, words):
+    with pytest.raises(ConfigError, match=words) as raised:
+        parse_config(PENGUINS.read_text() + f"\nkubeflow:\n  {section}\n", PENGUINS)
+    assert re.search(r"pipeline.yaml(:| line )\d+", str(raised.value))
+
+
+def test_the_command_writes_and_checks(tmp_path):
+    from gated_pipelines.kubeflow.compile_command import compile_command
+
+    file = tmp_path / "sub" / "out.yaml"
+    common = [str(PENGUINS), "--image", IMAGE, "--root", ROOT, "-o", str(file)]
+    runner = CliRunner()
+    assert "Wrote" in runner.invoke(compile_command, common, catch_exceptions=False).output
+    assert file.read_bytes() == GOLDEN.read_bytes()
+    assert "is what" in runner.invoke(compile_command, [*common, "--check"], catch_exceptions=False).output
+    file.write_text(file.read_text().replace("defaultValue: 40", "defaultValue: 41"))
+    with pytest.raises(ConfigError, match="compile it again without --check"):
+        runner.invoke(compile_command, [*common, "--check"], catch_exceptions=False)
+    assert "defaultValue: 41" in file.read_text(), "checking writes nothing"
+
+
+@pytest.fixture
+def example_gen(tmp_path):
+    """Executes CsvExampleGen as a compiled pipeline does; gives its examples' folder and artifact."""
+    from tfx.types import standard_artifacts
+
+    from gated_pipelines.pipeline import BEAM_ARGS, split_output
+    from gated_pipelines.staging import stage_table
+    from gated_pipelines.table_example_gen.component import CsvExampleGen
+    from gated_pipelines.table_example_gen.executor import Executor
+
+    def execute(data, span="", root=str(tmp_path)):
+        config = load_config(PENGUINS)
+        component = CsvExampleGen(
+            data=data, span=span, root=root, pipeline=PENGUINS.read_text(),
+            table=stage_table(config, tmp_path / "known").spec, output_config=split_output(config),
+        )  # fmt: skip
+        examples = standard_artifacts.Examples()
+        examples.uri = str(tmp_path / "examples")
+        context = Executor.Context(beam_pipeline_args=list(BEAM_ARGS), tmp_dir=str(tmp_path / "tmp"), unique_id="1")
+        Executor(context).Do({}, {"examples": [examples]}, dict(component.exec_properties))
+        return examples
+
+    return execute
+
+
+def rows_of(folder):
+    import tensorflow as tf
+
+    return {
+        split: sorted(
+            tf.train.Example.FromString(example.numpy()).SerializeToString(deterministic=True)
+            for file in Path(folder, f"Split-{split}").iterdir()
+            for example in tf.data.TFRecordDataset(str(file), compression_type="GZIP")
+        )
+        for split in ("train", "eval", "test")
+    }
+
+
+def test_examples_are_those_of_a_local_run(example_gen, tmp_path):
+    from tfx.components.example_gen.csv_example_gen.executor import Executor
+    from tfx.types import standard_artifacts
+    from tfx.v1 import components, proto
+
+    from gated_pipelines.pipeline import BEAM_ARGS, split_output
+    from gated_pipelines.staging import stage_table
+
+    table = (PENGUINS.parent / "penguins.csv").read_text()
+    (tmp_path / "month-3.csv").write_text(table.replace("Adelie", "Gentoo"))
+    (tmp_path / "month-12.csv").write_text(table)
+    made = example_gen("month-{SPAN}.csv")
+    config = load_config(PENGUINS)
+    staged = stage_table(config, tmp_path / "staged")
+    stock = components.CsvExampleGen(
+        input_base=str(staged.folder),
+        input_config=proto.Input(splits=[proto.Input.Split(name="table", pattern=staged.file)]),
+        output_config=split_output(config),
+    )
+    local = standard_artifacts.Examples()
+    local.uri = str(tmp_path / "local")
+    context = Executor.Context(beam_pipeline_args=list(BEAM_ARGS), tmp_dir=str(tmp_path / "tmp"), unique_id="2")
+    Executor(context).Do({}, {"examples": [local]}, dict(stock.exec_properties))
+    assert rows_of(made.uri) == rows_of(local.uri)
+    assert made.span == 12
+    assert json.loads(made.split_names) == ["train", "eval", "test"]
+    note = json.loads(Path(made.uri, "data.json").read_text())
+    assert note == {"table": staged.digest, "data": f"{tmp_path}/month-12.csv", "rows": staged.rows}
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        pytest.param(lambda t: t.replace("Adelie", "Emperor"), "'Emperor'.*compiled for the classes", id="a new class"),
+        pytest.param(
+            lambda t: t.replace("island", "isle", 1), "names 'island', which is no column", id="a column gone"
+        ),
+        pytest.param(
+            lambda t: re.sub(r"(Torgersen|Biscoe|Dream)", "", t), "no value of 'island'", id="a column without values"
+        ),
+        pytest.param(lambda t: "", "is empty", id="an empty file"),
+    ],
+)
+def test_a_table_that_does_not_fit_is_refused_by_its_own_name(example_gen, tmp_path, change, words):
+    (tmp_path / "new.csv").write_text(change((PENGUINS.parent / "penguins.csv").read_text()))
+    with pytest.raises(ConfigError, match=words) as raised:
+        example_gen("new.csv")
+    assert "/tmp/table-" not in str(raised.value)
+
+
+def test_a_class_that_no_row_has_keeps_its_id(tmp_path):
+    from gated_pipelines.staging import stage_table
+
+    config = load_config(PENGUINS)
+    known = stage_table(config, tmp_path / "known")
+    (tmp_path / "fewer.csv").write_text(
+        "".join(line for line in config.csv.read_text().splitlines(True) if not line.startswith("Adelie"))
+    )
+    fewer = stage_table(config.with_csv(tmp_path / "fewer.csv"), tmp_path / "staged", known.spec)
+    assert fewer.classes == known.classes
+    assert fewer.spec == known.spec
+
+
+def test_a_table_that_is_not_there(example_gen, tmp_path):
+    with pytest.raises(ConfigError, match=r"There is no file .*/gone.csv"):
+        example_gen("gone.csv")
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "words"),
+    [
+        pytest.param({"rules": "save: {metric: loss, at_mst: 1}"}, RuleError, "at_mst", id="rules with a misspelt key"),
+        pytest.param(
+            {"rules": "filter: {metric: loss, at_most: 1}"}, RuleError, "section `save`", id="nothing to save by"
+        ),
+        pytest.param({"epochs": 0}, ConfigError, "epochs must be a whole number from 1", id="no epochs"),
+    ],
+)
+def test_trainer_refuses_wrong_parameters_before_training(given, error, words):
+    from gated_pipelines.gated_trainer.executor import Executor
+
+    right = {"rules": "save: {metric: loss, at_most: 1}", "epochs": 1, "root": "gs://b/x", "custom_config": "{}"}
+    with pytest.raises(error, match=words):
+        Executor().Do({}, {}, {**right, **given})
