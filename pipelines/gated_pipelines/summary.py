@@ -103,23 +103,35 @@ def collect(job: Job, steps: Mapping[str, Step], since: float) -> tuple[Summary,
       steps: what its components did.
       since: when the run began, in seconds since 1970.
     """
-    summary = Summary(store=str(job.places.store), champion=champion_path(job.push_folder))
-    summary.seconds = {name: step.seconds for name, step in steps.items()}
-    summary.executed = [name for name, step in steps.items() if step.executed]
-    _disk(summary, job, since)
-    history = _training(summary, steps)
-    _filtering(summary, steps)
-    _selecting(summary, steps)
-    _outcome(summary, steps)
+    summary, history = read_steps(str(job.places.store), champion_path(job.push_folder), steps, since)
     if summary.outcome == "not_blessed":
         summary.green = job.config.on_not_blessed == "keep_champion"
     return summary, history
 
 
-def _disk(summary: Summary, job: Job, since: float) -> None:
-    if not (job.places.store / STORE_FILE).is_file():
+def read_steps(store: str, champion: str | None, steps: Mapping[str, Step], since: float) -> tuple[Summary, History]:
+    """Reads what the components did, whatever ran them; a run without a blessing is not green here.
+
+    Args:
+      store: folder or URL of the store; what lies in its trash is counted for a folder only.
+      champion: the newest live version after the run.
+      steps, since: as for `collect`.
+    """
+    summary = Summary(store=store, champion=champion)
+    summary.seconds = {name: step.seconds for name, step in steps.items()}
+    summary.executed = [name for name, step in steps.items() if step.executed]
+    _disk(summary, Path(store), since)
+    history = _training(summary, steps)
+    _filtering(summary, steps)
+    _selecting(summary, steps)
+    _outcome(summary, steps)
+    return summary, history
+
+
+def _disk(summary: Summary, folder: Path, since: float) -> None:
+    if not (folder / STORE_FILE).is_file():
         return
-    store = Store.open(job.places.store)
+    store = Store.open(folder)
     for run in map(store.run, store.keys()):
         marks = tombstones(run).values()
         summary.pruned_bytes += sum(m["bytes"] for m in marks if m["event"] == "pruned" and m["time"] >= since)
