@@ -11,6 +11,7 @@ from rich.console import Console
 from checkpoint_gate.errors import CheckpointGateError
 from gated_pipelines.kubeflow.compile_command import compile_command
 from gated_pipelines.kubeflow.lint_command import lint
+from gated_pipelines.kubeflow.rehearse_command import rehearse
 from gated_pipelines.kubeflow.submit_command import submit
 from gated_pipelines.schedule_command import schedule
 
@@ -111,6 +112,7 @@ def new(directory: Path, csv: Path, label: str, task: str | None) -> None:
 cli.add_command(compile_command)
 cli.add_command(compile_command)
 cli.add_command(lint)
+cli.add_command(rehearse)
 cli.add_command(submit)
 cli.add_command(schedule)
 
