@@ -5,9 +5,11 @@
 #              what the store promises under faults, counted; in minutes, in some hours
 # make test-kills
 #              whole pipeline runs, killed and run again; a part of test-faults-long, in minutes
+# make rehearse
+#              the compiled penguins pipeline, task by task as on Kubeflow and on Vertex AI; in minutes
 # make bench   benchmarks, one JSON object a line on standard output
 
-.PHONY: setup setup-peers demo test test-faults test-faults-long test-kills setup-strace check format bench constraints test-install clean
+.PHONY: setup setup-peers demo test test-faults test-faults-long test-kills rehearse setup-strace check format bench constraints test-install clean
 
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 unexport PYTHONDONTWRITEBYTECODE
@@ -29,6 +31,9 @@ test-faults-long: setup setup-strace
 
 test-kills: setup
 	@cd tests && ../.venv/bin/python -m faults b14
+
+rehearse: setup
+	@.venv/bin/python -m pytest -m rehearsal tests/test_kubeflow_rehearse_penguins.py
 
 # Some faults are real processes killed at their system calls. Without strace that figure is not measured, and says so.
 setup-strace:
