@@ -186,12 +186,20 @@ def test_the_line_that_tells_most(tmp_path, text, line):
     assert telling_line(log, log.stat().st_size - len(text.encode())) == line
 
 
-def test_what_cannot_be_started(rehearse):
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        pytest.param(["no-such-program"], "No such file", id="no such program"),
+        pytest.param(["true", "a\0b"], "embedded null byte", id="a word that no process can be given"),
+        pytest.param(["true", "a" * 200_000], "Argument list too long", id="a word that is too long for any process"),
+    ],
+)
+def test_what_cannot_be_started(rehearse, words, why):
     spec = compiled({"A": {}})
-    spec["deploymentSpec"]["executors"]["A_executor"]["container"]["command"] = ["no-such-program"]
+    spec["deploymentSpec"]["executors"]["A_executor"]["container"]["command"] = words
     done = rehearse({}, spec=spec)
     assert done.code == 1
-    assert "A cannot go on: no-such-program cannot be run on this machine: No such file" in done.json["reason"]
+    assert f"A cannot go on: {words[0]} cannot be run on this machine: {why}" in done.json["reason"]
 
 
 def test_metadata_that_ml_metadata_cannot_hold(rehearse):

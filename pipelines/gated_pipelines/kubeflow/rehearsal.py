@@ -22,11 +22,12 @@ from types import FrameType
 from typing import Any, BinaryIO, Protocol
 
 from checkpoint_gate.errors import CheckpointGateError
-from gated_pipelines.kubeflow.compiled import Compiled, Task
-from gated_pipelines.kubeflow.driver_input import Run, executor_input, to_json
+from gated_pipelines.kubeflow.compiled import Task
+from gated_pipelines.kubeflow.driver_input import executor_input, to_json
 from gated_pipelines.kubeflow.launcher_output import read_produced
 from gated_pipelines.kubeflow.placeholders import fill
-from gated_pipelines.kubeflow.rehearsal_record import FOLDER, Record, TaskReport, write_record
+from gated_pipelines.kubeflow.rehearsal_plan import Plan
+from gated_pipelines.kubeflow.rehearsal_record import FOLDER, Record, State, TaskReport, write_record
 from gated_pipelines.kubeflow.task_process import TaskProcess, how_it_ended, telling_line
 
 MIRROR = "GATED_PIPELINE_MIRROR"  # tells the container's entrypoint where /gcs, /minio and /s3 are
@@ -74,30 +75,16 @@ class Rehearsal:
     """One rehearsal; `run` carries it out.
 
     Args:
-      root: the folder or URL that everything goes below.
-      folder: what the record and the logs are kept in.
-      reports: task -> how far it is; reused ones are not executed.
+      plan: what is to be run; its tasks that are reused are not executed.
       jobs: how many tasks may run at the same time.
       retries: of a task that fails; None for what the file says of each.
     """
 
-    def __init__(
-        self,
-        compiled: Compiled,
-        run: Run,
-        root: str,
-        folder: Path,
-        reports: Mapping[str, TaskReport],
-        jobs: int,
-        retries: int | None,
-        progress: Progress,
-    ) -> None:
-        self.reports = dict(reports)
-        self._compiled = compiled
-        self._run = run
-        self._root = root
-        self._folder = folder
-        self._logs = folder / FOLDER / run.id
+    def __init__(self, plan: Plan, jobs: int, retries: int | None, progress: Progress) -> None:
+        self.reports = dict(plan.reports)  # task -> how far it is
+        self._plan = plan
+        self._run = plan.run
+        self._logs = plan.folder / FOLDER / plan.run.id
         self._jobs = jobs
         self._retries = retries
         self._progress = progress
@@ -115,8 +102,9 @@ class Rehearsal:
         self._save()  # from now on an earlier rehearsal's outputs are nobody's to go on with
         with self._signals(), tempfile.TemporaryDirectory(prefix="rehearsal-") as scratch:
             try:
-                while stopped := self._next(Path(scratch)):
-                    if isinstance(stopped, Stopped):
+                while not all(report.has_outputs for report in self.reports.values()):
+                    stopped = self._next(Path(scratch))
+                    if stopped is not None:
                         return stopped
                 return None
             finally:
@@ -124,11 +112,16 @@ class Rehearsal:
                 self._save()
                 self._progress.show(self.reports)
 
-    def _next(self, scratch: Path) -> Stopped | bool:
-        """Begins what can begin and looks at what runs; whether anything is left."""
-        waiting = [task for task in self._compiled.tasks if self.reports[task.name].state == "waiting"]
-        for task in waiting:
-            if len(self._running) < self._jobs and all(self.reports[name].has_outputs for name in task.needs):
+    def _next(self, scratch: Path) -> Stopped | None:
+        """Begins what can begin, and looks at what runs."""
+        if self._signal:
+            return self._by_signal(signal.Signals(self._signal))
+        for task in self._plan.compiled.tasks:
+            if (
+                self.reports[task.name].state == "waiting"
+                and len(self._running) < self._jobs
+                and all(self.reports[name].has_outputs for name in task.needs)
+            ):
                 stopped = self._guarded(task, partial(self._begin, task, scratch))
                 if stopped is not None:
                     return stopped
@@ -137,13 +130,16 @@ class Rehearsal:
             stopped = self._guarded(attempt.task, partial(self._look, attempt, scratch))
             if stopped is not None:
                 return stopped
-        if self._signal:
-            at = next(iter(self._running), None) or next(iter(waiting), self._compiled.tasks[-1]).name
-            return Stopped(at, f"was ended by {signal.Signals(self._signal).name}", signal=self._signal)
         self._progress.show(self._with_seconds())
         if self._running:
             time.sleep(_LOOK)
-        return not all(report.has_outputs for report in self.reports.values())
+        return None
+
+    def _by_signal(self, number: signal.Signals) -> Stopped:
+        """The first task that is not done is where to go on."""
+        left = [task.name for task in self._plan.compiled.tasks if not self.reports[task.name].has_outputs]
+        running = [name for name in left if name in self._running]
+        return Stopped((running or left)[0], f"was ended by {number.name}", signal=number)
 
     def _guarded(self, task: Task, step: Callable[[], Stopped | None]) -> Stopped | None:
         try:
@@ -219,7 +215,7 @@ class Rehearsal:
         words = f"failed with {how_it_ended(code)}{times}"
         return Stopped(name, words, telling_line(Path(report.log), attempt.begin))
 
-    def _finish(self, name: str, state: Any) -> None:
+    def _finish(self, name: str, state: State) -> None:
         attempt = self._running.pop(name, None)
         seconds = 0.0
         if attempt is not None:
@@ -244,10 +240,10 @@ class Rehearsal:
 
     def _record(self) -> Record:
         run = self._run
-        return Record(run.id, run.pipeline, run.mode, self._root, run.parameters, self.reports)
+        return Record(run.id, run.pipeline, run.mode, self._plan.root, run.parameters, self.reports)
 
     def _save(self) -> None:
-        write_record(self._folder, self._record())
+        write_record(self._plan.folder, self._record())
 
     @contextmanager
     def _signals(self) -> Iterator[None]:

@@ -89,7 +89,7 @@ def rehearse(
         console.print(words, soft_wrap=True)
     try:
         with TaskTable(console) as table:
-            rehearsal = Rehearsal(plan.compiled, plan.run, plan.root, plan.folder, plan.reports, jobs, retries, table)
+            rehearsal = Rehearsal(plan, jobs, retries, table)
             stopped = rehearsal.run()
     finally:
         lease.release()

@@ -37,8 +37,9 @@ class TaskProcess:
                 words, env=environment, cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 start_new_session=True,
             )  # fmt: skip
-        except OSError as error:
-            raise ConfigError(f"{command[0]} cannot be run on this machine: {error.strerror}.") from error
+        except (OSError, ValueError) as error:  # the latter: a NUL in a word
+            why = error.strerror if isinstance(error, OSError) else error
+            raise ConfigError(f"{command[0]} cannot be run on this machine: {why}.") from error
 
     def poll(self) -> int | None:
         """The exit code, negative for a signal; None while it runs. Who it left behind ends with it, as in a pod."""
