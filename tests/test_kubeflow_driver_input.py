@@ -11,7 +11,7 @@ from kfp.pipeline_spec.pipeline_spec_pb2 import ExecutorInput
 from small_pipeline import compiled, write
 
 from checkpoint_gate.errors import ConfigError
-from gated_pipelines.kubeflow.compiled import Task, in_order, read_compiled
+from gated_pipelines.kubeflow.compiled import Task, in_order, read_tasks
 from gated_pipelines.kubeflow.driver_input import Artifact, Produced, Run, as_text, executor_input, local_path, to_json
 from gated_pipelines.kubeflow.placeholders import fill
 from gated_pipelines.kubeflow.root_parameters import root_parameters
@@ -23,7 +23,7 @@ PRODUCED = {"A": Produced({"model": Artifact(5, "/root/a/model", MODEL, METADATA
 
 
 def read(tmp_path, tasks, parameters=None, **other):
-    return read_compiled(write(tmp_path / "p.yaml", compiled(tasks, parameters, **other)))
+    return read_tasks(write(tmp_path / "p.yaml", compiled(tasks, parameters, **other)))
 
 
 def run(mode="open-source", **parameters):
@@ -89,7 +89,7 @@ def test_what_lies_above_and_below_a_task(tmp_path):
 def test_a_task_waits_for_who_makes_its_inputs_though_the_file_does_not_say_so(tmp_path):
     spec = compiled({"B": {"inputs": {"given": "Z.model"}}, "Z": {"outputs": ["model"]}})
     del spec["root"]["dag"]["tasks"]["B"]["dependentTasks"]
-    assert [task.name for task in read_compiled(write(tmp_path / "p.yaml", spec)).tasks] == ["Z", "B"]
+    assert [task.name for task in read_tasks(write(tmp_path / "p.yaml", spec)).tasks] == ["Z", "B"]
 
 
 def change(path, value):
@@ -111,7 +111,9 @@ def change(path, value):
     ("do", "words"),
     [
         pytest.param(change(["schemaVersion"], "2.0.0"), "must have schemaVersion 2.1.0. Received: '2.0.0'", id="old"),
-        pytest.param(change(["pipelineSpec"], {}), "is a pipeline job for Vertex AI", id="a job"),
+        pytest.param(
+            change(["pipelineSpec"], {}), "must be a bare pipeline spec, .* Received: a PipelineJob", id="a job"
+        ),
         pytest.param(change(["root", "dag", "tasks"], {}), "has no tasks", id="empty"),
         pytest.param(
             change(["deploymentSpec", "executors", "A_executor"], {"resolver": {}}),
@@ -129,21 +131,21 @@ def change(path, value):
             "the task A is repeated by a parameterIterator",
             id="a loop",
         ),
-        pytest.param(change(["root"], 3), "is not a pipeline spec: .* Try gated-pipeline lint", id="another shape"),
+        pytest.param(change(["root"], 3), "must have a name at pipelineInfo.name, and a root", id="another shape"),
     ],
 )
 def test_files_that_are_refused(tmp_path, do, words):
     spec = compiled({"A": {}})
     do(spec)
     with pytest.raises(ConfigError, match=words):
-        read_compiled(write(tmp_path / "p.yaml", spec))
+        read_tasks(write(tmp_path / "p.yaml", spec))
 
 
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        pytest.param("a: [", "is not YAML", id="no YAML"),
-        pytest.param("- 1", "must hold a compiled pipeline. Received: list", id="a list"),
+        pytest.param("a: [", "must be YAML", id="no YAML"),
+        pytest.param("- 1", "must hold one mapping. Received: list", id="a list"),
         pytest.param(None, "cannot be read: No such file", id="nothing"),
     ],
 )
@@ -151,7 +153,7 @@ def test_what_is_no_compiled_file(tmp_path, text, words):
     if text is not None:
         (tmp_path / "p.yaml").write_text(text)
     with pytest.raises(ConfigError, match=words):
-        read_compiled(tmp_path / "p.yaml")
+        read_tasks(tmp_path / "p.yaml")
 
 
 DEFAULTS = {"data": "data.csv", "epochs": 40, "rate": 0.5, "fast": False, "names": ["a"], "root": "gs://b/r"}
@@ -168,7 +170,6 @@ DEFAULTS = {"data": "data.csv", "epochs": 40, "rate": 0.5, "fast": False, "names
         pytest.param(["data=a=b"], {"data": "a=b"}, id="a text may hold an equals sign"),
         pytest.param(["data="], {"data": ""}, id="an empty text"),
         pytest.param(["data=3"], {"data": "3"}, id="a text stays a text"),
-        pytest.param(["epochs=3", "epochs=4"], {"epochs": 4}, id="the last one holds"),
     ],
 )
 def test_parameters(tmp_path, texts, changes):
@@ -182,17 +183,17 @@ def test_parameters(tmp_path, texts, changes):
     [
         pytest.param(
             ["epoch=3"],
-            r"has no parameter epoch \(did you mean epochs\?\), known are data, epochs,",
+            r"has no parameter 'epoch' \(did you mean epochs\?\)",
             id="a slip of the pen",
         ),
         pytest.param(["epochs"], "must be given as NAME=VALUE. Received: 'epochs'", id="no value"),
-        pytest.param(["epochs=many"], "epochs must be a whole number. Received: 'many'", id="no number"),
-        pytest.param(["epochs=1.5"], "epochs must be a whole number. Received: '1.5'", id="a fraction"),
+        pytest.param(["epochs=many"], "epochs must be a whole number, .* Received: 'many'", id="no number"),
+        pytest.param(["epochs=1.5"], "epochs must be a whole number, .* Received: '1.5'", id="a fraction"),
         pytest.param(["epochs=true"], "epochs must be a whole number", id="a truth value is no number"),
-        pytest.param(["rate=fast"], "rate must be a number", id="a word"),
-        pytest.param(["fast=1"], "fast must be true or false. Received: '1'", id="no truth value"),
-        pytest.param(["names=a,b"], "names must be a list in JSON", id="no list"),
-        pytest.param([], "The parameter label has no default: give it with --parameter label=VALUE", id="missing"),
+        pytest.param(["rate=fast"], "rate must be a finite number", id="a word"),
+        pytest.param(["fast=1"], "fast must be true or false. Received", id="no truth value"),
+        pytest.param(["names=a,b"], "names must be a JSON list", id="no list"),
+        pytest.param([], "has no default for label: give each with -p NAME=VALUE", id="missing"),
     ],
 )
 def test_parameters_that_are_refused(tmp_path, texts, words):
@@ -324,7 +325,7 @@ def test_an_output_parameter_of_another_task(tmp_path):
     spec = compiled({"A": {}, "B": {"parameters": {"x": ""}, "after": ["A"]}})
     source = {"taskOutputParameter": {"producerTask": "A", "outputParameterKey": "best"}}
     spec["root"]["dag"]["tasks"]["B"]["inputs"]["parameters"]["x"] = source
-    task = read_compiled(write(tmp_path / "p.yaml", spec)).task("B")
+    task = read_tasks(write(tmp_path / "p.yaml", spec)).task("B")
     value = executor_input(run(), task, SALT, PRODUCED, 6, 0, "/scratch")
     assert value["inputs"]["parameterValues"] == {"x": "7"}
     with pytest.raises(ConfigError, match="x of B is best of A, which has no such output"):

@@ -408,7 +408,9 @@ def test_output_parameters_are_read_from_their_files(rehearse):
     ("file", "words"),
     [
         pytest.param("gone.yaml", "gone.yaml cannot be read: No such file or directory", id="no file"),
-        pytest.param("small.yaml", "The pipeline has no parameter rule (did you mean rules?)", id="a wrong parameter"),
+        pytest.param(
+            "small.yaml", "The pipeline has no parameter 'rule' (did you mean rules?)", id="a wrong parameter"
+        ),
     ],
 )
 def test_without_json_an_error_is_one_sentence(tmp_path, file, words):

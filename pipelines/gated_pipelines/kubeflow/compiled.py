@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from checkpoint_gate.errors import ConfigError
-
-SCHEMA_VERSION = "2.1.0"
+from gated_pipelines.kubeflow.compiled_pipeline import CompiledPipeline, read_compiled
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,57 +80,27 @@ class Compiled:
         return found
 
 
-def read_compiled(path: Path) -> Compiled:
-    """Reads a compiled file: a bare pipeline spec of schema 2.1.0 whose tasks are all containers.
+def read_tasks(path: Path) -> Compiled:
+    """Reads a compiled file whose tasks are all containers.
 
     Raises:
-      ConfigError: the file is no such thing, or needs what a rehearsal does not do.
+      ConfigError: the file holds no pipeline spec of schema 2.1.0, or needs what a rehearsal does not do.
     """
-    spec = _spec(path, _document(path))
-    root = spec.get("root", {})
+    compiled = read_compiled(path)
+    spec = _spec(compiled)
+    root = spec["root"]
     parts = [_task(path, spec, name, task) for name, task in root.get("dag", {}).get("tasks", {}).items()]
     if not parts:
         raise ConfigError(f"{path} has no tasks.")
-    return Compiled(
-        name=spec.get("pipelineInfo", {}).get("name", "pipeline"),
-        parameters=root.get("inputDefinitions", {}).get("parameters", {}),
-        tasks=in_order(path, parts),
-    )
+    return Compiled(compiled.name, root.get("inputDefinitions", {}).get("parameters", {}), in_order(path, parts))
 
 
-def _document(path: Path) -> Mapping[str, Any]:
-    import yaml
-
-    try:
-        documents = list(yaml.safe_load_all(path.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror}.") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}.") from error
-    if not documents or not isinstance(documents[0], dict):
-        raise ConfigError(f"{path} must hold a compiled pipeline. Received: {type(documents[0]).__name__}.")
-    found: Mapping[str, Any] = documents[0]  # a second one holds settings for Kubernetes
-    return found
-
-
-def _spec(path: Path, document: Mapping[str, Any]) -> Mapping[str, Any]:
+def _spec(compiled: CompiledPipeline) -> Mapping[str, Any]:
+    """The spec with every key in protobuf's JSON spelling."""
     from google.protobuf import json_format
     from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineSpec
 
-    if "pipelineSpec" in document:
-        raise ConfigError(
-            f"{path} is a pipeline job for Vertex AI, and what is rehearsed is a bare pipeline spec: "
-            f"make one with gated-pipeline compile."
-        )
-    if document.get("schemaVersion") != SCHEMA_VERSION:
-        raise ConfigError(
-            f"{path} must have schemaVersion {SCHEMA_VERSION}. Received: {document.get('schemaVersion')!r}."
-        )
-    try:
-        spec = json_format.ParseDict(document, PipelineSpec(), ignore_unknown_fields=True)
-    except json_format.ParseError as error:
-        raise ConfigError(f"{path} is not a pipeline spec: {error}. Try gated-pipeline lint.") from error
-    found: Mapping[str, Any] = json_format.MessageToDict(spec)
+    found: Mapping[str, Any] = json_format.MessageToDict(json_format.ParseDict(compiled.spec, PipelineSpec()))
     return found
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from checkpoint_gate.errors import ConfigError
 from checkpoint_gate.spelling import did_you_mean
-from gated_pipelines.kubeflow.compiled import Compiled, read_compiled
+from gated_pipelines.kubeflow.compiled import Compiled, read_tasks
 from gated_pipelines.kubeflow.driver_input import MIRRORED, Mode, Run, local_path
 from gated_pipelines.kubeflow.rehearsal_record import FOLDER, Record, TaskReport, read_record
 from gated_pipelines.kubeflow.root_parameters import require_table, root_parameters
@@ -47,7 +47,7 @@ def make_plan(file: Path, root: str | None, given: Sequence[str], mode: Mode | N
     Raises:
       ConfigError: the file, a parameter, or what is there to go on with is wrong.
     """
-    compiled = read_compiled(file)
+    compiled = read_tasks(file)
     if any(text.partition("=")[0] == "root" for text in given):
         raise ConfigError("The root of a rehearsal is given with --root.")
     fresh = new_id()
