@@ -23,20 +23,19 @@ The functions here are pure: they say what the text is, and touch no disk.
 
 from __future__ import annotations
 
-import json
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal
 from typing import Any, Literal
 
 from checkpoint_gate.errors import ConfigError
 from gated_pipelines.kubeflow.compiled import Task
+from gated_pipelines.kubeflow.wire import as_text, local_path
 
 Mode = Literal["vertex", "open-source"]
 LOGS = "executor-logs"
 _RESOURCE = "projects/0/locations/local/metadataStores/default/artifacts/"
 _NO_SESSION = '{"Provider":"","Params":null}'
-MIRRORED = {"gs://": "gcs", "minio://": "minio", "s3://": "s3"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,39 +240,5 @@ def _as_declared(what: str, value: Any, declared: str) -> Any:
     return value
 
 
-def as_text(value: Any) -> str:
-    """A parameter in a command line: numbers without an exponent, truth values and the rest as JSON."""
-    if value is None:
-        return ""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, float):
-        return format(Decimal(repr(value)).normalize(), "f") if value % 1 else str(int(value))
-    return to_json(value)
-
-
-def to_json(value: Any) -> str:
-    """JSON as protobuf for Go writes it: compact, and whole numbers without a fraction."""
-    return json.dumps(_whole(value), ensure_ascii=False, separators=(",", ":"), sort_keys=True)
-
-
-def _whole(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _whole(one) for key, one in value.items()}
-    if isinstance(value, list):
-        return [_whole(one) for one in value]
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-def local_path(uri: str, mirror: str = "/") -> str:
-    """Where the launcher of open-source Kubeflow keeps a URI on the pod's disk; a folder is itself."""
-    for scheme, name in MIRRORED.items():
-        if uri.startswith(scheme):
-            return f"{mirror.rstrip('/')}/{name}/{uri.removeprefix(scheme)}"
-    return uri
-
-
 def _uuid(salt: int) -> str:
-    import uuid
-
     return str(uuid.UUID(int=salt))

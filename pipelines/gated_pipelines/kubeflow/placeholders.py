@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from gated_pipelines.kubeflow.driver_input import as_text, local_path, to_json
+from gated_pipelines.kubeflow.wire import as_text, local_path, to_json
 
 _WHOLE = "{{$}}"
 _SINGLE = re.compile(r"\{\{\$\.(?:inputs|outputs)\.[^{}]*\}\}")

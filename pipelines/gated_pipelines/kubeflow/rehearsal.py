@@ -23,12 +23,13 @@ from typing import Any, BinaryIO, Protocol
 
 from checkpoint_gate.errors import CheckpointGateError
 from gated_pipelines.kubeflow.compiled import Task
-from gated_pipelines.kubeflow.driver_input import executor_input, to_json
+from gated_pipelines.kubeflow.driver_input import executor_input
 from gated_pipelines.kubeflow.launcher_output import read_produced
 from gated_pipelines.kubeflow.placeholders import fill
 from gated_pipelines.kubeflow.rehearsal_plan import Plan
 from gated_pipelines.kubeflow.rehearsal_record import FOLDER, Record, State, TaskReport, write_record
 from gated_pipelines.kubeflow.task_process import TaskProcess, how_it_ended, telling_line
+from gated_pipelines.kubeflow.wire import to_json
 
 MIRROR = "GATED_PIPELINE_MIRROR"  # tells the container's entrypoint where /gcs, /minio and /s3 are
 _LOOK = 0.1  # seconds between two looks at the running tasks

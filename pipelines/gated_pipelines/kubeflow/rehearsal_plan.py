@@ -11,9 +11,10 @@ from pathlib import Path
 from checkpoint_gate.errors import ConfigError
 from checkpoint_gate.spelling import did_you_mean
 from gated_pipelines.kubeflow.compiled import Compiled, read_tasks
-from gated_pipelines.kubeflow.driver_input import MIRRORED, Mode, Run, local_path
+from gated_pipelines.kubeflow.driver_input import Mode, Run
 from gated_pipelines.kubeflow.rehearsal_record import FOLDER, Record, TaskReport, read_record
 from gated_pipelines.kubeflow.root_parameters import require_table, root_parameters
+from gated_pipelines.kubeflow.wire import MIRRORED, local_path
 
 DEFAULT_ROOTS = Path("runs") / "rehearsals"
 _MIRROR = "mirror"  # in the folder of a rehearsal whose root is a URL
