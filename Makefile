@@ -7,9 +7,10 @@
 #              whole pipeline runs, killed and run again; a part of test-faults-long, in minutes
 # make rehearse
 #              the compiled penguins pipeline, task by task as on Kubeflow and on Vertex AI; in minutes
+# make compile the penguins' pipeline.yaml to kubeflow/gated-penguins.yaml
 # make bench   benchmarks, one JSON object a line on standard output
 
-.PHONY: setup setup-peers demo test test-faults test-faults-long test-kills rehearse setup-strace check format bench constraints test-install clean
+.PHONY: setup setup-peers demo test test-faults test-faults-long test-kills rehearse compile setup-strace check format bench constraints test-install clean
 
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 unexport PYTHONDONTWRITEBYTECODE
@@ -34,6 +35,11 @@ test-kills: setup
 
 rehearse: setup
 	@.venv/bin/python -m pytest -m rehearsal tests/test_kubeflow_rehearse_penguins.py
+
+# The image and the root stand for those of whoever compiles it for themselves.
+compile: setup
+	@.venv/bin/gated-pipeline compile data/penguins/pipeline.yaml --image registry.example/checkpoint-gate:0.1.0 \
+	    --root gs://your-bucket/penguins --output kubeflow/gated-penguins.yaml
 
 # Some faults are real processes killed at their system calls. Without strace that figure is not measured, and says so.
 setup-strace:
