@@ -16,6 +16,7 @@ import fsspec
 def loopback_s3() -> Iterator[str]:
     """The server's URL while it runs."""
     from moto.server import ThreadedMotoServer
+    from s3fs import S3FileSystem
 
     logging.getLogger("werkzeug").setLevel(logging.WARNING)  # else a line for each request
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
@@ -28,9 +29,12 @@ def loopback_s3() -> Iterator[str]:
         "AWS_DEFAULT_REGION": "us-east-1",
     }
     with mock.patch.dict(os.environ, settings):
+        # Drivers are kept by their arguments, and would go on asking the server that they were made for.
+        S3FileSystem.clear_instance_cache()
         try:
             yield settings["AWS_ENDPOINT_URL"]
         finally:
+            S3FileSystem.clear_instance_cache()
             server.stop()
 
 
