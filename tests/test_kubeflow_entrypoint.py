@@ -458,3 +458,9 @@ def test_a_bucket_that_is_not_there_is_one_sentence(bucket, executor, tmp_path, 
     assert entrypoint.main(argv) == 1
     last = capsys.readouterr().err.splitlines()[-1]
     assert last.startswith("Error: s3://no-such-bucket/model could not be uploaded: ")
+
+
+def test_a_report_that_cannot_be_written_is_one_sentence(bucket, executor, capsys):
+    assert entrypoint.main(recorded({}, {}, "s3://no-such-bucket/task/out.json")) == 1
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith("Error: s3://no-such-bucket/task/out.json could not be written: ")

@@ -35,7 +35,7 @@ from gated_pipelines.kubeflow.executor_input import (
     slots,
     title,
 )
-from gated_pipelines.kubeflow.places import Disk, Place, as_named, hand_over, through_fsspec
+from gated_pipelines.kubeflow.places import Disk, Place, as_named, hand_over, through_fsspec, told
 
 MIRROR = "GATED_PIPELINE_MIRROR"
 
@@ -77,7 +77,8 @@ def _run(arguments: argparse.Namespace, beam_arguments: list[str], executor_inpu
     task, name = report.local.rstrip("/").split("/")[-2:]
     written = str(disk.scratch / "task" / task / name)
     executor_input["outputs"]["outputFile"] = written
-    _copy_report(report.remote or report.local, written)
+    with told(f"{report.uri} could not be read"):
+        _copy_report(report.remote or report.local, written)
 
     _LOG.info("running %s", arguments.executor_class_path)
     arguments.json_serialized_invocation_args = json.dumps(executor_input)
@@ -123,7 +124,8 @@ def _write_report(written: str, report: Place, places: Sequence[Place]) -> None:
     value = read_json((read_file(written) or b"").decode(), "The ExecutorOutput")
     artifacts = change_texts(value.get("artifacts", {}), lambda text: as_named(text, places))
     data = json.dumps({**value, "artifacts": artifacts}, indent=1).encode()
-    write_file(report.remote or report.local, data)
+    with told(f"{report.uri} could not be written"):
+        write_file(report.remote or report.local, data)
 
 
 def _parse(argv: Sequence[str] | None) -> tuple[argparse.Namespace, list[str]]:

@@ -80,7 +80,7 @@ class Disk:
         place = self.place(uri)
         if place.remote is not None:
             os.makedirs(place.local, exist_ok=True)
-            with _told(f"{uri} could not be downloaded"):
+            with told(f"{uri} could not be downloaded"):
                 size = copy_below(place.remote, place.local)
             _LOG.info("downloaded %s: %d bytes", uri, size)
         elif not is_local(uri) and not os.path.exists(place.local):
@@ -107,7 +107,7 @@ def hand_over(place: Place) -> None:
     """
     if place.remote is None:
         return
-    with _told(f"{place.uri} could not be uploaded"):
+    with told(f"{place.uri} could not be uploaded"):
         stale = files_below(place.remote).keys() - files_below(place.local).keys()
         for name in sorted(stale):
             remove_file(f"{place.remote}/{name}")
@@ -140,8 +140,8 @@ def through_fsspec(uri: str) -> str:
 
 
 @contextlib.contextmanager
-def _told(what: str) -> Iterator[None]:
-    """Makes one sentence of an error of the disk or of the object store."""
+def told(what: str) -> Iterator[None]:
+    """Makes one sentence of an error of the disk or of the object store; it begins with `what`."""
     try:
         yield
     except OSError as error:
