@@ -9,7 +9,7 @@ from compiled_sample import write_sample
 from kfp_server import KfpServer
 
 from gated_pipelines.cli import main
-from gated_pipelines.kubeflow import kfp_connection, submitting
+from gated_pipelines.kubeflow.servers import kfp_connection, submitting
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def alone(monkeypatch, tmp_path):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setattr("kfp.Client._LOCAL_KFP_CONTEXT", str(tmp_path / "context.json"))
-    monkeypatch.setattr(kfp_connection, "TIMEOUT", (1.0, 0.5))
+    monkeypatch.setattr(kfp_connection, "TIMEOUT", (2.0, 3.0))
     monkeypatch.setattr(submitting, "POLL", 0.01)
 
 

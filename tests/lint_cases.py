@@ -8,7 +8,7 @@ import json
 import pytest
 from small_spec import model_type, valid_spec
 
-from gated_pipelines.kubeflow.lint_parameters import MAX_ARGUMENT
+from gated_pipelines.kubeflow.lint.parameters import MAX_ARGUMENT
 
 REMOVE = object()
 

@@ -15,7 +15,7 @@ from click.testing import CliRunner
 
 from checkpoint_gate.errors import ConfigError, RuleError
 from gated_pipelines.config import load_config, parse_config
-from gated_pipelines.kubeflow.finishing import LOOK_OUTSIDE
+from gated_pipelines.kubeflow.compile.finishing import LOOK_OUTSIDE
 
 HERE = Path(__file__).resolve().parents[1]
 PENGUINS = HERE / "data" / "penguins" / "pipeline.yaml"
@@ -26,7 +26,7 @@ IMAGE, ROOT = "registry.example/checkpoint-gate:0.1.0", "gs://your-bucket/pengui
 @pytest.fixture(scope="module")
 def compile_text():
     """Compiles the penguins with something added to their pipeline.yaml."""
-    from gated_pipelines.kubeflow.compiling import compile_pipeline
+    from gated_pipelines.kubeflow.compile.compiling import compile_pipeline
 
     def compiled(folder, more="", **options):
         file = folder / "pipeline.yaml"
@@ -43,7 +43,7 @@ def golden():
 
 
 def test_the_committed_file_is_what_compiles_now():
-    from gated_pipelines.kubeflow.compiling import compile_pipeline
+    from gated_pipelines.kubeflow.compile.compiling import compile_pipeline
 
     assert compile_pipeline(PENGUINS, IMAGE, ROOT).text == GOLDEN.read_text(), "run `make compile`"
 
@@ -156,7 +156,7 @@ def test_a_wrong_section_is_told_with_its_line(section, words):
 
 
 def test_the_command_writes_and_checks(tmp_path):
-    from gated_pipelines.kubeflow.compile_command import compile_command
+    from gated_pipelines.kubeflow.compile.command import compile_command
 
     file = tmp_path / "sub" / "out.yaml"
     common = [str(PENGUINS), "--image", IMAGE, "--root", ROOT, "-o", str(file)]

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from checkpoint_gate.errors import ConfigError
-from gated_pipelines.kubeflow.cron import read_cron
-from gated_pipelines.kubeflow.kfp_requests import kfp_cron
-from gated_pipelines.kubeflow.vertex_requests import vertex_cron
+from gated_pipelines.kubeflow.servers.cron import read_cron
+from gated_pipelines.kubeflow.servers.kfp_requests import kfp_cron
+from gated_pipelines.kubeflow.servers.vertex_requests import vertex_cron
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=timezone.utc)
 

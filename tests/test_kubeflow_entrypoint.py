@@ -359,7 +359,9 @@ def test_what_an_executor_refuses_is_one_sentence_and_nothing_is_handed_over(buc
     executor.do = refuse
     report = tmp_path / "task" / "out.json"
     assert entrypoint.main(recorded({}, {"model": f"s3://{bucket}/model"}, str(report))) == 1
-    assert capsys.readouterr().err.splitlines()[-1] == "Error: No checkpoint survived: val_loss 0.61 is above 0.5."
+    assert (
+        capsys.readouterr().err.splitlines()[-1] == "NoSurvivors: No checkpoint survived: val_loss 0.61 is above 0.5."
+    )
     assert fsspec.filesystem("s3", use_listings_cache=False).find(bucket) == []
     assert not report.exists()
 
@@ -441,14 +443,14 @@ def task(**changes: object) -> list[str]:
 )
 def test_what_is_wrong_is_one_sentence(mirror, capsys, argv, said):
     assert entrypoint.main(argv) == 1
-    assert capsys.readouterr().err.splitlines()[-1] == f"Error: {said}"
+    assert capsys.readouterr().err.splitlines()[-1] == f"ConfigError: {said}"
 
 
 def test_a_driver_that_is_missing_is_one_sentence_that_names_the_extra(mirror, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "gcsfs", None)
     assert entrypoint.main(task(inputs={"run": runtime("1", "gs://b/run", type={"schemaTitle": "tfx.Model"})})) == 1
     last = capsys.readouterr().err.splitlines()[-1]
-    assert last.startswith("Error: gs://b/run needs a driver that is not installed: ")
+    assert last.startswith("ConfigError: gs://b/run needs a driver that is not installed: ")
     assert last.endswith("; it comes with checkpoint-gate[gs].")
 
 
@@ -457,10 +459,10 @@ def test_a_bucket_that_is_not_there_is_one_sentence(bucket, executor, tmp_path, 
     argv = recorded({}, {"model": "s3://no-such-bucket/model"}, str(tmp_path / "task" / "out.json"))
     assert entrypoint.main(argv) == 1
     last = capsys.readouterr().err.splitlines()[-1]
-    assert last.startswith("Error: s3://no-such-bucket/model could not be uploaded: ")
+    assert last.startswith("StoreError: s3://no-such-bucket/model could not be uploaded: ")
 
 
 def test_a_report_that_cannot_be_written_is_one_sentence(bucket, executor, capsys):
     assert entrypoint.main(recorded({}, {}, "s3://no-such-bucket/task/out.json")) == 1
     last = capsys.readouterr().err.splitlines()[-1]
-    assert last.startswith("Error: s3://no-such-bucket/task/out.json could not be written: ")
+    assert last.startswith("StoreError: s3://no-such-bucket/task/out.json could not be written: ")

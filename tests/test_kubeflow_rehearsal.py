@@ -19,7 +19,7 @@ from click.testing import CliRunner
 from small_pipeline import compiled, write
 
 from gated_pipelines.cli import main
-from gated_pipelines.kubeflow.task_process import telling_line
+from gated_pipelines.kubeflow.rehearsal.task_process import telling_line
 
 CHAIN = {
     "A": {"outputs": ["model"], "parameters": {"rules": "$rules"}},
@@ -506,8 +506,8 @@ def test_help_needs_no_framework():
 def test_the_table_on_a_terminal_shows_each_task():
     from rich.console import Console
 
-    from gated_pipelines.kubeflow.rehearsal_progress import TaskTable
-    from gated_pipelines.kubeflow.rehearsal_record import TaskReport
+    from gated_pipelines.kubeflow.rehearsal.progress import TaskTable
+    from gated_pipelines.kubeflow.rehearsal.record import TaskReport
 
     console = Console(force_terminal=True, width=60, record=True, file=io.StringIO())
     tasks = [TaskReport("A", "done", 1.26, 2, "log"), TaskReport("B", "running", 3, 1, "log"), TaskReport("C")]

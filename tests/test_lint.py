@@ -12,12 +12,20 @@ from hypothesis import strategies as st
 from lint_cases import BOX, CASES, EPOCHS, MAKE, REMOVE, WHOLE, changed
 from small_spec import valid_spec
 
-from gated_pipelines.kubeflow import lint_imports
-from gated_pipelines.kubeflow.lint import ALL_RULES, FILE_RULES, IMPORT_RULES, SPEC_RULES, Finding, lint_data, lint_file
-from gated_pipelines.kubeflow.lint_command import lint
-from gated_pipelines.kubeflow.lint_containers import quantity
-from gated_pipelines.kubeflow.lint_tfx import is_local
-from gated_pipelines.kubeflow.lint_view import texts_in
+from gated_pipelines.kubeflow.lint import imports as lint_imports
+from gated_pipelines.kubeflow.lint.command import lint
+from gated_pipelines.kubeflow.lint.containers import quantity
+from gated_pipelines.kubeflow.lint.linting import (
+    ALL_RULES,
+    FILE_RULES,
+    IMPORT_RULES,
+    SPEC_RULES,
+    Finding,
+    lint_data,
+    lint_file,
+)
+from gated_pipelines.kubeflow.lint.tfx_names import is_local
+from gated_pipelines.kubeflow.lint.view import texts_in
 
 DOCS = Path(__file__).parents[1] / "pipelines" / "docs" / "lint.md"
 

@@ -7,8 +7,8 @@ import json
 import pytest
 from click.testing import CliRunner
 
-from gated_pipelines.kubeflow.lint import lint_file
-from gated_pipelines.kubeflow.lint_command import lint
+from gated_pipelines.kubeflow.lint.command import lint
+from gated_pipelines.kubeflow.lint.linting import lint_file
 
 
 def stock_pipeline(root, module):

@@ -11,11 +11,11 @@ import yaml
 from compiled_sample import SAMPLE, write_sample
 from vertex_server import VertexServer
 
-from gated_pipelines.kubeflow import vertex_connection
-from gated_pipelines.kubeflow.backend import Timing
-from gated_pipelines.kubeflow.cron import read_cron
-from gated_pipelines.kubeflow.submitting import make_job
-from gated_pipelines.kubeflow.vertex_requests import job_body, schedule_body
+from gated_pipelines.kubeflow.servers import vertex_connection
+from gated_pipelines.kubeflow.servers.backend import Timing
+from gated_pipelines.kubeflow.servers.cron import read_cron
+from gated_pipelines.kubeflow.servers.submitting import make_job
+from gated_pipelines.kubeflow.servers.vertex_requests import job_body, schedule_body
 
 pytest_plugins = ["kubeflow_fixtures"]
 
@@ -256,7 +256,7 @@ def test_the_server_of_these_tests_refuses_wrong_requests(server, compiled, chan
 )
 @pytest.mark.parametrize("command", ["submit", "create", "list"])
 def test_a_refusal_is_one_sentence(submit, create, schedule, server, monkeypatch, command, fault, why):
-    from gated_pipelines.kubeflow import vertex_backend
+    from gated_pipelines.kubeflow.servers import vertex_backend
 
     monkeypatch.setattr(vertex_connection, "TIMEOUT", 0.5)
     monkeypatch.setattr(vertex_backend, "TIMEOUT", 0.5)

@@ -9,10 +9,10 @@ import click
 from rich.console import Console
 
 from checkpoint_gate.errors import CheckpointGateError
-from gated_pipelines.kubeflow.compile_command import compile_command
-from gated_pipelines.kubeflow.lint_command import lint
-from gated_pipelines.kubeflow.rehearse_command import rehearse
-from gated_pipelines.kubeflow.submit_command import submit
+from gated_pipelines.kubeflow.compile.command import compile_command
+from gated_pipelines.kubeflow.lint.command import lint
+from gated_pipelines.kubeflow.rehearsal.command import rehearse
+from gated_pipelines.kubeflow.servers.submit_command import submit
 from gated_pipelines.schedule_command import schedule
 
 
@@ -109,12 +109,8 @@ def new(directory: Path, csv: Path, label: str, task: str | None) -> None:
     click.echo(f"Wrote {path}. Run it with: gated-pipeline run {path}")
 
 
-cli.add_command(compile_command)
-cli.add_command(compile_command)
-cli.add_command(lint)
-cli.add_command(rehearse)
-cli.add_command(submit)
-cli.add_command(schedule)
+for command in (compile_command, lint, rehearse, submit, schedule):
+    cli.add_command(command)
 
 
 def main() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from gated_pipelines.kubeflow.schedule_command import kubeflow
+from gated_pipelines.kubeflow.servers.schedule_command import kubeflow
 
 
 @click.group()

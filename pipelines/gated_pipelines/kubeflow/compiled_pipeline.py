@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from checkpoint_gate.errors import ConfigError
-from gated_pipelines.kubeflow.refusals import brief
+from gated_pipelines.kubeflow.servers.refusals import brief
 
 SCHEMA = "2.1.0"
 

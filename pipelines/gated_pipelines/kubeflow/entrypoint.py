@@ -151,7 +151,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         run(arguments, beam_arguments, Path(os.environ.get(MIRROR) or "/"))
     except CheckpointGateError as error:
-        print(f"Error: {error}", file=sys.stderr)
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 1
     return 0
 

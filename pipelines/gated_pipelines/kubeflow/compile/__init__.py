@@ -1,0 +1,1 @@
+"""A pipeline.yaml compiled to one file."""

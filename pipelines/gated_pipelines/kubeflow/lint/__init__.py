@@ -1,0 +1,1 @@
+"""What would break a compiled pipeline on a backend, told before it is submitted."""

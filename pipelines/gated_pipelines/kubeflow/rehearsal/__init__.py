@@ -1,0 +1,1 @@
+"""A compiled pipeline run task by task on one machine."""

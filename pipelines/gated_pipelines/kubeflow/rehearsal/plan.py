@@ -1,0 +1,144 @@
+"""What a rehearsal is to do: from the beginning, or from a task on, with what an earlier one made."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+from pathlib import Path
+
+from checkpoint_gate.errors import ConfigError
+from checkpoint_gate.spelling import did_you_mean
+from gated_pipelines.kubeflow.rehearsal.compiled import Compiled, read_tasks
+from gated_pipelines.kubeflow.rehearsal.driver_input import Mode, Run
+from gated_pipelines.kubeflow.rehearsal.record import FOLDER, Record, TaskReport, read_record
+from gated_pipelines.kubeflow.rehearsal.root_parameters import require_table, root_parameters
+from gated_pipelines.kubeflow.rehearsal.wire import MIRRORED, local_path
+
+DEFAULT_ROOTS = Path("runs") / "rehearsals"
+_MIRROR = "mirror"  # in the folder of a rehearsal whose root is a URL
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A rehearsal before it begins.
+
+    Attributes:
+      root: what takes the place of the compiled root, a folder or a URL.
+      folder: what the record and the logs are kept in; the root, if that is a folder.
+    """
+
+    compiled: Compiled
+    run: Run
+    root: str
+    folder: Path
+    reports: dict[str, TaskReport]
+
+
+def make_plan(file: Path, root: str | None, given: Sequence[str], mode: Mode | None, start: str | None) -> Plan:
+    """Reads a compiled file and checks all that can be checked before any task runs.
+
+    Args:
+      root: a folder, or gs://, minio:// or s3://; None for a new folder, or, to go on, for the newest of this pipeline.
+      given: parameters, NAME=VALUE.
+      mode: None for that of the rehearsal that goes on, else open-source.
+      start: the task to begin with; the outputs of those above it are taken from the last rehearsal in the root.
+
+    Raises:
+      ConfigError: the file, a parameter, or what is there to go on with is wrong.
+    """
+    compiled = read_tasks(file)
+    if any(text.partition("=")[0] == "root" for text in given):
+        raise ConfigError("The root of a rehearsal is given with --root.")
+    fresh = new_id()
+    folder = _folder(compiled.name, root, fresh if start is None else None)
+    record = _earlier(compiled, file, folder, start) if start is not None else None
+    place = _place(root, folder, record)
+    chosen = mode or (record.mode if record is not None else "open-source")
+    _require_mirrored(place, chosen)
+    fixed = (dict(record.parameters) if record is not None else {}) | {"root": place}
+    parameters = root_parameters(compiled, given, fixed)
+    if place == str(folder):
+        require_table(parameters, folder)
+    run = Run(
+        mode=chosen,
+        pipeline=compiled.name,
+        id=record.id if record is not None else fresh,
+        root=f"{place}/artifacts",
+        parameters=parameters,
+        mirror="/" if place == str(folder) else str(folder / _MIRROR),
+    )
+    return Plan(compiled, run, place, folder, _reports(compiled, folder, record, start))
+
+
+def new_id() -> str:
+    """A name for a run: sorts by time, and is never given twice."""
+    return f"{datetime.now(timezone.utc):%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:6]}"
+
+
+def _folder(pipeline: str, root: str | None, fresh: str | None) -> Path:
+    """What the record and the logs are kept in: if the root is no folder, one of the name `fresh`, or the newest."""
+    if root is not None and "://" not in root:
+        return Path(root).expanduser().absolute()
+    folders = (DEFAULT_ROOTS / pipeline).absolute()
+    if fresh is not None:
+        return folders / fresh
+    earlier = sorted(folders.glob(f"*/{FOLDER}/record.json"))
+    if not earlier:
+        raise ConfigError(f"There is no rehearsal below {folders} to go on with: begin without --from.")
+    return earlier[-1].parents[1]
+
+
+def _place(root: str | None, folder: Path, record: Record | None) -> str:
+    """What takes the place of the compiled root."""
+    before = record.root if record is not None and "://" in record.root else None
+    place = root.rstrip("/") if root is not None and "://" in root else before or str(folder)
+    if record is not None and place != (before or str(folder)):
+        raise ConfigError(f"The last rehearsal in {folder} was below {record.root}, not below {place}.")
+    return place
+
+
+def _require_mirrored(place: str, mode: Mode) -> None:
+    """Refuses URLs that no pod would find on its disk."""
+    if "://" not in place:
+        return
+    if not place.startswith(tuple(MIRRORED)):
+        raise ConfigError(f"The root must be a folder, or begin with {', '.join(MIRRORED)}. Received: {place}.")
+    if mode == "vertex":
+        raise ConfigError(f"A rehearsal like Vertex AI's must have a folder as its root. Received: {place}.")
+
+
+def _earlier(compiled: Compiled, file: Path, folder: Path, start: str) -> Record:
+    names = [task.name for task in compiled.tasks]
+    if start not in names:
+        words = f"{did_you_mean(start, names)}, known are {', '.join(names)}"
+        raise ConfigError(f"There is no task {start} in {file}{words}.")
+    record = read_record(folder)
+    if record is None:
+        raise ConfigError(f"There is no rehearsal in {folder} to go on with: begin without --from.")
+    if record.pipeline != compiled.name:
+        words = f"was of the pipeline {record.pipeline}, not of {compiled.name}"
+        raise ConfigError(f"The last rehearsal in {folder} {words}.")
+    above = compiled.above(start)
+    for name in (name for name in names if name in above):
+        if name not in record.tasks or not _is_there(record.tasks[name], folder):
+            raise ConfigError(f"{start} needs the outputs of {name}, which are not there: begin with --from {name}.")
+    return record
+
+
+def _reports(compiled: Compiled, folder: Path, record: Record | None, start: str | None) -> dict[str, TaskReport]:
+    """The tasks as they stand before the rehearsal: to be executed, or reused."""
+    earlier = record.tasks if record is not None else {}
+    again = compiled.below(start) if start is not None else set()
+    reports = {}
+    for task in compiled.tasks:
+        reuse = task.name not in again and task.name in earlier and _is_there(earlier[task.name], folder)
+        reports[task.name] = replace(earlier[task.name], state="reused") if reuse else TaskReport(task.name)
+    return reports
+
+
+def _is_there(report: TaskReport, folder: Path) -> bool:
+    """Whether a task was done, and the folders of its outputs still are. An output itself may be nothing."""
+    uris = [artifact.uri for artifact in report.produced.artifacts.values()]
+    return report.has_outputs and all(Path(local_path(uri, str(folder / _MIRROR))).parent.is_dir() for uri in uris)

@@ -1,0 +1,1 @@
+"""Compiled pipelines handed to Kubeflow Pipelines and Vertex AI."""

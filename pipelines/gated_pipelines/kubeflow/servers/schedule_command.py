@@ -1,0 +1,123 @@
+"""`gated-pipeline schedule kubeflow`: schedules that a server keeps."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import click
+
+from gated_pipelines.kubeflow.servers.job_options import job_of, job_options
+from gated_pipelines.kubeflow.servers.server_options import server_of, server_options
+
+_TIME = click.DateTime(["%Y-%m-%dT%H:%M:%S%z", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M", "%Y-%m-%d"])
+
+
+@click.group("kubeflow")
+def kubeflow() -> None:
+    """Run compiled pipelines again and again, on Kubeflow Pipelines or Vertex AI."""
+
+
+@kubeflow.command()
+@click.argument("compiled", type=click.Path(path_type=Path))
+@click.option("--cron", "cron_text", required=True, help='When: five fields, as "0 3 * * *", or six, seconds first.')
+@click.option("--name", help="The schedule's.  [default: the pipeline's]")
+@click.option(
+    "--start",
+    type=_TIME,
+    metavar="TIME",
+    help="Not before this time, as 2027-01-01T06:00; in UTC where it has no zone.",
+)
+@click.option("--end", type=_TIME, metavar="TIME", help="Not after this time.")
+@job_options
+@click.option("--replace", "replacing", is_flag=True, help="Replace schedules of this name that do something else.")
+@click.option("--dry-run", is_flag=True, help="Print the requests that would be sent, as JSON; ask no server.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@server_options
+def create(
+    compiled: Path,
+    cron_text: str,
+    name: str | None,
+    start: datetime | None,
+    end: datetime | None,
+    replacing: bool,
+    dry_run: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Run COMPILED (a file that gated-pipeline compile wrote) at the times of a cron expression.
+
+    A run does not begin while the one before it goes on, and what was missed is not made up for. The same command again
+    changes nothing.
+
+    --json prints: outcome (created, replaced or unchanged), name, id, url, cron, paused, next.
+    """
+    from gated_pipelines.kubeflow.servers.backend import Timing
+    from gated_pipelines.kubeflow.servers.cron import read_cron
+    from gated_pipelines.kubeflow.servers.scheduling import make, next_times, told_times, utc
+
+    server = server_of(options)
+    job = job_of(compiled, server, options)
+    timing = Timing(name or job.pipeline.name, read_cron(cron_text), utc(start), utc(end))
+    server.check(timing)
+    times = next_times(timing, datetime.now(timezone.utc))
+    if dry_run:
+        click.echo(json.dumps([request.to_json() for request in server.create_requests(job, timing)], indent=2))
+        click.echo(f"It would run next at {told_times(times)}.", err=True)
+        return
+    made = make(server.connect(), job, timing, replacing)
+    schedule = made.schedule
+    click.echo(f"The schedule {schedule.name} is {made.outcome}: {schedule.url}", err=as_json)
+    if schedule.paused:
+        click.echo("It is paused: gated-pipeline schedule kubeflow resume.", err=as_json)
+    else:
+        click.echo(f"It runs next at {told_times(times)}.", err=as_json)
+    if as_json:
+        told = {"outcome": made.outcome, **_fields(schedule), "next": [time.isoformat() for time in times]}
+        click.echo(json.dumps(told))
+
+
+@kubeflow.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
+@server_options
+def list_schedules(as_json: bool, **options: Any) -> None:
+    """List the schedules that the server keeps.
+
+    --json prints of each: name, id, url, cron, paused.
+    """
+    schedules = server_of(options).connect().schedules()
+    if as_json:
+        click.echo(json.dumps([_fields(schedule) for schedule in schedules]))
+        return
+    for schedule in schedules:
+        state = "paused" if schedule.paused else "active"
+        click.echo(f"{schedule.name}  {state}  {schedule.cron or '-'}  {schedule.id}")
+
+
+def _changing(name: str, does: str, done: str) -> None:
+    """Adds a command that changes one schedule; where it is so already, nothing is sent."""
+
+    @kubeflow.command(name, help=f"{does} the schedule with this NAME, or with this id.")
+    @click.argument("schedule", metavar="NAME")
+    @server_options
+    def change(schedule: str, **options: Any) -> None:
+        from gated_pipelines.kubeflow.servers.scheduling import find
+
+        backend = server_of(options).connect()
+        found = find(backend, schedule)
+        if found.paused is {"pause": True, "resume": False}.get(name):
+            click.echo(f"The schedule {found.name} is {done} already.")
+            return
+        {"pause": backend.pause, "resume": backend.resume, "delete": backend.delete}[name](found)
+        click.echo(f"The schedule {found.name} is {done}.")
+
+
+_changing("pause", "Pause", "paused")
+_changing("resume", "Resume", "active")
+_changing("delete", "Delete", "deleted")
+
+
+def _fields(schedule: Any) -> dict[str, Any]:
+    return {field: getattr(schedule, field) for field in ("name", "id", "url", "cron", "paused")}
