@@ -8,9 +8,11 @@
 # make rehearse
 #              the compiled penguins pipeline, task by task as on Kubeflow and on Vertex AI; in minutes
 # make compile the penguins' pipeline.yaml to kubeflow/gated-penguins.yaml
+# make image-context, make test-image
+#              what kubeflow/Dockerfile copies; its install steps replayed without Docker, and a task run there
 # make bench   benchmarks, one JSON object a line on standard output
 
-.PHONY: setup setup-peers demo test test-faults test-faults-long test-kills rehearse compile setup-strace check format bench constraints test-install clean
+.PHONY: setup setup-peers demo test test-faults test-faults-long test-kills rehearse compile setup-strace check format bench constraints image-context test-image test-install clean
 
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 unexport PYTHONDONTWRITEBYTECODE
@@ -66,8 +68,20 @@ constraints: setup
 	@.venv/bin/uv export --quiet --locked --no-hashes --no-dev --no-emit-project --output-file dist/constraints.txt
 	@echo dist/constraints.txt
 
-test-install: setup
-	@.ci/test-install
+# The wheel, and the versions of all that it needs, for the image. EXTRAS=s3 for s3:// and minio:// instead of gs://.
+EXTRAS ?= gs
+image-context: setup
+	@rm -rf dist/image
+	@.venv/bin/uv build --quiet --wheel --out-dir dist/image
+	@.venv/bin/uv export --quiet --locked --no-hashes --no-dev --no-emit-project $(addprefix --extra ,$(EXTRAS)) \
+		--output-file dist/image/constraints.txt
+	@ls dist/image/*
+
+test-image: image-context
+	@.venv/bin/python .ci/replay-image
+
+# That the wheel installs with the constraints, and works outside the checkout, is a part of it.
+test-install: test-image
 
 clean:
 	rm -rf .venv dist runs

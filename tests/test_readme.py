@@ -47,9 +47,11 @@ COMMANDS = [
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_that_it_names_has_these_options(command):
-    program, name, *words = shlex.split(command)
-    group = gated_pipeline if program == "gated-pipeline" else _group()
-    known = {option for parameter in group.commands[name].params for option in parameter.opts}
+    program, *words = shlex.split(command)
+    named = gated_pipeline if program == "gated-pipeline" else _group()
+    while isinstance(named, Group):
+        named = named.commands[words.pop(0)]
+    known = {option for parameter in named.params for option in parameter.opts}
     assert {word for word in words if word.startswith("--")} <= known
 
 
