@@ -12,7 +12,7 @@
 #              what kubeflow/Dockerfile copies; its install steps replayed without Docker, and a task run there
 # make bench   benchmarks, one JSON object a line on standard output
 
-.PHONY: setup setup-peers demo test test-faults test-faults-long test-kills rehearse compile setup-strace check format bench constraints image-context test-image test-install clean
+.PHONY: setup setup-peers demo test test-faults test-faults-long test-kills rehearse compile setup-strace check format bench constraints image-context test-image clean
 
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 unexport PYTHONDONTWRITEBYTECODE
@@ -77,11 +77,9 @@ image-context: setup
 		--output-file dist/image/constraints.txt
 	@ls dist/image/*
 
+# That the wheel installs with the constraints, and works outside the checkout, is a part of it.
 test-image: image-context
 	@.venv/bin/python .ci/replay-image
-
-# That the wheel installs with the constraints, and works outside the checkout, is a part of it.
-test-install: test-image
 
 clean:
 	rm -rf .venv dist runs
