@@ -267,6 +267,26 @@ def test_a_check_looks_again_only_after_a_while(lease, tmp_path, monkeypatch):
     lease().check()  # one that was never taken has nothing to lose
 
 
+def test_an_owner_to_whom_a_file_is_gone_is_told_that_it_was_overtaken(lease):
+    def read():
+        lease("training").acquire()  # the same work begun again
+        raise FileNotFoundError("taken away")
+
+    with pytest.raises(LeaseHeld, match="was taken over by another writer") as told, lease("training"):
+        read()
+    assert isinstance(told.value.__context__, FileNotFoundError)
+
+
+def test_a_file_that_is_gone_although_the_lease_is_ours_is_told_as_it_is(lease, tmp_path):
+    with pytest.raises(FileNotFoundError, match="taken away"), lease():
+        raise FileNotFoundError("taken away")
+    assert written(tmp_path)["released"]
+
+
+def test_a_proof_asks_nothing_of_a_lease_that_was_never_taken(lease):
+    lease().prove()
+
+
 def test_a_claim_of_a_newer_format_is_refused_by_name(lease, tmp_path):
     (tmp_path / "lease.000000001.json").write_text('{"format": 2}')
     with pytest.raises(StoreError, match=r"lease\.000000001\.json has the format 2; this version reads format 1"):

@@ -12,12 +12,13 @@ import pytest
 from faults.clocks import Machine
 from faults.crowd import Crowd
 
-from checkpoint_gate.errors import LeaseHeld, PruneRefused, RuleError, StoreError
+from checkpoint_gate.errors import DamagedCheckpoint, LeaseHeld, PruneRefused, RuleError, StoreError
 from checkpoint_gate.filtering import PrunePolicy
 from checkpoint_gate.joint_pruning import execute_plan, plan_runs
 from checkpoint_gate.quantities import format_size
 from checkpoint_gate.records import Record
 from checkpoint_gate.rule_text import parse_rules
+from checkpoint_gate.store import Store
 from checkpoint_gate.store.champion import ChampionNote, note_champion
 from checkpoint_gate.store.checkpoints import Stored, bytes_held, copy_out, read_checkpoint, verify_files
 from checkpoint_gate.store.elapsed import SystemClock
@@ -543,6 +544,108 @@ def test_a_manifest_goes_only_when_the_loss_of_its_files_is_on_the_disk(crowd, m
         "unlink manifest.json",
         "fsync trash",
     ]
+
+
+# What another one takes away while it is read.
+
+
+@pytest.fixture
+def before(monkeypatch):
+    """Has something done before the next call of a method of the store's files."""
+
+    def arrange(name, act):
+        call, left = getattr(LocalFiles, name), [act]
+
+        def patched(files, *args):
+            if left:
+                left.pop()()
+            return call(files, *args)
+
+        monkeypatch.setattr(LocalFiles, name, patched)
+
+    return arrange
+
+
+@pytest.fixture
+def overtake(crowd):
+    """Another pruner takes the one at work for dead, and finishes what it began."""
+
+    def act():
+        other = Store(crowd.root, crowd.clock).run("run")
+        prune(other, {1: "too high"}, [3])
+        return other
+
+    return act
+
+
+def test_an_overtaken_pruner_says_so_when_a_checkpoint_vanishes_as_it_is_verified(crowd, before, overtake):
+    run = crowd.run([0.9, 0.8, 0.3])
+    plan = make_plan(run, {1: "too high"}, {}, DAY, RULES, "me")
+    before("sha256", overtake)
+    with run.lease("pruning") as lease, pytest.raises(LeaseHeld, match="taken over"):
+        execute_prune(run, plan, lease)
+    assert (live_steps(run), trash_steps(run)) == ([2, 3], [1])
+    assert run.files.names("run/quarantine") == []
+
+
+def test_an_overtaken_pruner_sets_nothing_aside_that_it_takes_for_damaged(crowd, monkeypatch, overtake):
+    run = crowd.run([0.9, 0.8, 0.3])
+    plan = make_plan(run, {1: "too high"}, {}, DAY, RULES, "me")
+
+    def verified(files, stored):
+        monkeypatch.undo()
+        other = overtake()
+        with other.lease("pruning") as theirs:
+            undelete(other, 1, theirs)
+        return "is missing"
+
+    monkeypatch.setattr("checkpoint_gate.store.pruning.verify_files", verified)
+    with run.lease("pruning") as lease, pytest.raises(LeaseHeld, match="taken over"):
+        execute_prune(run, plan, lease)
+    assert live_steps(run) == [1, 2, 3]
+
+
+def test_what_somebody_removes_by_hand_while_it_is_verified_does_not_keep_the_others(crowd, before):
+    run = crowd.run([0.9, 0.8, 0.3])
+    with run.lease("pruning") as lease:
+        plan = make_plan(run, {1: "too high", 2: "too high"}, {}, DAY, RULES, "me")
+        before("sha256", lambda: shutil.rmtree(run.files.local(run.gated.path(1))))
+        done = execute_prune(run, plan, lease)
+    assert done.left == (f"{run.files.place(run.gated.path(1))}/ckpt.data-00000-of-00001 is missing",)
+    assert (live_steps(run), trash_steps(run)) == ([3], [2])
+
+
+def test_a_copy_of_what_is_pruned_meanwhile_says_what_is_missing(crowd, before, tmp_path):
+    run = crowd.run([0.9, 0.3])
+    before("link", lambda: prune(run, {1: "too high"}, [2]))
+    with pytest.raises(DamagedCheckpoint, match=r"ckpt\.data-00000-of-00001 is missing"):
+        copy_out(run.files, run.live()[0], tmp_path / "copy")
+
+
+def test_the_size_of_what_goes_meanwhile_is_that_of_the_rest(crowd, before):
+    run = crowd.run([0.9])
+    folder = run.gated.path(1)
+    rest = bytes_held(run.files, folder) - run.files.size(f"{folder}/ckpt.data-00000-of-00001")
+    before("size", lambda: run.files.remove_file(f"{folder}/ckpt.data-00000-of-00001"))
+    assert bytes_held(run.files, folder) == rest
+
+
+@pytest.mark.parametrize(
+    ("name", "read"),
+    [
+        pytest.param("sha256", lambda files, stored, _: verify_files(files, stored), id="verified"),
+        pytest.param("link", copy_out, id="copied"),
+    ],
+)
+def test_a_disk_that_says_of_what_is_there_that_it_is_not_is_no_damage(crowd, monkeypatch, tmp_path, name, read):
+    run = crowd.run([0.9])
+
+    def lying(files, *args):
+        raise FileNotFoundError(errno.ENOENT, "No such file or directory")
+
+    monkeypatch.setattr(LocalFiles, name, lying)
+    with pytest.raises(FileNotFoundError):
+        read(run.files, run.live()[0], tmp_path / "copy")
 
 
 def test_two_checkpoints_of_the_same_bytes_do_not_hang_together(crowd):

@@ -36,6 +36,7 @@ LOSSES = [0.9, 0.8, 0.7, 0.3, 0.1]
 SURVIVORS = (4, 5)
 REJECTED = {"pruner 1": (1, 2, 3), "pruner 2": (2, 3)}
 PINNED = 3
+FOUND = (6221,)  # a checkpoint vanished between two looks of an owner who was overtaken
 
 
 def measure(long: bool) -> Measured:
@@ -45,7 +46,7 @@ def measure(long: bool) -> Measured:
         template = folder / "template"
         with without_fsync():
             Crowd(template, Clock()).run(LOSSES)
-        for seed in range(schedules):
+        for seed in sorted({*range(schedules), *FOUND}):
             measured.case(*(f"seed {seed}: {broken}" for broken in _scheduled(template, folder, seed)))
         for number in range(races):
             measured.case(*(f"race {number}: {broken}" for broken in _raced(template, folder, number)))

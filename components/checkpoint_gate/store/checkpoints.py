@@ -239,7 +239,13 @@ def copy_out(files: Files, stored: Stored, folder: Path) -> None:
         raise DamagedCheckpoint(stored.damage or f"{files.place(stored.folder)} has no manifest.")
     folder.mkdir(parents=True, exist_ok=True)
     for name in [entry.path for entry in stored.manifest.files] + [manifests.NAME]:
-        files.link(f"{stored.folder}/{name}", folder / name)
+        path = f"{stored.folder}/{name}"
+        try:
+            files.link(path, folder / name)
+        except FileNotFoundError:  # pruned meanwhile
+            if files.is_file(path):  # a disk that says so of what is there is at fault itself
+                raise
+            raise DamagedCheckpoint(f"{files.place(path)} is missing.") from None
     if not files.atomic:
         copy = LocalFiles(folder.parent)
         damage = verify_files(copy, Stored(folder.name, stored.manifest))
@@ -287,9 +293,12 @@ def half_removed(files: Files, stored: Stored) -> bool:
 
 
 def bytes_held(files: Files, folder: str) -> int:
-    """Bytes of the files in a checkpoint's folder, listed by its manifest or not."""
-    paths = (f"{folder}/{name}" for name in files.names(folder))
-    return sum(files.size(path) for path in paths if files.is_file(path))
+    """Bytes of the files in a checkpoint's folder, listed by its manifest or not; what goes meanwhile may be missed."""
+    size = 0
+    for name in files.names(folder):
+        with contextlib.suppress(FileNotFoundError):
+            size += files.size(f"{folder}/{name}") if files.is_file(f"{folder}/{name}") else 0
+    return size
 
 
 def bytes_listed(stored: Iterable[Stored]) -> int:
@@ -307,12 +316,23 @@ def verify_files(files: Files, stored: Stored, progress: Progress = lambda _: No
         return stored.damage or "it has no manifest"
     for entry in stored.manifest.files:
         path = f"{stored.folder}/{entry.path}"
-        if not files.is_file(path):
-            return f"{files.place(path)} is missing"
-        size = files.size(path)
-        if size != entry.bytes:
-            return f"{files.place(path)} has {size} bytes, its manifest says {entry.bytes}"
-        if f"sha256:{files.sha256(path)}" != entry.checksum:
-            return f"{files.place(path)} does not match its checksum"
-        progress(size)
+        try:
+            damage = _differs(files, path, entry)
+        except FileNotFoundError:  # pruned meanwhile
+            if files.is_file(path):  # a disk that says so of what is there is at fault itself
+                raise
+            damage = "is missing"
+        if damage is not None:
+            return f"{files.place(path)} {damage}"
+        progress(entry.bytes)
     return None
+
+
+def _differs(files: Files, path: str, entry: FileEntry) -> str | None:
+    """What of a file is not as the manifest says."""
+    if not files.is_file(path):
+        return "is missing"
+    size = files.size(path)
+    if size != entry.bytes:
+        return f"has {size} bytes, its manifest says {entry.bytes}"
+    return None if f"sha256:{files.sha256(path)}" == entry.checksum else "does not match its checksum"

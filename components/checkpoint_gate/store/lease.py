@@ -76,7 +76,11 @@ class Lease:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.release()
+        try:
+            if isinstance(error, FileNotFoundError):  # so an owner who was overtaken meets what the other one took away
+                self.prove()
+        finally:
+            self.release()
 
     @property
     def token(self) -> int:
@@ -139,6 +143,12 @@ class Lease:
         """As `renew` before a single step, without a look where the last one was a moment ago; nothing if not held."""
         if self._lost or (self._claim is not None and not 0 <= _now() - self._looked < _LOOK_AGAIN):
             self.renew()
+
+    def prove(self) -> None:
+        """As `check`, by a look at this moment."""
+        if self._lost or self._claim is not None:
+            with self._one_at_a_time:
+                self._prove()
 
     def release(self) -> None:
         """Gives the lease back; fine when it is lost.

@@ -285,7 +285,9 @@ def _to_trash(run: Run, digest: str, item: Mapping[str, Any], protected: Mapping
         return None
     damage = verify_files(run.files, stored)
     if damage is not None:  # what does not match its manifest is evidence, not garbage
-        run.quarantine(stored, damage)
+        run.prove()
+        if run.gated.holds(step):
+            run.quarantine(stored, damage)
         return damage
     spared = _spared(stored, item, protected)
     if spared is not None:

@@ -102,6 +102,11 @@ class Run:
         for lease in tuple(self._leases):
             lease.check()
 
+    def prove(self) -> None:
+        """As `fence`, by a look at this moment: who was overtaken takes another writer's moves for damage."""
+        for lease in tuple(self._leases):
+            lease.prove()
+
     def _saved(self) -> Iterator[int]:
         """The steps that the ledger says were saved, and no tombstone says are gone."""
         try:
@@ -193,7 +198,12 @@ class Run:
         self._set_aside(stored, f"{self.key}/superseded")
 
     def quarantine(self, stored: Stored, reason: str) -> str:
-        """Moves a damaged checkpoint aside with the reason; its bytes are evidence and stay."""
+        """Moves a damaged checkpoint aside with the reason; its bytes are evidence and stay.
+
+        Raises:
+          LeaseHeld: the lease was taken over by another writer.
+        """
+        self.prove()
         target = self._set_aside(stored, f"{self.key}/quarantine")
         self.tell_reason(target, reason)
         return target
