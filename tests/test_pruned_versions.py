@@ -186,12 +186,14 @@ class Rebooted:
         return self.boot, 100.0
 
 
-def test_a_clock_that_is_ahead_by_years_frees_nothing_until_another_boot_agrees(folder, clock):
+def test_a_clock_that_is_ahead_by_years_frees_nothing_before_two_stretches_of_a_grace(folder, clock):
     prune_versions(str(folder), LAST_2, DAY, Rebooted(clock.now, "first"))
     later = clock.now + 9 * 365 * DAY
     assert prune_versions(str(folder), LAST_2, DAY, Rebooted(later, "first")).swept == ()
     assert prune_versions(str(folder), LAST_2, DAY, Rebooted(later, "second")).swept == ()
-    assert prune_versions(str(folder), LAST_2, DAY, Rebooted(later, "third")).swept == (10, 20, 30)
+    assert prune_versions(str(folder), LAST_2, DAY, Rebooted(later, "third")).swept == ()
+    assert prune_versions(str(folder), LAST_2, DAY, Rebooted(later + DAY, "fourth")).swept == ()
+    assert prune_versions(str(folder), LAST_2, DAY, Rebooted(later + 2 * DAY, "fifth")).swept == (10, 20, 30)
 
 
 def test_what_was_moved_back_by_hand_is_live_again_and_goes_by_the_rule_again(folder, clock):

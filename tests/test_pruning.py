@@ -248,7 +248,7 @@ def test_a_clock_that_goes_back_sweeps_nothing(crowd, clock):
     assert trash_steps(run) == [1]
 
 
-# A clock that jumps: the machine's other clock, or another machine, must agree.
+# A clock that is wrong: the seconds since boot, or two stretches of the clock, one after the other, must agree.
 
 YEARS = 10 * 365 * DAY
 
@@ -306,6 +306,55 @@ def test_machines_that_live_for_one_night_sweep_at_the_second(pruned_run, machin
         assert swept(pruned_run) == freed
 
 
+def test_an_error_of_the_clock_that_lasts_over_restarts_frees_nothing_early(pruned_run, machine):
+    machine.jump(YEARS)
+    for _ in range(4):
+        machine.restart()
+        machine.wait(DAY / 5)
+        assert not swept(pruned_run)
+
+
+def test_what_was_pruned_under_a_clock_that_was_years_behind_has_its_grace(memory_path, machine):
+    machine.jump(-YEARS)
+    run = Crowd(memory_path / "store", machine).run([0.9, 0.3])
+    prune(run, {1: "too high"}, [2])
+    machine.jump(YEARS)
+    for _ in range(3):
+        machine.restart()
+        machine.wait(1)
+        assert not swept(run)
+
+
+@pytest.mark.parametrize(
+    "contradict",
+    [
+        pytest.param(lambda machine: (machine.restart(), machine.jump(-2 * YEARS + DAY)), id="it went back"),
+        pytest.param(lambda machine: machine.jump(YEARS), id="it jumped within a boot"),
+    ],
+)
+def test_what_a_clock_said_before_it_contradicted_itself_counts_for_nothing(pruned_run, machine, contradict):
+    machine.restart()
+    machine.jump(2 * YEARS)
+    assert not swept(pruned_run)
+    contradict(machine)
+    assert not swept(pruned_run)
+    machine.restart()
+    machine.jump(DAY)
+    assert not swept(pruned_run)
+    machine.restart()
+    machine.wait(DAY)
+    assert swept(pruned_run)
+
+
+def test_a_second_boot_frees_what_it_has_measured_a_grace_for(pruned_run, machine):
+    machine.restart()
+    assert not swept(pruned_run)
+    machine.wait(DAY - 1)
+    assert not swept(pruned_run)
+    machine.wait(1)
+    assert swept(pruned_run)
+
+
 def test_a_look_before_the_grace_was_over_is_no_witness(pruned_run, machine):
     machine.restart()
     machine.wait(DAY / 2)
@@ -334,7 +383,7 @@ def test_a_look_that_cannot_be_written_down_is_told(pruned_run, machine, monkeyp
     monkeypatch.setattr("checkpoint_gate.store.pruning.note_look", full)
     with pruned_run.lease("pruning") as lease:
         done = sweep(pruned_run, lease)
-    assert done.left == ("run: that a grace is over could not be written down: No space left on device",)
+    assert done.left == ("run: how far a grace has run could not be written down: No space left on device",)
 
 
 def test_a_clock_that_went_back_is_told(pruned_run, machine, caplog):

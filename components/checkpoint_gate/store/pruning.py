@@ -125,6 +125,7 @@ def sweep(run: Run, lease: Lease) -> Pruned:
     for digest in journals(run):
         journal = _journal(run, digest, lease)
         marks = tombstones(run)
+        now = look(run.clock)
         open_items = 0
         news = False
         for item in journal["going"]:
@@ -135,7 +136,6 @@ def sweep(run: Run, lease: Lease) -> Pruned:
             if mark["event"] != "trashed":
                 continue
             # What became protected in the trash stays there, from where it can be brought back.
-            now = look(run.clock)
             if not is_over(mark, journal, now) or item["step"] in run.protected():
                 open_items += 1
                 news = news or is_news(mark, journal, now)
@@ -153,9 +153,9 @@ def sweep(run: Run, lease: Lease) -> Pruned:
             run.files.remove_file(journal_path(run, digest))
         elif news:
             try:
-                note_look(run, digest, journal, look(run.clock))
+                note_look(run, digest, journal, now)
             except OSError as error:
-                left.append(f"{run.key}: that a grace is over could not be written down: {error.strerror}")
+                left.append(f"{run.key}: how far a grace has run could not be written down: {error.strerror}")
     return Pruned(swept=swept, left=tuple(left))
 
 

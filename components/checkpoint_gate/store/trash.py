@@ -176,7 +176,7 @@ def write_journal(run: Run, digest: str, body: Mapping[str, Any], token: int) ->
 
 
 def note_look(run: Run, digest: str, journal: Mapping[str, Any], look: Mapping[str, Any]) -> None:
-    """Remembers in a journal that its checkpoints were found due."""
+    """Remembers in a journal what the clocks said at a sweep."""
     fields = {key: value for key, value in journal.items() if key != "format"}
     write_object(run.files, journal_path(run, digest), **(fields | {"looks": [*journal.get("looks", []), dict(look)]}))
 
