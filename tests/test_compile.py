@@ -13,7 +13,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from checkpoint_gate.errors import ConfigError, RuleError
+from checkpoint_gate.errors import ConfigError, RuleError, StoreError
 from gated_pipelines.config import load_config, parse_config
 from gated_pipelines.kubeflow.compile.finishing import LOOK_OUTSIDE
 
@@ -274,6 +274,24 @@ def test_a_class_that_no_row_has_keeps_its_id(tmp_path):
 def test_a_table_that_is_not_there(example_gen, tmp_path):
     with pytest.raises(ConfigError, match=r"There is no file .*/gone.csv"):
         example_gen("gone.csv")
+
+
+def test_a_folder_that_may_not_be_listed_is_not_an_empty_one(example_gen, monkeypatch):
+    def forbidden(folder):
+        raise PermissionError(13, "Forbidden")
+
+    monkeypatch.setattr("gated_pipelines.spans.names_in", forbidden)
+    with pytest.raises(StoreError, match=r"The table s3://b/m-\{SPAN\}.csv cannot be found: Forbidden."):
+        example_gen("s3://b/m-{SPAN}.csv")
+
+
+def test_a_table_that_may_not_be_read_is_one_sentence(example_gen, monkeypatch):
+    def forbidden(path):
+        raise PermissionError("Unable to locate credentials")
+
+    monkeypatch.setattr("gated_pipelines.table_example_gen.executor.is_there", forbidden)
+    with pytest.raises(StoreError, match=r"The table s3://b/m.csv cannot be read: Unable to locate credentials."):
+        example_gen("s3://b/m.csv")
 
 
 @pytest.mark.parametrize(

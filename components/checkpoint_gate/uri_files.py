@@ -13,6 +13,8 @@ import tempfile
 from collections.abc import Iterator
 from typing import Any
 
+from checkpoint_gate.errors import StoreError
+
 _CHUNK = 4 << 20
 
 
@@ -46,6 +48,7 @@ def files_below(folder: str) -> dict[str, int]:
 
     Raises:
         OSError: it cannot be listed.
+        StoreError: a name there leads out of the folder, as object stores allow and disks do not.
     """
     if is_local(folder):
         paths = (os.path.join(parent, name) for parent, _, names in os.walk(folder) for name in names)
@@ -53,6 +56,8 @@ def files_below(folder: str) -> dict[str, int]:
     fs, root = _open(folder)
     found = _call(folder, fs.find, root, detail=True)
     sizes = {_below(root, str(path)): info.get("size") for path, info in sorted(found.items())}
+    if odd := next((name for name in sizes if not {".", ".."}.isdisjoint(name.split("/"))), None):
+        raise StoreError(f"{folder} holds the name {odd!r}, which leads elsewhere on a disk.")
     return {name: int(size or 0) for name, size in sizes.items() if name and not name.endswith("/")}
 
 
@@ -70,7 +75,7 @@ def read_file(path: str, limit: int = -1) -> bytes | None:
 def write_file(path: str, data: bytes) -> None:
     """Writes a file, and the folder that it lies in."""
     if is_local(path):
-        os.makedirs(os.path.dirname(path), exist_ok=True)
+        _make_folder_of(path)
         with open(path, "wb") as local:
             local.write(data)
         return
@@ -95,7 +100,7 @@ def copy_file(source: str, target: str) -> None:
         OSError: it cannot be copied, or the copy is of another size.
     """
     if is_local(target):
-        os.makedirs(os.path.dirname(target), exist_ok=True)
+        _make_folder_of(target)
     if is_local(source) and is_local(target):
         shutil.copyfile(source, target)
     elif is_local(source):
@@ -140,6 +145,25 @@ def local_copy(folder: str) -> Iterator[str]:
     with tempfile.TemporaryDirectory() as held:
         copy_below(folder, held)
         yield held
+
+
+@contextlib.contextmanager
+def told(what: str) -> Iterator[None]:
+    """Makes one sentence of an error of the disk or of the object store; it begins with `what`.
+
+    Raises:
+        StoreError: that sentence.
+    """
+    try:
+        yield
+    except OSError as error:
+        where = f" ({error.filename})" if error.filename else ""
+        raise StoreError(f"{what}: {error.strerror or error}{where}.") from error
+
+
+def _make_folder_of(path: str) -> None:
+    if folder := os.path.dirname(path):
+        os.makedirs(folder, exist_ok=True)
 
 
 def _size(path: str) -> int | None:

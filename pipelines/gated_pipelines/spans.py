@@ -19,6 +19,7 @@ def find_span(place: str, span: str) -> tuple[str, int]:
 
     Raises:
       ConfigError: `span` is no whole number, does not fit the place, or is not there.
+      OSError: the folder cannot be listed.
     """
     if span and not re.fullmatch("[0-9]+", span):
         raise ConfigError(f"span must be a whole number, or empty for the largest there is. Received: {span!r}.")
@@ -45,7 +46,7 @@ def _spans(folder: str, name: str) -> dict[int, str]:
     pattern = re.compile(f"{before}([0-9]+){after}")
     try:
         names = names_in(folder or ".")
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         names = []
     matches = [match for each in sorted(names, key=len) if (match := pattern.fullmatch(each))]
     return {int(match[1]): match[0] for match in matches}

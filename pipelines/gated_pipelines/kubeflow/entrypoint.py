@@ -24,7 +24,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from checkpoint_gate.errors import CheckpointGateError, ConfigError
-from checkpoint_gate.uri_files import read_file, write_file
+from checkpoint_gate.uri_files import read_file, told, write_file
 from gated_pipelines.kubeflow.executor_input import (
     Json,
     change_text_parameters,
@@ -35,7 +35,7 @@ from gated_pipelines.kubeflow.executor_input import (
     slots,
     title,
 )
-from gated_pipelines.kubeflow.places import Disk, Place, as_named, hand_over, through_fsspec, told
+from gated_pipelines.kubeflow.places import Disk, Place, as_named, hand_over, through_fsspec
 
 MIRROR = "GATED_PIPELINE_MIRROR"
 

@@ -7,17 +7,16 @@ outputs from it afterwards. Where there is no mirror of a bucket, the same is do
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from checkpoint_gate.errors import ConfigError, StoreError
-from checkpoint_gate.uri_files import copy_below, files_below, is_local, remove_file
+from checkpoint_gate.errors import ConfigError
+from checkpoint_gate.uri_files import copy_below, files_below, is_local, remove_file, told
 
 _MIRRORS = {"gs": "gcs", "s3": "s3", "minio": "minio"}
 
@@ -137,13 +136,3 @@ def through_fsspec(uri: str) -> str:
             f"http://minio-service.kubeflow:9000, in the environment of the container."
         )
     return "s3://" + uri.removeprefix("minio://")
-
-
-@contextlib.contextmanager
-def told(what: str) -> Iterator[None]:
-    """Makes one sentence of an error of the disk or of the object store; it begins with `what`."""
-    try:
-        yield
-    except OSError as error:
-        where = f" ({error.filename})" if error.filename else ""
-        raise StoreError(f"{what}: {error.strerror or error}{where}.") from error

@@ -15,7 +15,7 @@ from tfx.utils import proto_utils
 
 from checkpoint_gate.data_note import write_data_note
 from checkpoint_gate.errors import ConfigError
-from checkpoint_gate.uri_files import below, copy_file, is_there
+from checkpoint_gate.uri_files import below, copy_file, is_there, told
 from gated_pipelines.config import PipelineConfig, parse_config
 from gated_pipelines.spans import find_span
 from gated_pipelines.spec import TabularSpec
@@ -37,13 +37,17 @@ class Executor(tfx_executor.Executor):
 
         Raises:
           ConfigError: there is no such table or span, or the table does not fit what the pipeline was compiled for.
+          StoreError: it cannot be read.
         """
         examples = artifact_utils.get_single_instance(output_dict["examples"])
-        place, span = find_span(below(exec_properties["root"], exec_properties["data"]), exec_properties["span"])
+        wanted = below(exec_properties["root"], exec_properties["data"])
+        with told(f"The table {wanted} cannot be found"):
+            place, span = find_span(wanted, exec_properties["span"])
         config = parse_config(exec_properties["pipeline"], Path("pipeline.yaml"))
         with tempfile.TemporaryDirectory(prefix="table-") as folder:
             table = _stage(config, place, TabularSpec.from_json(exec_properties["table"]), Path(folder))
-            _LOG.info("%s: %d rows, sha256 %s", place, table.rows, table.digest)
+            named = place.partition("?")[0]  # what signs a URL stays out of logs and papers
+            _LOG.info("%s: %d rows, sha256 %s", named, table.rows, table.digest)
             pattern = example_gen_pb2.Input(splits=[example_gen_pb2.Input.Split(name="table", pattern=table.file)])
             found = {
                 standard_component_specs.INPUT_BASE_KEY: str(table.folder),
@@ -54,14 +58,15 @@ class Executor(tfx_executor.Executor):
             }
             super().Do(input_dict, output_dict, found)
         examples.span = span
-        write_data_note(examples.uri, {"table": table.digest, "data": place, "rows": table.rows})
+        write_data_note(examples.uri, {"table": table.digest, "data": named, "rows": table.rows})
 
 
 def _stage(config: PipelineConfig, place: str, known: TabularSpec, folder: Path) -> StagedTable:
     local = folder / Path(place).name
-    if not is_there(place):
-        raise ConfigError(f"There is no file {place}; name a CSV that exists by the parameter data.")
-    copy_file(place, str(local))
+    with told(f"The table {place} cannot be read"):
+        if not is_there(place):
+            raise ConfigError(f"There is no file {place}; name a CSV that exists by the parameter data.")
+        copy_file(place, str(local))
     try:
         return stage_table(config.with_csv(local), folder / "staged", known)
     except ConfigError as error:
