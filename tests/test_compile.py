@@ -310,3 +310,16 @@ def test_trainer_refuses_wrong_parameters_before_training(given, error, words):
     right = {"rules": "save: {metric: loss, at_most: 1}", "epochs": 1, "root": "gs://b/x", "custom_config": "{}"}
     with pytest.raises(error, match=words):
         Executor().Do({}, {}, {**right, **given})
+
+
+def test_trainer_waits_for_the_lease_of_one_that_was_killed(monkeypatch):
+    from tfx.components.trainer import executor as tfx_executor
+    from tfx.utils import json_utils
+
+    from gated_pipelines.gated_trainer.executor import Executor
+
+    given = []
+    monkeypatch.setattr(tfx_executor.GenericExecutor, "Do", lambda self, *arguments: given.append(arguments))
+    parameters = {"rules": "save: {metric: loss, at_most: 1}", "epochs": 1, "root": "gs://b/x", "custom_config": "{}"}
+    Executor().Do({}, {}, parameters)
+    assert json_utils.loads(given[0][2]["custom_config"])["wait_for_lease"] == 720.0

@@ -18,7 +18,7 @@ import pytest
 import checkpoint_gate
 from checkpoint_gate.errors import LeaseHeld, StoreError
 from checkpoint_gate.store.files import LocalFiles
-from checkpoint_gate.store.lease import Lease, _keep
+from checkpoint_gate.store.lease import UNTIL_FREE, Lease, _keep
 
 HOLDER = """
 import sys, time
@@ -164,6 +164,95 @@ def test_a_lease_of_another_host_is_held_until_it_expires(lease, tmp_path, clock
     clock.now += 1.5
     with lease():
         assert written(tmp_path)["token"] == 8
+
+
+@pytest.fixture
+def two_hosts(lease, tmp_path, clock, monkeypatch):
+    """`pod-1` took the lease and is silent; this is `pod-2`. Time passes only while somebody sleeps."""
+    monkeypatch.setattr("socket.gethostname", lambda: "pod-1")
+    first = lease("training")
+    first.acquire()
+    monkeypatch.setattr("socket.gethostname", lambda: "pod-2")
+    hosts = TwoHosts(first, clock)
+    monkeypatch.setattr("checkpoint_gate.store.lease.time.sleep", hosts.sleep)
+    return hosts
+
+
+class TwoHosts:
+    def __init__(self, first, clock):
+        self.first, self.clock = first, clock
+        self.begun, self.slept = clock.now, []
+        self.happens = {}  # seconds after the beginning -> what happens then
+
+    def sleep(self, seconds):
+        self.slept.append(seconds)
+        self.clock.now += seconds
+        for after in [after for after in self.happens if self.clock.now - self.begun >= after]:
+            self.happens.pop(after)()
+
+
+def test_the_lease_of_a_dead_owner_on_another_host_is_waited_for(two_hosts, lease, tmp_path, caplog):
+    again = lease("training")
+    again.acquire(UNTIL_FREE)
+    assert (again.token, sum(two_hosts.slept)) == (2, 670)
+    assert min(two_hosts.slept) >= 10
+    assert caplog.messages == [
+        f"{tmp_path} was last in use by process {os.getpid()} on pod-1 (training), which may be dead: waiting for a "
+        "sign of life, or for its lease to end, 670 seconds at most"
+    ]
+
+
+def test_a_lease_that_is_renewed_is_waited_for_no_longer(two_hosts, lease):
+    two_hosts.happens[200] = two_hosts.first.renew
+    with pytest.raises(LeaseHeld, match=r"in use by process \d+ on pod-1 \(training\)\. Wait until it has ended"):
+        lease("training").acquire(UNTIL_FREE)
+    assert sum(two_hosts.slept) == 200
+    two_hosts.first.renew()
+
+
+def test_a_lease_that_is_given_back_is_taken_at_once(two_hosts, lease):
+    two_hosts.happens[30] = two_hosts.first.release
+    lease("training").acquire(UNTIL_FREE)
+    assert sum(two_hosts.slept) == 30
+
+
+def test_a_lease_that_another_one_takes_first_is_waited_for_no_longer(two_hosts, lease, monkeypatch):
+    def overtaken():
+        monkeypatch.setattr("socket.gethostname", lambda: "pod-3")
+        lease("pruning").acquire()
+        monkeypatch.setattr("socket.gethostname", lambda: "pod-2")
+
+    two_hosts.happens[665] = overtaken
+    with pytest.raises(LeaseHeld, match=r"on pod-3 \(pruning\)"):
+        lease("training").acquire(UNTIL_FREE)
+
+
+def test_nobody_waits_for_longer_than_is_said(two_hosts, lease, caplog):
+    with pytest.raises(LeaseHeld, match="on pod-1"):
+        lease("training").acquire(25.0)
+    assert two_hosts.slept == [10, 10, 5]
+    assert caplog.messages[0].endswith("its lease to end, 25 seconds at most")
+
+
+@pytest.mark.parametrize(
+    ("wait", "host"),
+    [
+        pytest.param(0.0, "pod-2", id="where nobody asked to wait"),
+        pytest.param(UNTIL_FREE, "pod-1", id="for a process of this host, which is seen to live"),
+    ],
+)
+def test_nothing_is_waited(two_hosts, lease, monkeypatch, wait, host):
+    monkeypatch.setattr("socket.gethostname", lambda: host)
+    with pytest.raises(LeaseHeld, match="on pod-1"):
+        lease("pruning").acquire(wait)
+    assert two_hosts.slept == []
+
+
+def test_a_free_lease_is_not_waited_for(lease, caplog):
+    with lease():
+        pass
+    lease().acquire(UNTIL_FREE)
+    assert caplog.messages == []
 
 
 def test_who_lost_the_lease_notices_before_it_writes(lease, tmp_path, clock):

@@ -452,6 +452,33 @@ def test_a_run_in_use_is_not_begun(loop):
         training.start()
 
 
+def test_a_killed_training_goes_on_on_another_host_when_its_lease_has_ended(store, clock, monkeypatch):
+    slept = []
+
+    def sleep(seconds):
+        slept.append(seconds)
+        clock.now += seconds
+
+    def training():
+        return GatedTraining(store, parse_rules(ALWAYS), "run", wait_for_lease=720)
+
+    monkeypatch.setattr("socket.gethostname", lambda: "pod-1")
+    killed = training()
+    killed.begin(3)
+    monkeypatch.setattr("socket.gethostname", lambda: "pod-2")
+    monkeypatch.setattr("checkpoint_gate.store.lease.time.sleep", sleep)
+    again = training()
+    again.begin(3)
+    assert sum(slept) == 670
+    again.finish(3)
+
+
+@pytest.mark.parametrize("seconds", [-1.0, math.inf, math.nan])
+def test_how_long_to_wait_for_a_lease_is_a_finite_time(store, seconds):
+    with pytest.raises(RuleError, match=r"wait_for_lease must be finite and at least 0 seconds\. Received: "):
+        GatedTraining(store, parse_rules(ALWAYS), "run", wait_for_lease=seconds)
+
+
 def test_a_beginning_that_fails_gives_the_run_free(loop):
     training = loop()
     training.train(LOSSES[:1])

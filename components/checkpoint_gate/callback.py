@@ -51,6 +51,8 @@ class GatedCheckpoint(keras.callbacks.Callback):
       on_no_room: "stop" ends training with `NoRoom` when the disk is full or a quota used up; "skip" trains on without
         that state: the ledger says so, and what was saved before stays.
       about: plain JSON that says what determined the run.
+      wait_for_lease: seconds, finite and >= 0, to wait for the lease of a training on another host that shows no
+        sign of life, such as a killed one that runs again; 720 outlast any. Of one that does, LeaseHeld is raised.
 
     Raises:
       RuleError: the rules, or an argument, are wrong.
@@ -66,6 +68,7 @@ class GatedCheckpoint(keras.callbacks.Callback):
         saving: Saving = "background",
         on_no_room: OnNoRoom = "stop",
         about: dict[str, object] | None = None,
+        wait_for_lease: float = 0.0,
     ) -> None:
         super().__init__()
         if every_n_steps is not None and (
@@ -73,7 +76,9 @@ class GatedCheckpoint(keras.callbacks.Callback):
         ):
             raise RuleError(f"every_n_steps must be a whole number of at least 1. Received: {every_n_steps!r}.")
         home = store if isinstance(store, Store) else Store(store)
-        self.training = GatedTraining(home, as_rules(rules), run, about, saving=saving, on_no_room=on_no_room)
+        self.training = GatedTraining(
+            *(home, as_rules(rules), run, about), saving=saving, on_no_room=on_no_room, wait_for_lease=wait_for_lease
+        )
         self._preemption = Preemption(self._leave, at_once=True)
         self._state: TensorFlowState | None = None
         self._begun = False

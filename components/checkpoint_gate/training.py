@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import weakref
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -40,6 +41,8 @@ class GatedTraining:
       saving: "synchronous": training waits until a state is safe on the disk. "background": it waits only until the
         state is captured and the one before is safe. "latest": it never waits; of the states that pile up while one is
         being written, only the newest is written, and the ledger says which were overtaken.
+      wait_for_lease: seconds, finite and >= 0, that `begin` waits for a lease of another host whose owner shows no sign
+        of life; 720 outlast any dead one. One that is renewed meanwhile, or is of this host, is not waited for.
     """
 
     def __init__(
@@ -51,9 +54,12 @@ class GatedTraining:
         *,
         saving: Saving = "synchronous",
         on_no_room: OnNoRoom = "stop",
+        wait_for_lease: float = 0.0,
     ) -> None:
         if rules.save is None:
             raise RuleError("Gating needs the section `save`: without it nothing would ever be saved.")
+        if not 0 <= wait_for_lease < math.inf:
+            raise RuleError(f"wait_for_lease must be finite and at least 0 seconds. Received: {wait_for_lease!r}.")
         self._rules = rules.cut("save", "keep")
         self._gate = rules.save
         self._digest = rules.cut("save").digest()
@@ -62,6 +68,7 @@ class GatedTraining:
         self._saver: Saver = saver(saving)
         self.run: Run = store.start(run, gate=write_rules(rules.cut("save")), **(about or {}))
         self._lease = self.run.lease("training")
+        self._wait_for_lease = wait_for_lease
         self._running = self._gate.start()
         self._last: Record | None = None
         self._kinds: set[At] = set()  # of records, so far
@@ -75,7 +82,7 @@ class GatedTraining:
         """
         self._saver.close()
         self._settle_earlier()
-        self._lease.acquire()
+        self._lease.acquire(self._wait_for_lease)
         try:
             self._saver = saver(self._saving)
             return self._begin(epochs)

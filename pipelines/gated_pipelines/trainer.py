@@ -35,6 +35,7 @@ class TrainSettings:
       hidden, dropout, learning_rate, epochs, batch_size, seed: as in pipeline.yaml.
       code: digest of the training code, so that TFX's cache notices an edit.
       generation: how often `--retrain` was asked for.
+      wait_for_lease: seconds, >= 0, to wait for a killed Trainer's lease.
     """
 
     table: str
@@ -48,10 +49,11 @@ class TrainSettings:
     seed: int
     code: str
     generation: int
+    wait_for_lease: float = 0.0
 
     def determines(self) -> dict[str, Any]:
-        """What the run's key is made of: not `keep`, not the number of epochs, not the store's place."""
-        left_out = ("rules", "store", "epochs", "generation")
+        """What the run's key is made of: not `keep`, the number of epochs, the store's place, or how long to wait."""
+        left_out = ("rules", "store", "epochs", "generation", "wait_for_lease")
         gate = write_rules(parse_rules(self.rules).cut("save"))
         return {"gate": gate} | {key: value for key, value in asdict(self).items() if key not in left_out}
 
@@ -74,7 +76,11 @@ def run_fn(fn_args: FnArgs) -> None:
     vocabularies = {name: transform.vocabulary_size_by_name(name) for name in spec.categorical_keys().values()}
     model = build_model(spec, vocabularies, asdict(settings), _scale(train, spec))
     gate = GatedCheckpoint(
-        settings.store, parse_rules(settings.rules), run=key, about={"determined_by": settings.determines()}
+        settings.store,
+        parse_rules(settings.rules),
+        run=key,
+        about={"determined_by": settings.determines()},
+        wait_for_lease=settings.wait_for_lease,
     )
     try:
         _fit(model, gate, train, validation, settings, fn_args.model_run_dir)

@@ -37,7 +37,9 @@ _LOG = logging.getLogger(__name__)
 
 SECONDS = 600.0  # from the last renewal to the end
 _SKEW = 60.0  # by so much the clocks of two hosts may differ
+UNTIL_FREE = SECONDS + 2 * _SKEW  # for so long the lease of a dead owner may hold, by the clock of another host
 _LOOK_AGAIN = 5.0  # seconds for which a check is taken on trust
+_PAUSE = 10.0  # seconds between two looks at a lease that is waited for
 _KEPT = 8  # claims that stay where a listing may be late: so many it would have to leave out to mislead
 _MAX_BYTES = 4096
 _NOBODY: dict[str, Any] = {"token": 0, "pid": 0, "expires": 0.0}
@@ -87,12 +89,17 @@ class Lease:
         """The number of this holding, greater than that of every earlier one; 0 while the lease is not held."""
         return int(self._claim["token"]) if self._claim is not None else 0
 
-    def acquire(self) -> None:
+    def acquire(self, wait: float = 0.0) -> None:
         """Takes the lease.
 
+        Args:
+          wait: so many seconds, >= 0, an owner on another host may show no sign of life until its lease ends.
+
         Raises:
-          LeaseHeld: another writer is at work; names it.
+          LeaseHeld: another writer is at work, or may be; names it.
         """
+        if wait > 0:
+            self._outwait(wait)
         with self._one_at_a_time:
             newest, held = self._newest()
             if held is not None and not self._is_stale(held):
@@ -112,6 +119,23 @@ class Lease:
             self._given_back.clear()
             keeping = (weakref.ref(self), self._given_back, self._seconds / 3)
             threading.Thread(target=_keep, args=keeping, name="checkpoint-gate lease", daemon=True).start()
+
+    def _outwait(self, longest: float) -> None:
+        """Returns once the lease is free, its owner shows a sign of life, or so many seconds have passed."""
+        _, held = self._newest()
+        if held is None or self._is_stale(held) or held.get("host") == socket.gethostname():  # free, or surely alive
+            return
+        longest = min(longest, held["expires"] + _SKEW - self._clock() + _PAUSE)
+        _LOG.warning(
+            "%s was last in use by process %s on %s (%s), which may be dead: waiting for a sign of life, or for its "
+            "lease to end, %.0f seconds at most",
+            *(self._where, held.get("pid"), held.get("host"), held.get("purpose"), longest),
+        )
+        waited = 0.0
+        while waited < longest and self._newest()[1] == held and not self._is_stale(held):
+            pause = min(_PAUSE, longest - waited)
+            time.sleep(pause)
+            waited += pause
 
     def _clear_older(self, own: int) -> None:
         """Removes the claims before our own, lowest first."""

@@ -10,6 +10,7 @@ from tfx.utils import json_utils
 
 from checkpoint_gate.errors import ConfigError, RuleError
 from checkpoint_gate.rule_text import parse_rules
+from checkpoint_gate.store.lease import UNTIL_FREE
 from checkpoint_gate.uri_files import below
 from gated_pipelines.run_key import code_digest
 from gated_pipelines.sections import Train
@@ -40,6 +41,8 @@ class Executor(tfx_executor.GenericExecutor):
             "store": below(exec_properties["root"], "store"),
             # As it is here: a compiled pipeline may meet an image with newer code.
             "code": code_digest(),
+            # A task that was killed and runs again has another host's name, and its lease still holds.
+            "wait_for_lease": UNTIL_FREE,
         }
         super().Do(input_dict, output_dict, exec_properties | {"custom_config": json_utils.dumps(config)})
 
