@@ -230,6 +230,40 @@ def test_what_is_past_its_grace_is_freed_by_the_next_execution(crowd, filtering)
     assert [mark["event"] for mark in tombstones(run).values()] == ["pruned"]
 
 
+@pytest.mark.parametrize(
+    ("prune", "event"),
+    [
+        pytest.param("{grace: 24h}", "pruned", id="is freed by the filter of a later one"),
+        pytest.param(None, "trashed", id="stays where the later one's rules remove nothing"),
+    ],
+)
+def test_an_earlier_runs_trash_beyond_its_grace(crowd, filtering, caplog, prune, event):
+    earlier = crowd.run([0.9, 0.4], key="earlier")
+    filtering([earlier], prune="{grace: 1s}")
+    time.sleep(1.1)
+    caplog.set_level(logging.INFO)
+    filtering([crowd.run([0.4], key="later")], prune=prune)
+    assert [mark["event"] for mark in tombstones(earlier).values()] == [event]
+    assert ("of earlier trash in the store" in caplog.text) == (event == "pruned")
+
+
+def test_an_earlier_runs_trash_within_its_grace_stays(crowd, filtering):
+    earlier = crowd.run([0.9, 0.4], key="earlier")
+    filtering([earlier], prune="{grace: 1h}")
+    filtering([crowd.run([0.4], key="later")], prune="{grace: 0s}")
+    assert [mark["event"] for mark in tombstones(earlier).values()] == ["trashed"]
+
+
+def test_a_store_that_cannot_be_listed_keeps_no_survivors_from_going_on(crowd, filtering, monkeypatch, caplog):
+    def unreachable(store):
+        raise OSError(110, "Connection timed out")
+
+    run = crowd.run([0.4])
+    monkeypatch.setattr("checkpoint_gate.store.store.Store.keys", unreachable)
+    assert steps(filtering([run])) == [("run", 1)]
+    assert "nothing was swept from the store" in caplog.text
+
+
 def test_a_busy_run_is_published_from_and_not_pruned(crowd, filtering, caplog):
     run = crowd.run([0.9, 0.4])
     with run.lease("training"), caplog.at_level(logging.WARNING):

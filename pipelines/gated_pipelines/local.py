@@ -8,14 +8,14 @@ from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 
-from checkpoint_gate.errors import CheckpointGateError, ConfigError, NoCandidate, NoSurvivors, StoreError
+from checkpoint_gate.errors import CheckpointGateError, ConfigError, NoCandidate, NoSurvivors
 from checkpoint_gate.push_folder import champion_path
 from checkpoint_gate.store import Store
 from checkpoint_gate.store.files import LocalFiles
 from checkpoint_gate.store.layout import STORE_FILE
 from checkpoint_gate.store.lease import Lease
 from checkpoint_gate.store.ledger import History
-from checkpoint_gate.store.pruning import sweep
+from checkpoint_gate.store.sweeping import sweep_store
 from gated_pipelines.console import quiet
 from gated_pipelines.job import Job, prepare
 from gated_pipelines.places import Places
@@ -132,15 +132,5 @@ def _settle_push_folder(job: Job) -> None:
 
 def _sweep(job: Job) -> None:
     """Frees what lies in the trash beyond its grace: a filter that is taken from the cache does not do it."""
-    if not (job.places.store / STORE_FILE).is_file():
-        return
-    store = Store.open(job.places.store)
-    for run in map(store.run, store.keys()):
-        try:
-            with run.lease("sweeping") as lease:
-                done = sweep(run, lease)
-        except StoreError as error:  # busy or damaged: that run's trash stays, and this pipeline goes on
-            _LOG.warning("nothing was swept from %s: %s", run.key, error)
-            continue
-        for left in done.left:
-            _LOG.warning("%s; it was left alone", left)
+    if (job.places.store / STORE_FILE).is_file():
+        sweep_store(Store.open(job.places.store))

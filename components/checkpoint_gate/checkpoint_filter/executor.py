@@ -17,10 +17,12 @@ from checkpoint_gate.errors import NoSurvivors, PruneRefused, RuleError, StoreEr
 from checkpoint_gate.judging import Judged, judge_runs, why_none
 from checkpoint_gate.markers import mark_empty
 from checkpoint_gate.pointer import read_pointer
+from checkpoint_gate.quantities import format_size
 from checkpoint_gate.rule_text import RuleSet, parse_rules
-from checkpoint_gate.store import Run
+from checkpoint_gate.store import Run, Store
 from checkpoint_gate.store.lease import Lease
 from checkpoint_gate.store.pruning import execute_prune, plan_prune, pruned_before, sweep
+from checkpoint_gate.store.sweeping import sweep_store
 
 BY = "CheckpointFilter"
 
@@ -28,7 +30,7 @@ _LOG = logging.getLogger(__name__)
 
 
 class Executor(base_executor.BaseExecutor):
-    """Judges, publishes the survivors, and only then prunes the rejected."""
+    """Judges, publishes the survivors, only then prunes the rejected, and sweeps the store."""
 
     def Do(
         self,
@@ -46,7 +48,8 @@ class Executor(base_executor.BaseExecutor):
         assert rules.filter is not None
         output = artifact_utils.get_single_instance(output_dict["survivors"])
         pointers = dict.fromkeys(read_pointer(Path(model_run.uri)) for model_run in input_dict["model_run"])
-        runs = [pointer.open(exec_properties.get("store")) for pointer in pointers]
+        moved = exec_properties.get("store")
+        runs = [pointer.open(moved) for pointer in pointers]
         with contextlib.ExitStack() as held:
             # Held from before the judging until after the pruning, so that the verdicts are about what is there.
             leases = {run.key: _hold(run, held) for run in runs} if rules.prune is not None else {}
@@ -65,6 +68,9 @@ class Executor(base_executor.BaseExecutor):
                 refused = [why for run in runs if (why := _prune(run, judged, rules, leases.get(run.key)))]
             about = _about(runs, judged, rules, refused)
             write_about(folder, runs, judged, about)
+        if rules.prune is not None:
+            for store in dict.fromkeys(moved or pointer.store for pointer in pointers):
+                _sweep(store)
         for name, value in about.items():
             output.set_json_value_custom_property(name, value)
 
@@ -90,6 +96,17 @@ def _hold(run: Run, held: contextlib.ExitStack) -> Lease | str:
     except StoreError as busy:
         return str(busy)
     return lease
+
+
+def _sweep(store: str) -> None:
+    """Frees what earlier runs have in the trash: on a cluster nobody else comes by."""
+    try:
+        freed = sweep_store(Store.open(store))
+    except (StoreError, OSError) as error:  # the survivors are published, and go on
+        _LOG.warning("nothing was swept from the store %s: %s", store, error)
+        return
+    if freed:
+        _LOG.info("%s of earlier trash in the store %s were freed", format_size(freed), store)
 
 
 def _tell(judged: Judged) -> None:
