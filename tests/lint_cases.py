@@ -76,6 +76,18 @@ INNER = {"taskInfo": {"name": "i"}, "componentRef": {"name": "Plain"}}
 PLAIN = ("components.Plain", {"executorLabel": "Plain_executor"})
 PLAIN_BOX = ("deploymentSpec.executors.Plain_executor", {"container": {"image": "i:1", "command": ["true"]}})
 
+KNOWN = {
+    name: {"parameterType": "NUMBER_INTEGER" if name == "epochs" else "STRING", "defaultValue": value}
+    for name, value in {
+        "data": "data/table.csv",
+        "epochs": 3.0,
+        "push_folder": "serving",
+        "root": "gs://bucket",
+        "rules": "{save: {every: 1}, filter: {every: 1}}",
+        "span": "",
+    }.items()
+}
+
 CASES = [
     case("schema-version", "is missing", "schemaVersion", ("schemaVersion", REMOVE), id="no schema version"),
     case("schema-version", "'2.0.0'", "schemaVersion", ("schemaVersion", "2.0.0"), id="that of Vertex AI's files"),
@@ -322,6 +334,14 @@ CASES = [
         f"{EPOCHS}.defaultValue",
         (f"{EPOCHS}.defaultValue", True),
         id="a truth value is no number",
+    ),
+    case(
+        "parameter-value",
+        "the rules must have the section `filter`",
+        "root.inputDefinitions.parameters.rules.defaultValue",
+        *(("root.inputDefinitions.parameters." + name, one) for name, one in KNOWN.items()),
+        ("root.inputDefinitions.parameters.rules.defaultValue", "save: {every: 1}"),
+        id="rules that would stop a run after training",
     ),
     case(
         "no-default", "'epochs' has no default", EPOCHS, (f"{EPOCHS}.defaultValue", REMOVE), id="a parameter to ask for"
@@ -664,6 +684,10 @@ CASES = [
 
 
 WHOLE = [
+    pytest.param(
+        tuple((f"root.inputDefinitions.parameters.{name}", one) for name, one in KNOWN.items()),
+        id="the parameters of a pipeline that gated-pipeline compile made",
+    ),
     pytest.param((), id="the small one"),
     pytest.param(example_gen(False), id="an ExampleGen that is never cached"),
     pytest.param(((f"{BOX}.image", "me@sha256:abc"),), id="an image by its digest"),

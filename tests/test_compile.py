@@ -301,6 +301,9 @@ def test_a_table_that_may_not_be_read_is_one_sentence(example_gen, monkeypatch):
         pytest.param(
             {"rules": "filter: {metric: loss, at_most: 1}"}, RuleError, "section `save`", id="nothing to save by"
         ),
+        pytest.param(
+            {"whole_rules": 1.0}, RuleError, "section `filter`; nothing was trained", id="nothing to filter by, later"
+        ),
         pytest.param({"epochs": 0}, ConfigError, "epochs must be a whole number from 1", id="no epochs"),
     ],
 )

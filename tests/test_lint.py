@@ -24,8 +24,8 @@ from gated_pipelines.kubeflow.lint.linting import (
     lint_data,
     lint_file,
 )
-from gated_pipelines.kubeflow.lint.tfx_names import is_local
 from gated_pipelines.kubeflow.lint.view import texts_in
+from gated_pipelines.kubeflow.local_paths import is_local
 
 DOCS = Path(__file__).parents[1] / "pipelines" / "docs" / "lint.md"
 

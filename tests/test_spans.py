@@ -48,6 +48,7 @@ def test_spans_in_a_bucket(tmp_path):
     [
         pytest.param("m-{SPAN}.csv", "two", "span must be a whole number", id="no number"),
         pytest.param("m-{SPAN}.csv", "-1", "span must be a whole number", id="below 0"),
+        pytest.param("m-{SPAN}.csv", "1" * 19, "at most 18 digits", id="no integer of 64 bits"),
         pytest.param("table.csv", "3", r"span is 3, but .*table.csv has no \{SPAN\}", id="nowhere to stand"),
         pytest.param(
             "m-{SPAN}.csv", "7", "for the span 7; there are 1, 2$|for the span 7; there are 1, 2", id="missing"
@@ -63,6 +64,12 @@ def test_what_is_refused(tmp_path, name, span, words):
         (tmp_path / each).write_text("x")
     with pytest.raises(ConfigError, match=words):
         find_span(f"{tmp_path}/{name}", span)
+
+
+def test_a_file_with_a_number_beyond_a_span_is_refused_and_not_skipped(tmp_path):
+    (tmp_path / f"m-{'9' * 19}.csv").write_text("x")
+    with pytest.raises(ConfigError, match=r"at most 18 digits\. Received: m-9{19}\.csv"):
+        find_span(f"{tmp_path}/m-{{SPAN}}.csv", "")
 
 
 def test_many_spans_are_told_briefly(tmp_path):

@@ -34,6 +34,7 @@ class Wiring:
     Attributes:
       examples: the component that makes examples of the table; its id is CsvExampleGen.
       training_rules, filter_rules: rule text with at least the sections `save`, and `filter`.
+      whole_rules: whether both are one text, all rules; Trainer then refuses one that CheckpointFilter would.
       epochs: passes over the training split.
       root: a path or a URL; the store is below it, and a relative push folder.
       push_folder: where the blessed model goes.
@@ -51,6 +52,7 @@ class Wiring:
     epochs: int | RuntimeParameter
     root: str | RuntimeParameter
     push_folder: str | RuntimeParameter
+    whole_rules: bool = False
     push_state: str = ""
     store_revision: int = 0
     generation: int = 0
@@ -99,6 +101,7 @@ def create_components(config: PipelineConfig, table: TabularSpec, wiring: Wiring
         rules=wiring.training_rules,
         epochs=wiring.epochs,
         root=wiring.root,
+        whole_rules=wiring.whole_rules,
     )
     survivors = CheckpointFilter(
         model_run=trainer.outputs["model_run"],

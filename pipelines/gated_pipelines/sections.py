@@ -16,6 +16,7 @@ from gated_pipelines.section import Section, Text
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,39}$")]
 Mode = Literal["min", "max"]
+MAX_EPOCHS = 100_000
 Columns = Annotated[tuple[Text, ...], Strict(False)]
 
 
@@ -71,7 +72,7 @@ class Train(Section):
     seed: of initial weights and shuffling, 0 to 2**31 - 1.
     """
 
-    epochs: int = Field(default=40, ge=1, le=100_000)
+    epochs: int = Field(default=40, ge=1, le=MAX_EPOCHS)
     batch_size: int = Field(default=32, ge=1, le=65_536)
     seed: int = Field(default=7, ge=0, le=2**31 - 1)
 

@@ -8,6 +8,7 @@ from checkpoint_gate.errors import ConfigError
 from checkpoint_gate.uri_files import names_in
 
 SPAN = "{SPAN}"
+_MOST_DIGITS = 18  # ML Metadata and TFX keep a span as a signed 64-bit integer
 
 
 def find_span(place: str, span: str) -> tuple[str, int]:
@@ -15,14 +16,13 @@ def find_span(place: str, span: str) -> tuple[str, int]:
 
     Args:
       place: a path or a URL, with `{SPAN}` at most once, in the file's name.
-      span: the span's number in digits; "" takes the largest there is.
+      span: the span's number, at most 18 digits; "" takes the largest there is.
 
     Raises:
-      ConfigError: `span` is no whole number, does not fit the place, or is not there.
+      ConfigError: `span` is no such number, does not fit the place, or is not there.
       OSError: the folder cannot be listed.
     """
-    if span and not re.fullmatch("[0-9]+", span):
-        raise ConfigError(f"span must be a whole number, or empty for the largest there is. Received: {span!r}.")
+    require_span(span)
     folder, _, name = place.rpartition("/")
     if SPAN not in place:
         if span:
@@ -37,7 +37,22 @@ def find_span(place: str, span: str) -> tuple[str, int]:
     if wanted not in found:
         there = f"; there are {_some(sorted(found))}" if found else ""
         raise ConfigError(f"There is no file {place} for the span {wanted}{there}.")
+    if wanted >= 10**_MOST_DIGITS:
+        raise ConfigError(f"The number of a span must have at most {_MOST_DIGITS} digits. Received: {found[wanted]}.")
     return f"{folder}/{found[wanted]}" if folder else found[wanted], wanted
+
+
+def require_span(span: str) -> None:
+    """Refuses what cannot be a span's number.
+
+    Raises:
+      ConfigError: `span` is neither empty nor a number of at most 18 digits.
+    """
+    if not re.fullmatch(f"[0-9]{{0,{_MOST_DIGITS}}}", span):
+        raise ConfigError(
+            f"span must be a whole number of at most {_MOST_DIGITS} digits, or empty for the largest there is. "
+            f"Received: {span!r}."
+        )
 
 
 def _spans(folder: str, name: str) -> dict[int, str]:

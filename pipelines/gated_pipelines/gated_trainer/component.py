@@ -26,6 +26,7 @@ class Trainer(tfx_component.Trainer):
         rules: str | RuntimeParameter,
         epochs: int | RuntimeParameter,
         root: str | RuntimeParameter,
+        whole_rules: bool = False,
         **kwargs: Any,
     ) -> None:
         """Wires the component.
@@ -34,9 +35,11 @@ class Trainer(tfx_component.Trainer):
           rules: rule text; of its sections `save` (needed) and `keep` are read.
           epochs: passes over the training split, 1 or more.
           root: a path or a URL; the checkpoint store is below it.
+          whole_rules: whether CheckpointFilter gets the same text, so that one without `filter` is refused before
+            training.
           **kwargs: TFX's. Of `custom_config` the executor makes TrainSettings.
         """
         super().__init__(**kwargs)
         # TFX's constructor makes the spec itself; what is added here is compiled, cached and handed to the executor
         # like the rest.
-        self.spec.exec_properties.update(rules=rules, epochs=epochs, root=root)
+        self.spec.exec_properties.update(rules=rules, epochs=epochs, root=root, whole_rules=int(whole_rules))

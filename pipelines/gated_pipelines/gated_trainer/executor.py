@@ -13,7 +13,7 @@ from checkpoint_gate.rule_text import parse_rules
 from checkpoint_gate.store.lease import UNTIL_FREE
 from checkpoint_gate.uri_files import below
 from gated_pipelines.run_key import code_digest
-from gated_pipelines.sections import Train
+from gated_pipelines.sections import MAX_EPOCHS, Train
 
 
 class Executor(tfx_executor.GenericExecutor):
@@ -28,12 +28,15 @@ class Executor(tfx_executor.GenericExecutor):
         """Puts the run's parameters into custom_config, and trains.
 
         Raises:
-          RuleError: the rules are wrong, or lack `save`.
+          RuleError: the rules are wrong, or lack `save`, or `filter`, which CheckpointFilter would miss after training.
           ConfigError: the number of epochs is out of range.
         """
-        rules = parse_rules(exec_properties["rules"]).cut("save", "keep")
-        if rules.save is None:
+        given = parse_rules(exec_properties["rules"])
+        if given.save is None:
             raise RuleError("Trainer needs rules with the section `save`.")
+        if exec_properties.get("whole_rules") and given.filter is None:
+            raise RuleError("CheckpointFilter needs rules with the section `filter`; nothing was trained.")
+        rules = given.cut("save", "keep")
         config = {
             **json_utils.loads(exec_properties["custom_config"]),
             "rules": rules.to_json(),
@@ -51,4 +54,4 @@ def _epochs(given: int) -> int:
     try:
         return Train(epochs=given).epochs
     except ValueError:
-        raise ConfigError(f"epochs must be a whole number from 1 to 100,000. Received: {given!r}.") from None
+        raise ConfigError(f"epochs must be a whole number from 1 to {MAX_EPOCHS:,}. Received: {given!r}.") from None

@@ -101,6 +101,7 @@ def _compile(
         examples=examples,
         training_rules=parameters["rules"],
         filter_rules=parameters["rules"],
+        whole_rules=True,
         epochs=parameters["epochs"],
         root=parameters["root"],
         push_folder=parameters["push_folder"],

@@ -6,7 +6,9 @@ import json
 import re
 from collections.abc import Iterator
 
+from gated_pipelines.kubeflow import parameters as known
 from gated_pipelines.kubeflow.lint.view import Component, Fault, Path, Rule, View, at, fits, mapping, shown, text
+from gated_pipelines.kubeflow.local_paths import is_local
 
 _TYPES = ("STRING", "NUMBER_INTEGER", "NUMBER_DOUBLE", "BOOLEAN", "LIST", "STRUCT")
 _INSTEAD = {"INT": "NUMBER_INTEGER", "DOUBLE": "NUMBER_DOUBLE", "STRING": "STRING"}
@@ -44,6 +46,16 @@ def parameter_default(view: View) -> Iterator[Fault]:
         if "defaultValue" in definition and kind in _TYPES and not fits(default, kind):
             message = f"The default of {name!r} must be a {kind}. Received: {shown(default)}."
             yield Fault((*path, "defaultValue"), message)
+
+
+def parameter_value(view: View) -> Iterator[Fault]:
+    definitions = view.root.inputs("parameters")
+    if not known.is_known(definitions):
+        return
+    defaults = {name: mapping(definitions[name]).get("defaultValue") for name in known.TYPES}
+    for name, message in known.wrong_values(defaults):
+        if not is_local(text(defaults[name])):  # told by `local-path`
+            yield Fault((*view.root.path, "inputDefinitions", "parameters", name, "defaultValue"), message)
 
 
 def no_default(view: View) -> Iterator[Fault]:
@@ -156,6 +168,13 @@ RULES: tuple[Rule[View], ...] = (
         'The driver: "input parameter type mismatch"; Vertex AI refuses the file.',
         "Give a default of that type.",
         parameter_default,
+    ),
+    Rule(
+        "parameter-value",
+        "error",
+        "A run with this default fails in the task that reads it, which may be after training.",
+        "Compile the file anew with a value that holds; a run that gives another one is not affected.",
+        parameter_value,
     ),
     Rule(
         "no-default",

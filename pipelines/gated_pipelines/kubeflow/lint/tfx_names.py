@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from gated_pipelines.kubeflow.lint.view import (
@@ -18,11 +17,10 @@ from gated_pipelines.kubeflow.lint.view import (
     text,
     texts_in,
 )
+from gated_pipelines.kubeflow.local_paths import is_local
 
 STOCK_ENTRYPOINT = "tfx.orchestration.kubeflow.v2.container.kubeflow_v2_run_executor"
 _MODULE_PARAMETERS = ("module_file", "module_path")
-_MOUNTS = ("/gcs/", "/s3/", "/minio/", "/oci/", "/kfp-workspace/")  # of the cluster, not of this machine
-_LOCAL = re.compile(r"file:.*|(/|~/|\.\.?/)[^\s/*][^\n]*|[A-Za-z]:[\\/].*|\.\.?|~", re.DOTALL)
 
 
 def stock_entrypoint(view: View) -> Iterator[Fault]:
@@ -88,11 +86,6 @@ def module_file(view: View) -> Iterator[Fault]:
         wheel = isinstance(value, str) and value.endswith(".whl")
         if (name in _MODULE_PARAMETERS and value not in ("", "null", None)) or wheel:
             yield Fault(path, f"{name!r} is user code from the machine that compiled this file: {shown(value)}.")
-
-
-def is_local(value: str) -> bool:
-    """Whether a text is a path of the machine that wrote it."""
-    return bool(_LOCAL.fullmatch(value)) and not value.startswith(_MOUNTS)
 
 
 def _places(view: View) -> Iterator[tuple[Path, str, object]]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from checkpoint_gate.errors import ConfigError
 from checkpoint_gate.spelling import did_you_mean
+from gated_pipelines.kubeflow.parameters import require_values
 from gated_pipelines.kubeflow.rehearsal.compiled import Compiled, read_tasks
 from gated_pipelines.kubeflow.rehearsal.driver_input import Mode, Run
 from gated_pipelines.kubeflow.rehearsal.record import FOLDER, Record, TaskReport, read_record
@@ -59,6 +60,7 @@ def make_plan(file: Path, root: str | None, given: Sequence[str], mode: Mode | N
     _require_mirrored(place, chosen)
     fixed = (dict(record.parameters) if record is not None else {}) | {"root": place}
     parameters = root_parameters(compiled, given, fixed)
+    require_values(compiled.parameters, parameters)
     if place == str(folder):
         require_table(parameters, folder)
     run = Run(

@@ -11,6 +11,7 @@ from typing import Any
 from checkpoint_gate.errors import ConfigError, ServerUnreachable
 from gated_pipelines.kubeflow.arguments import read_arguments
 from gated_pipelines.kubeflow.compiled_pipeline import read_compiled
+from gated_pipelines.kubeflow.parameters import require_values
 from gated_pipelines.kubeflow.servers.backend import ENDED, Backend, Job, Progress, State, Submitted
 from gated_pipelines.kubeflow.servers.refusals import Refusal
 
@@ -45,6 +46,7 @@ def make_job(
             raise ConfigError("The root must be given once: either by --root or by -p root=URI.")
         parameters = [*parameters, f"root={root}"]
     values = read_arguments(parameters, pipeline.parameters)
+    require_values(pipeline.parameters, values)
     below = root or values.get("root")
     if "?" in str(below):
         raise ConfigError(f"The root must be a URI without a query. Received: {below}.")
