@@ -17,8 +17,10 @@ from checkpoint_gate.checkpoint_filter import CheckpointFilter
 from checkpoint_gate.checkpoint_filter.executor import Executor
 from checkpoint_gate.checkpoint_set import read_about, read_set
 from checkpoint_gate.errors import NoSurvivors, RuleError, RunMissing, UnknownMetricError
+from checkpoint_gate.filtering import PrunePolicy
 from checkpoint_gate.markers import empty_reason
 from checkpoint_gate.pointer import RunPointer
+from checkpoint_gate.rule_text import RuleSet, parse_rules
 from checkpoint_gate.store.pruning import tombstones, undelete
 
 HALF = "{metric: val_loss, at_most: 0.5}"
@@ -262,6 +264,29 @@ def test_a_store_that_cannot_be_listed_keeps_no_survivors_from_going_on(crowd, f
     monkeypatch.setattr("checkpoint_gate.store.store.Store.keys", unreachable)
     assert steps(filtering([run])) == [("run", 1)]
     assert "nothing was swept from the store" in caplog.text
+
+
+def test_rules_without_prune_take_the_default_and_are_told_with_it(crowd, filtering):
+    default = RuleSet(prune=PrunePolicy(grace=0.0)).to_json()
+    run = crowd.run([0.9, 0.4])
+    about = read_about(folder_of(filtering([run], prune=None, default_prune=default)))
+    assert live(run) == [2]
+    assert (about["pruned"], about["prune_refused"]) == (1, "")
+    assert parse_rules(about["rules"]).prune == PrunePolicy(grace=0.0)
+
+
+def test_rules_with_prune_leave_the_default_alone(crowd, filtering):
+    default = RuleSet(prune=PrunePolicy(grace=0.0)).to_json()
+    about = read_about(folder_of(filtering([crowd.run([0.9, 0.4])], prune="{grace: 1h}", default_prune=default)))
+    assert parse_rules(about["rules"]).prune == PrunePolicy(grace=3600.0)
+
+
+def test_the_component_hands_the_default_on_as_text():
+    run = channel.Channel(type=standard_artifacts.ModelRun)
+    without = CheckpointFilter(model_run=run, rules="filter: {every: 1}")
+    assert without.exec_properties.get("default_prune") is None
+    given = CheckpointFilter(model_run=run, rules="filter: {every: 1}", default_prune=PrunePolicy(keep_last=3))
+    assert parse_rules(given.exec_properties["default_prune"]) == RuleSet(prune=PrunePolicy(keep_last=3))
 
 
 def test_a_busy_run_is_published_from_and_not_pruned(crowd, filtering, caplog):

@@ -14,6 +14,8 @@ import yaml
 from click.testing import CliRunner
 
 from checkpoint_gate.errors import ConfigError, RuleError, StoreError
+from checkpoint_gate.filtering import PrunePolicy
+from checkpoint_gate.rule_text import RuleSet, parse_rules
 from gated_pipelines.config import load_config, parse_config
 from gated_pipelines.kubeflow.compile.finishing import LOOK_OUTSIDE
 
@@ -123,6 +125,11 @@ kubeflow:
     ]
     tasks = spec["root"]["dag"]["tasks"]
     assert {task["retryPolicy"]["maxRetryCount"] for task in tasks.values()} == {2}
+
+
+def test_rules_given_without_prune_are_pruned_as_a_pipeline_without_it(golden):
+    default = golden["root"]["dag"]["tasks"]["CheckpointFilter"]["inputs"]["parameters"]["default_prune"]
+    assert parse_rules(default["runtimeValue"]["constant"]) == RuleSet(prune=PrunePolicy())
 
 
 def test_caching_spares_what_looks_outside(compile_text, tmp_path, golden):

@@ -15,6 +15,7 @@ from checkpoint_gate.champion import Champion
 from checkpoint_gate.checkpoint_evaluator import CheckpointEvaluator
 from checkpoint_gate.checkpoint_filter import CheckpointFilter
 from checkpoint_gate.evaluator import Evaluator
+from checkpoint_gate.filtering import PrunePolicy
 from checkpoint_gate.pusher import Pusher
 from gated_pipelines.config import PipelineConfig
 from gated_pipelines.evaluation import blessing_config, selection_config, selector
@@ -35,6 +36,7 @@ class Wiring:
       examples: the component that makes examples of the table; its id is CsvExampleGen.
       training_rules, filter_rules: rule text with at least the sections `save`, and `filter`.
       whole_rules: whether both are one text, all rules; Trainer then refuses one that CheckpointFilter would.
+      default_prune: of rules without `prune`; None where they always have it.
       epochs: passes over the training split.
       root: a path or a URL; the store is below it, and a relative push folder.
       push_folder: where the blessed model goes.
@@ -53,6 +55,7 @@ class Wiring:
     root: str | RuntimeParameter
     push_folder: str | RuntimeParameter
     whole_rules: bool = False
+    default_prune: PrunePolicy | None = None
     push_state: str = ""
     store_revision: int = 0
     generation: int = 0
@@ -106,6 +109,7 @@ def create_components(config: PipelineConfig, table: TabularSpec, wiring: Wiring
     survivors = CheckpointFilter(
         model_run=trainer.outputs["model_run"],
         rules=wiring.filter_rules,
+        default_prune=wiring.default_prune,
         store_revision=wiring.store_revision,
         on_no_survivors=config.on_no_survivors,
     )

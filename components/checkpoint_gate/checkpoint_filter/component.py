@@ -12,6 +12,7 @@ from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionP
 from checkpoint_gate.artifacts import CheckpointSet
 from checkpoint_gate.checkpoint_filter.executor import Executor, needed_rules
 from checkpoint_gate.errors import RuleError
+from checkpoint_gate.filtering import PrunePolicy
 from checkpoint_gate.rule_text import RuleSet
 
 
@@ -20,6 +21,7 @@ class CheckpointFilterSpec(ComponentSpec):
 
     PARAMETERS = {
         "rules": ExecutionParameter(type=str),
+        "default_prune": ExecutionParameter(type=str, optional=True),
         "store": ExecutionParameter(type=str, optional=True),
         "store_revision": ExecutionParameter(type=int, optional=True),
         "on_no_survivors": ExecutionParameter(type=str),
@@ -49,6 +51,7 @@ class CheckpointFilter(base_component.BaseComponent):
         model_run: channel.BaseChannel,
         rules: str | RuleSet | RuntimeParameter,
         *,
+        default_prune: PrunePolicy | None = None,
         store: str | None = None,
         store_revision: int = 0,
         on_no_survivors: Literal["fail", "keep_champion"] = "fail",
@@ -57,8 +60,10 @@ class CheckpointFilter(base_component.BaseComponent):
 
         Args:
           model_run: the `model_run` of one or several Trainers, each with a pointer to its run.
-          rules: rule text; the sections `filter` (needed) and `prune` (optional: without it nothing is removed). A
+          rules: rule text; the sections `filter` (needed) and `prune` (optional: see default_prune). A
             RuntimeParameter's text is read when the component runs.
+          default_prune: how the rejected are removed where the rules lack `prune`, such as a RuntimeParameter's text;
+            None removes nothing then.
           store: overrides the store that the pointers name.
           store_revision: raised by what a user does to the store by hand, so that a cached result is not taken.
           on_no_survivors: "fail" raises NoSurvivors; "keep_champion" marks the set empty and goes on.
@@ -72,6 +77,7 @@ class CheckpointFilter(base_component.BaseComponent):
         spec = CheckpointFilterSpec(
             model_run=model_run,
             rules=text,
+            default_prune=RuleSet(prune=default_prune).to_json() if default_prune is not None else None,
             store=store,
             store_revision=store_revision,
             on_no_survivors=on_no_survivors,

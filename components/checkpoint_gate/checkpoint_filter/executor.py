@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,8 @@ class Executor(base_executor.BaseExecutor):
           NoSurvivors: nothing was kept and `on_no_survivors` is "fail"; nothing is pruned.
         """
         rules = needed_rules(exec_properties["rules"])
+        if rules.prune is None and (default := exec_properties.get("default_prune")):
+            rules = replace(rules, prune=parse_rules(default, "default_prune").prune)
         assert rules.filter is not None
         output = artifact_utils.get_single_instance(output_dict["survivors"])
         pointers = dict.fromkeys(read_pointer(Path(model_run.uri)) for model_run in input_dict["model_run"])

@@ -102,6 +102,7 @@ def _compile(
         training_rules=parameters["rules"],
         filter_rules=parameters["rules"],
         whole_rules=True,
+        default_prune=PrunePolicy(),
         epochs=parameters["epochs"],
         root=parameters["root"],
         push_folder=parameters["push_folder"],
