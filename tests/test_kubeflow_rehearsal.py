@@ -116,6 +116,19 @@ def test_a_table_is_given_as_its_absolute_path(rehearse, tmp_path, monkeypatch):
     assert both.code == 2
 
 
+def test_a_table_with_a_span_is_looked_for_by_it(rehearse):
+    tasks = {"A": {"outputs": ["model"], "parameters": {"data": "$data", "span": "$span"}}}
+    parameters = {"data": "m-{SPAN}.csv", "span": ""}
+    none = rehearse(tasks, parameters=parameters)
+    assert none.json["reason"] == f"There is no file {none.root}/m-{{SPAN}}.csv for any {{SPAN}}."
+    none.root.mkdir(exist_ok=True)
+    (none.root / "m-3.csv").write_text("a\n1\n")
+    done = rehearse(tasks, parameters=parameters)
+    assert done.about("A")["given"]["inputs"]["parameterValues"] == {"data": "m-{SPAN}.csv", "span": ""}
+    gone = rehearse(tasks, "-p", "span=7", parameters=parameters)
+    assert "for the span 7; there are 3." in gone.json["reason"]
+
+
 def test_a_task_runs_as_in_its_container(rehearse, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", "relative:/absolute")
     task = {"outputs": ["model"], "env": {"OWN": "1", "HOME": "/container"}, "do": ["say", "$(touch /tmp/x); `id` *"]}

@@ -81,6 +81,13 @@ def test_values_of_other_types_are_left_to_the_rules_of_types(values):
     assert [name for name, _ in wrong_values(values)] in ([], ["epochs"])
 
 
+def test_a_rehearsal_in_a_bucket_may_take_a_table_of_this_machine(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    plan = make_plan(COMPILED, "s3://bucket/x", [f"data={tmp_path}/t.csv"], None, None)
+    assert plan.run.parameters["data"] == f"{tmp_path}/t.csv"
+    assert plan.root == "s3://bucket/x"
+
+
 def test_submitting_and_rehearsing_ask(tmp_path):
     with pytest.raises(ConfigError, match="the section `filter`"):
         make_job(COMPILED, ["rules=save: {every: 1}"], None, ["gs://"])

@@ -60,7 +60,8 @@ def make_plan(file: Path, root: str | None, given: Sequence[str], mode: Mode | N
     _require_mirrored(place, chosen)
     fixed = (dict(record.parameters) if record is not None else {}) | {"root": place}
     parameters = root_parameters(compiled, given, fixed)
-    require_values(compiled.parameters, parameters)
+    # The tasks run on this machine: whatever the root is, they see its paths.
+    require_values(compiled.parameters, parameters | {"root": str(folder)})
     if place == str(folder):
         require_table(parameters, folder)
     run = Run(

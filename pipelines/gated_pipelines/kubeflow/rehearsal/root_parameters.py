@@ -9,6 +9,7 @@ from typing import Any
 from checkpoint_gate.errors import ConfigError
 from gated_pipelines.kubeflow.arguments import read_arguments
 from gated_pipelines.kubeflow.rehearsal.compiled import Compiled
+from gated_pipelines.spans import SPAN, find_span
 
 
 def root_parameters(compiled: Compiled, given: Sequence[str], fixed: Mapping[str, Any]) -> dict[str, Any]:
@@ -30,11 +31,19 @@ def root_parameters(compiled: Compiled, given: Sequence[str], fixed: Mapping[str
 
 
 def require_table(parameters: Mapping[str, Any], root: Path) -> None:
-    """Refuses a `data` that names a file on this machine that is not there; CsvExampleGen would find out later.
+    """Refuses a `data` that names no file of this machine; CsvExampleGen would find out later.
+
+    Args:
+      parameters: of them `data`, and `span` for one with {SPAN} in its name.
 
     Raises:
-      ConfigError: there is no such file.
+      ConfigError: there is no such file, or none of the span.
     """
     data = parameters.get("data")
-    if isinstance(data, str) and "://" not in data and not (root / data).exists():
-        raise ConfigError(f"There is no table {root / data}: give one with --data FILE.")
+    if not isinstance(data, str) or "://" in data:
+        return
+    table = root / data
+    if SPAN in data:
+        find_span(str(table), str(parameters.get("span") or ""))
+    elif not table.exists():
+        raise ConfigError(f"There is no table {table}: give one with --data FILE.")
