@@ -151,7 +151,12 @@ def test_another_table_by_default(compile_text, tmp_path):
         pytest.param("resources: {Trainer: {memory: lots}}", "a size such as", id="no size"),
         pytest.param("resources: {Trainer: {cpu: 0.0}}", "cpu", id="no cores"),
         pytest.param("resources: {Trainer: {gpu: {count: 1}}}", "type", id="a gpu without a type"),
-        pytest.param("env: {default: {1A: x}}", "1A", id="no name of a variable"),
+        pytest.param(
+            "env: {default: {MY-VAR: x}}",
+            r"kubeflow.env.default.MY-VAR must be named by letters, digits and _, not beginning with a digit, "
+            "received 'MY-VAR'",
+            id="no name of a variable",
+        ),
         pytest.param("retries: 11", "retries", id="too many retries"),
         pytest.param("cash: true", "unknown key", id="a misspelt key"),
     ],

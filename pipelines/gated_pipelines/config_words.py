@@ -110,6 +110,8 @@ def _columns(columns: tuple[str, ...]) -> str:
 def problem(error: Mapping[str, Any], located: Located, model: type[BaseModel]) -> str:
     """One of pydantic's errors as words."""
     loc, kind, received = tuple(error["loc"]), error["type"], error["input"]
+    if loc and loc[-1] == "[key]":  # pydantic's word for the key itself
+        loc = loc[:-1]
     key = _dotted(loc)
     if kind == "missing":
         inside = f" of {_dotted(loc[:-1])}" if len(loc) > 1 else ""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from checkpoint_gate.quantities import parse_size
 from gated_pipelines.section import Section, Text
@@ -25,7 +26,14 @@ ComponentId = Literal[
 ]
 """A component of the pipeline; what stands under "default" is for all that do not say otherwise."""
 
-EnvName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+
+def _env_name(name: str) -> str:
+    if not re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", name):
+        raise ValueError(f"must be named by letters, digits and _, not beginning with a digit, received {name!r}")
+    return name
+
+
+EnvName = Annotated[str, AfterValidator(_env_name)]
 Bytes = Annotated[int, BeforeValidator(lambda value: parse_size(str(value))), Field(gt=0)]
 
 
