@@ -17,6 +17,7 @@ from checkpoint_gate.errors import ConfigError, RuleError, StoreError
 from checkpoint_gate.filtering import PrunePolicy
 from checkpoint_gate.rule_text import RuleSet, parse_rules
 from gated_pipelines.config import load_config, parse_config
+from gated_pipelines.kubeflow.compile.differences import without_effect
 from gated_pipelines.kubeflow.compile.finishing import LOOK_OUTSIDE
 
 HERE = Path(__file__).resolve().parents[1]
@@ -165,6 +166,48 @@ def test_a_wrong_section_is_told_with_its_line(section, words):
     with pytest.raises(ConfigError, match=words) as raised:
         parse_config(PENGUINS.read_text() + f"\nkubeflow:\n  {section}\n", PENGUINS)
     assert re.search(r"pipeline.yaml(:| line )\d+", str(raised.value))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        pytest.param("folder: serving", "folder: serving", (), id="nothing"),
+        pytest.param(
+            "folder: serving",
+            "folder: serving, keep: {last: 3}",
+            (f"push.keep ({PENGUINS} line 56) has no effect in a compiled pipeline: every pushed version stays.",),
+            id="keeping few versions",
+        ),
+        pytest.param(
+            "on_not_blessed: keep_champion",
+            "on_not_blessed: fail",
+            (
+                f"on_not_blessed: fail ({PENGUINS} line 59) has no effect in a compiled pipeline: a run whose model "
+                "is not blessed pushes nothing, and succeeds.",
+            ),
+            id="failing without a blessing",
+        ),
+    ],
+)
+def test_what_has_no_effect_once_compiled_is_told_with_its_line(old, new, told):
+    config = parse_config(PENGUINS.read_text().replace(old, new), PENGUINS)
+    assert without_effect(config) == told
+
+
+def test_the_command_tells_what_has_no_effect(tmp_path):
+    from gated_pipelines.kubeflow.compile.command import compile_command
+
+    table = PENGUINS.parent / "penguins.csv"
+    file = tmp_path / "pipeline.yaml"
+    text = PENGUINS.read_text().replace("csv: penguins.csv", f"csv: {table}")
+    file.write_text(text.replace("on_not_blessed: keep_champion", "on_not_blessed: fail"))
+    command = [str(file), "--image", IMAGE, "--root", ROOT, "-o", str(tmp_path / "out.yaml")]
+    done = CliRunner().invoke(compile_command, command, catch_exceptions=False)
+    assert [line for line in done.stderr.splitlines() if line.startswith("Warning: ")] == [
+        f"Warning: {sentence}" for sentence in without_effect(load_config(file))
+    ]
+    assert "Warning" not in done.stdout
+    assert "on_not_blessed: fail (" in done.stderr
 
 
 def test_the_command_writes_and_checks(tmp_path):

@@ -35,11 +35,13 @@ def compile_command(pipeline: Path, image: str, root: str, data: str | None, out
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from gated_pipelines.kubeflow.compile.compiling import compile_pipeline
-    text = compile_pipeline(pipeline, image, root, data).text
+    compiled = compile_pipeline(pipeline, image, root, data)
+    for sentence in compiled.without_effect:
+        click.echo(f"Warning: {sentence}", err=True)
     if check:
-        _check(output, text)
+        _check(output, compiled.text)
     else:
-        _write(output, text)
+        _write(output, compiled.text)
         click.echo(f"Wrote {output}. Check it with: gated-pipeline lint {output}")
 
 

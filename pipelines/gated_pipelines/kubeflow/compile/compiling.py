@@ -17,6 +17,7 @@ from tfx.orchestration.pipeline import Pipeline
 from checkpoint_gate.filtering import PrunePolicy
 from checkpoint_gate.rule_text import RuleSet, read_rules, write_rules
 from gated_pipelines.config import PipelineConfig, load_config
+from gated_pipelines.kubeflow.compile.differences import without_effect
 from gated_pipelines.kubeflow.compile.finishing import finish
 from gated_pipelines.pipeline import BEAM_ARGS, Wiring, create_components, split_output
 from gated_pipelines.spec import TabularSpec
@@ -33,10 +34,12 @@ class Compiled:
     Attributes:
       spec: the pipeline spec, as plain data.
       text: the same as YAML; the same input gives the same bytes.
+      without_effect: one sentence for each key of the pipeline.yaml that nothing came of.
     """
 
     spec: dict[str, Any]
     text: str
+    without_effect: tuple[str, ...]
 
 
 def compile_pipeline(pipeline_file: Path, image: str, root: str, data: str | None = None) -> Compiled:
@@ -69,7 +72,7 @@ def compile_pipeline(pipeline_file: Path, image: str, root: str, data: str | Non
         config, table, {name: RuntimeParameter(name, type(value)) for name, value in defaults.items()}, image
     )
     spec = finish(job["pipelineSpec"], config.kubeflow, defaults)
-    return Compiled(spec, to_yaml(spec, config.name))
+    return Compiled(spec, to_yaml(spec, config.name), without_effect(config))
 
 
 def rules_text(rules: RuleSet) -> str:

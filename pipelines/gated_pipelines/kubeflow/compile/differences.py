@@ -1,0 +1,21 @@
+"""What a pipeline.yaml says that `gated-pipeline run` does and a compiled pipeline does not. Pure."""
+
+from __future__ import annotations
+
+from gated_pipelines.config import PipelineConfig
+
+
+def without_effect(config: PipelineConfig) -> tuple[str, ...]:
+    """One sentence for each key that has no effect once it is compiled; it names the key and its line."""
+    told = []
+    if config.push.keep is not None:
+        told.append(
+            f"push.keep ({config.where('push', 'keep')}) has no effect in a compiled pipeline: "
+            "every pushed version stays."
+        )
+    if config.on_not_blessed == "fail":
+        told.append(
+            f"on_not_blessed: fail ({config.where('on_not_blessed')}) has no effect in a compiled pipeline: "
+            "a run whose model is not blessed pushes nothing, and succeeds."
+        )
+    return tuple(told)
