@@ -182,6 +182,50 @@ def test_a_damaged_champion_is_replaced(push, folder, caplog):
     assert any(message.startswith("The champion is damaged: ") for message in caplog.messages)
 
 
+@pytest.mark.parametrize(
+    ("hiccup", "words"),
+    [
+        pytest.param(PermissionError(13, "Access Denied"), "Access Denied", id="a right that is missing"),
+        pytest.param(OSError(110, "Connection timed out"), "Connection timed out", id="no answer in time"),
+        pytest.param(OSError(28, "No space left on device"), "No space left on device", id="no room for a copy"),
+        pytest.param(OSError(None, "the copy has 3 bytes, and k 4"), "the copy has 3 bytes", id="a copy cut short"),
+    ],
+)
+def test_a_champion_that_cannot_be_reached_is_not_pushed_again(push, folder, monkeypatch, hiccup, words):
+    def fails(source, target):
+        raise hiccup
+
+    bucket = f"file://{folder}"
+    push("first", to=bucket)
+    with monkeypatch.context() as patch:
+        patch.setattr("checkpoint_gate.uri_files.copy_file", fails)
+        with pytest.raises(
+            StoreError, match=rf"The weights of the SavedModel in {bucket}/{NOW} cannot be reached.*{words}"
+        ):
+            push("first", now=NOW + 60, to=bucket)
+    assert not is_pushed(push("first", now=NOW + 120, to=bucket))
+    assert live_versions(bucket) == (NOW,)
+
+
+def test_a_champion_of_which_a_file_is_gone_is_replaced(push, folder):
+    push("first")
+    (folder / str(NOW) / "variables" / "variables.index").unlink()
+    assert is_pushed(push("first", now=NOW + 60))
+
+
+def test_a_local_champion_that_may_not_be_read_is_not_pushed_again(push, folder, monkeypatch):
+    def refused(path, *arguments, **options):
+        if str(path).startswith(f"{folder}/{NOW}/variables/"):
+            raise PermissionError(13, "Permission denied", path)
+        return open(path, *arguments, **options)
+
+    push("first")
+    monkeypatch.setattr("checkpoint_gate.weights.open", refused, raising=False)
+    with pytest.raises(StoreError, match=r"cannot be reached \(Permission denied\)"):
+        push("first", now=NOW + 60)
+    assert live_versions(str(folder)) == (NOW,)
+
+
 def test_weights_of_an_older_version_can_be_pushed_again(push, folder):
     for seconds, name in enumerate(["first", "second", "first"]):
         assert is_pushed(push(name, now=NOW + seconds))

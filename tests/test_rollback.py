@@ -363,5 +363,20 @@ def test_from_a_damaged_champion_one_goes_back_and_passes_over_damaged_versions(
     assert in_force(folder) == [(30, "unknown-30", "wrong prices")]
 
 
+@pytest.mark.parametrize("out_of_reach", ["30", "20"], ids=["the champion", "an earlier version"])
+def test_what_cannot_be_reached_may_be_gone_back_from_and_is_never_passed_over(folder, monkeypatch, out_of_reach):
+    def unreachable(model):
+        raise StoreError(f"The weights of the SavedModel in {model} cannot be reached (Connection timed out).")
+
+    monkeypatch.setattr("checkpoint_gate.weights.weights_digest", unreachable)
+    (folder / out_of_reach / "assets.extra" / "checkpoint_gate.json").write_text("{")
+    if out_of_reach == "30":
+        back(folder)
+        assert weights(folder, NOW) == "w20"
+    else:
+        with pytest.raises(StoreError, match="Connection timed out"):
+            back(folder)
+
+
 def test_what_was_pushed_before_is_told_by_its_papers(folder):
     assert read_papers(folder / "30") == pushed_papers(30, "w30")

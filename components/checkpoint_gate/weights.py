@@ -8,12 +8,17 @@ import os
 import numpy as np
 import tensorflow as tf
 
-from checkpoint_gate.errors import ModelError
-from checkpoint_gate.uri_files import local_copy
+from checkpoint_gate.errors import ModelError, StoreError
+from checkpoint_gate.uri_files import files_below, local_copy
 
 _OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
 _OF_THE_MODEL = "model/"  # our exports keep the Keras model in the attribute `model`, beside the transform
 _NOT_WEIGHTS = ("optimizer/", "model/optimizer/", "save_counter/")
+
+_DAMAGE = (
+    *(FileNotFoundError, NotADirectoryError, IsADirectoryError),
+    *(tf.errors.OpError, ValueError, RuntimeError, IndexError),  # IndexError: a file is too short
+)
 
 
 def weights_digest(saved_model_dir: str) -> str:
@@ -26,24 +31,32 @@ def weights_digest(saved_model_dir: str) -> str:
         saved_model_dir: folder of a SavedModel, local or behind a URL.
 
     Raises:
-        ModelError: the variables are missing or cannot be read.
+        ModelError: the variables are missing, or their content cannot be read.
+        StoreError: they cannot be reached: no right, no answer, no room for a copy. They may be whole.
     """
     digest = hashlib.sha256()
     try:
         with local_copy(os.path.join(saved_model_dir, "variables")) as variables:
+            _open_each(variables)
             _add_weights(digest, variables)
-    except (
-        tf.errors.OpError,
-        OSError,
-        ValueError,
-        RuntimeError,
-        IndexError,
-    ) as error:  # IndexError: a file is too short
+    except _DAMAGE as error:
         raise ModelError(
             f"The weights of the SavedModel in {saved_model_dir} cannot be read ({_first_line(error)}): the folder is "
             "damaged or holds no SavedModel; move it away and run again."
         ) from error
+    except OSError as error:
+        raise StoreError(
+            f"The weights of the SavedModel in {saved_model_dir} cannot be reached ({error.strerror or error}), so "
+            "they cannot be compared with others; run again when they can."
+        ) from error
     return digest.hexdigest()
+
+
+def _open_each(variables: str) -> None:
+    """Raises the `OSError` of a file that cannot be opened: TensorFlow takes it for a damaged one."""
+    for name in files_below(variables):
+        with open(os.path.join(variables, name), "rb") as file:
+            file.read(1)
 
 
 def _add_weights(digest: hashlib._Hash, variables: str) -> None:

@@ -41,7 +41,7 @@ class Executor(tfx_executor.Executor):
 
         Raises:
             ConfigError: the push destination is no folder that can be written.
-            StoreError: the push folder's log is damaged.
+            StoreError: the push folder's log is damaged, or weights to be compared cannot be reached.
             ModelError: the model does not load or does not predict; nothing is visible in the push folder.
         """
         self._log_startup(input_dict, output_dict, exec_properties)
@@ -110,7 +110,7 @@ def _add_push(model: str, push: Push) -> None:
 
 
 def _readable_digest(champion: str) -> str | None:
-    """The digest of the champion's weights; None when they cannot be read, for then it must be replaced."""
+    """The digest of the champion's weights; None when they are damaged, for then it must be replaced."""
     try:
         return weights_digest(champion)
     except ModelError as error:

@@ -16,7 +16,7 @@ import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from checkpoint_gate.errors import ConfigError, ModelError
+from checkpoint_gate.errors import ConfigError, ModelError, StoreError
 from checkpoint_gate.papers import Papers, Push, Rollback, read_papers
 from checkpoint_gate.push_folder import live_versions, next_version, version_path
 from checkpoint_gate.push_log import Withdrawal, add_to_log, withdrawal_of, withdrawn_from
@@ -91,9 +91,9 @@ def previous_version(folder: str, weights: Weights) -> int | None:
 def _champions_weights(folder: str, champion: int, weights: Weights) -> str:
     """The digest of the champion's weights; where they are not known, a word that is the digest of none.
 
-    From a champion that is damaged, above all, one must be able to go back.
+    From a champion that is damaged or out of reach, above all, one must be able to go back.
     """
-    with contextlib.suppress(ModelError):
+    with contextlib.suppress(ModelError, StoreError):
         return weights(version_path(folder, champion)) or f"unknown-{champion}"
     return f"unknown-{champion}"
 
