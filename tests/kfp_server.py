@@ -105,7 +105,7 @@ class KfpServer:
                 return Response('{"commit_sha": "x", "multi_user": false}', content_type="application/json")
             return Response("Not Found\n", 404, content_type="text/plain")
         if self.fault == "slow":
-            time.sleep(4.5)
+            time.sleep(2.5)
         if self.fault == "reset":
             environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
         return None

@@ -19,7 +19,7 @@ def alone(monkeypatch, tmp_path):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setattr("kfp.Client._LOCAL_KFP_CONTEXT", str(tmp_path / "context.json"))
-    monkeypatch.setattr(kfp_connection, "TIMEOUT", (2.0, 3.0))
+    monkeypatch.setattr(kfp_connection, "TIMEOUT", (2.0, 1.5))
     monkeypatch.setattr(submitting, "POLL", 0.01)
 
 

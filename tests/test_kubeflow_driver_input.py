@@ -11,10 +11,10 @@ from kfp.pipeline_spec.pipeline_spec_pb2 import ExecutorInput
 from small_pipeline import compiled, write
 
 from checkpoint_gate.errors import ConfigError
-from gated_pipelines.kubeflow.rehearsal.compiled import Task, in_order, read_tasks
 from gated_pipelines.kubeflow.rehearsal.driver_input import Artifact, Produced, Run, executor_input
 from gated_pipelines.kubeflow.rehearsal.placeholders import fill
 from gated_pipelines.kubeflow.rehearsal.root_parameters import root_parameters
+from gated_pipelines.kubeflow.rehearsal.task_graph import Task, in_order, read_tasks
 from gated_pipelines.kubeflow.rehearsal.wire import as_text, local_path, to_json
 
 SALT = 7

@@ -450,7 +450,7 @@ def test_a_driver_that_is_missing_is_one_sentence_that_names_the_extra(mirror, c
     monkeypatch.setitem(sys.modules, "gcsfs", None)
     assert entrypoint.main(task(inputs={"run": runtime("1", "gs://b/run", type={"schemaTitle": "tfx.Model"})})) == 1
     last = capsys.readouterr().err.splitlines()[-1]
-    assert last.startswith("ConfigError: gs://b/run needs a driver that is not installed: ")
+    assert last.startswith("StoreError: gs://b/run needs a driver that is not installed: ")
     assert last.endswith("; it comes with checkpoint-gate[gs].")
 
 

@@ -339,7 +339,7 @@ def test_no_server_is_known(call, compiled):
         pytest.param((403, b"n\xe9gatif"), "does not allow this to you (403", id="a text that is not UTF-8"),
         pytest.param("login", "answers with something other than its API, as a login page", id="a login page"),
         pytest.param("redirect", "answers with something other than its API, as a login page", id="a way to one"),
-        pytest.param("slow", "gives no answer: none within 3 s.", id="too slow"),
+        pytest.param("slow", "gives no answer: none within 1.5 s.", id="too slow"),
         pytest.param("reset", "gives no answer", id="connections that end at once"),
     ],
 )
@@ -352,7 +352,7 @@ def test_a_refusal_is_one_sentence(submit, server, fault, why, where):
     assert why in err
     assert err.startswith(f"Error: {server.url} ")
     assert (err.count("\n"), "Traceback" in err) == (1, False)
-    assert time.monotonic() - begun < 10
+    assert time.monotonic() - begun < 20
 
 
 def test_an_old_server_is_named(submit, server):

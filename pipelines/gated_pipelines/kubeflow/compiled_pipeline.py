@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from checkpoint_gate.errors import ConfigError
-from gated_pipelines.kubeflow.servers.refusals import brief
+from gated_pipelines.kubeflow.one_line import one_line
 
 SCHEMA = "2.1.0"
 
@@ -107,7 +107,7 @@ def _require_spec(path: Path, spec: Mapping[str, Any]) -> None:
     try:
         json_format.ParseDict(spec, pipeline_spec_pb2.PipelineSpec())
     except json_format.ParseError as error:
-        raise ConfigError(f"The compiled pipeline {path} must be a pipeline spec: {brief(str(error))}.") from error
+        raise ConfigError(f"The compiled pipeline {path} must be a pipeline spec: {one_line(str(error))}.") from error
 
 
 def _tasks(component: Mapping[str, Any]) -> dict[str, Any]:

@@ -35,9 +35,8 @@ from gated_pipelines.kubeflow.executor_input import (
     slots,
     title,
 )
+from gated_pipelines.kubeflow.mirrors import MIRROR_VARIABLE
 from gated_pipelines.kubeflow.places import Disk, Place, as_named, hand_over, through_fsspec
-
-MIRROR = "GATED_PIPELINE_MIRROR"
 
 _LOG = logging.getLogger(__name__)
 
@@ -149,7 +148,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments, beam_arguments = _parse(argv)
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
-        run(arguments, beam_arguments, Path(os.environ.get(MIRROR) or "/"))
+        run(arguments, beam_arguments, Path(os.environ.get(MIRROR_VARIABLE) or "/"))
     except CheckpointGateError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 1

@@ -17,8 +17,7 @@ from urllib.parse import unquote, urlsplit
 
 from checkpoint_gate.errors import ConfigError
 from checkpoint_gate.uri_files import copy_below, files_below, is_local, remove_file, told
-
-_MIRRORS = {"gs": "gcs", "s3": "s3", "minio": "minio"}
+from gated_pipelines.kubeflow.mirrors import MIRRORS
 
 _LOG = logging.getLogger(__name__)
 
@@ -65,7 +64,7 @@ class Disk:
         parts = rest.rstrip("/").split("/")
         if not {"", ".", ".."}.isdisjoint(parts):
             raise ConfigError(f"An artifact's URI must be a plain one, such as gs://bucket/key. Received: {uri}.")
-        mirror = self.mirror / _MIRRORS[scheme] if scheme in _MIRRORS else None
+        mirror = self.mirror / MIRRORS[scheme] if scheme in MIRRORS else None
         if mirror is not None and (mirror / parts[0]).is_dir():
             return Place(uri, str(mirror.joinpath(*parts)), None)
         return Place(uri, str(self.scratch.joinpath(scheme, *parts)), through_fsspec(uri))

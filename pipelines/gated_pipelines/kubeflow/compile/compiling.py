@@ -28,7 +28,7 @@ COMMAND = ("python", "-m", "gated_pipelines.kubeflow.entrypoint")
 
 
 @dataclass(frozen=True)
-class Compiled:
+class Compilation:
     """A compiled pipeline.
 
     Attributes:
@@ -42,7 +42,7 @@ class Compiled:
     without_effect: tuple[str, ...]
 
 
-def compile_pipeline(pipeline_file: Path, image: str, root: str, data: str | None = None) -> Compiled:
+def compile_pipeline(pipeline_file: Path, image: str, root: str, data: str | None = None) -> Compilation:
     """Compiles a pipeline.yaml for the columns and classes that its table has now.
 
     Args:
@@ -72,7 +72,7 @@ def compile_pipeline(pipeline_file: Path, image: str, root: str, data: str | Non
         config, table, {name: RuntimeParameter(name, type(value)) for name, value in defaults.items()}, image
     )
     spec = finish(job["pipelineSpec"], config.kubeflow, defaults)
-    return Compiled(spec, to_yaml(spec, config.name), without_effect(config))
+    return Compilation(spec, to_yaml(spec, config.name), without_effect(config))
 
 
 def rules_text(rules: RuleSet) -> str:

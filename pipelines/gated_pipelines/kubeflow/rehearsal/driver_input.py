@@ -29,7 +29,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from checkpoint_gate.errors import ConfigError
-from gated_pipelines.kubeflow.rehearsal.compiled import Task
+from gated_pipelines.kubeflow.rehearsal.task_graph import Task
 from gated_pipelines.kubeflow.rehearsal.wire import as_text, local_path
 
 Mode = Literal["vertex", "open-source"]

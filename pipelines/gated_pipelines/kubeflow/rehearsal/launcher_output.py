@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from checkpoint_gate.errors import ConfigError
-from gated_pipelines.kubeflow.rehearsal.compiled import Task
 from gated_pipelines.kubeflow.rehearsal.driver_input import LOGS, Artifact, Mode, Produced
+from gated_pipelines.kubeflow.rehearsal.task_graph import Task
 
 
 def read_produced(mode: Mode, task: Task, given: Mapping[str, Any], number: int) -> Produced:

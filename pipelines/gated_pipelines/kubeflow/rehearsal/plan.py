@@ -10,12 +10,13 @@ from pathlib import Path
 
 from checkpoint_gate.errors import ConfigError
 from checkpoint_gate.spelling import did_you_mean
+from gated_pipelines.kubeflow.mirrors import URLS
 from gated_pipelines.kubeflow.parameters import require_values
-from gated_pipelines.kubeflow.rehearsal.compiled import Compiled, read_tasks
 from gated_pipelines.kubeflow.rehearsal.driver_input import Mode, Run
 from gated_pipelines.kubeflow.rehearsal.record import FOLDER, Record, TaskReport, read_record
 from gated_pipelines.kubeflow.rehearsal.root_parameters import require_table, root_parameters
-from gated_pipelines.kubeflow.rehearsal.wire import MIRRORED, local_path
+from gated_pipelines.kubeflow.rehearsal.task_graph import TaskGraph, read_tasks
+from gated_pipelines.kubeflow.rehearsal.wire import local_path
 
 DEFAULT_ROOTS = Path("runs") / "rehearsals"
 _MIRROR = "mirror"  # in the folder of a rehearsal whose root is a URL
@@ -30,7 +31,7 @@ class Plan:
       folder: what the record and the logs are kept in; the root, if that is a folder.
     """
 
-    compiled: Compiled
+    compiled: TaskGraph
     run: Run
     root: str
     folder: Path
@@ -106,13 +107,13 @@ def _require_mirrored(place: str, mode: Mode) -> None:
     """Refuses URLs that no pod would find on its disk."""
     if "://" not in place:
         return
-    if not place.startswith(tuple(MIRRORED)):
-        raise ConfigError(f"The root must be a folder, or begin with {', '.join(MIRRORED)}. Received: {place}.")
+    if not place.startswith(URLS):
+        raise ConfigError(f"The root must be a folder, or begin with {', '.join(URLS)}. Received: {place}.")
     if mode == "vertex":
         raise ConfigError(f"A rehearsal like Vertex AI's must have a folder as its root. Received: {place}.")
 
 
-def _earlier(compiled: Compiled, file: Path, folder: Path, start: str) -> Record:
+def _earlier(compiled: TaskGraph, file: Path, folder: Path, start: str) -> Record:
     names = [task.name for task in compiled.tasks]
     if start not in names:
         words = f"{did_you_mean(start, names)}, known are {', '.join(names)}"
@@ -130,7 +131,7 @@ def _earlier(compiled: Compiled, file: Path, folder: Path, start: str) -> Record
     return record
 
 
-def _reports(compiled: Compiled, folder: Path, record: Record | None, start: str | None) -> dict[str, TaskReport]:
+def _reports(compiled: TaskGraph, folder: Path, record: Record | None, start: str | None) -> dict[str, TaskReport]:
     """The tasks as they stand before the rehearsal: to be executed, or reused."""
     earlier = record.tasks if record is not None else {}
     again = compiled.below(start) if start is not None else set()

@@ -22,16 +22,16 @@ from types import FrameType
 from typing import Any, BinaryIO, Protocol
 
 from checkpoint_gate.errors import CheckpointGateError
-from gated_pipelines.kubeflow.rehearsal.compiled import Task
+from gated_pipelines.kubeflow.mirrors import MIRROR_VARIABLE
 from gated_pipelines.kubeflow.rehearsal.driver_input import executor_input
 from gated_pipelines.kubeflow.rehearsal.launcher_output import read_produced
 from gated_pipelines.kubeflow.rehearsal.placeholders import fill
 from gated_pipelines.kubeflow.rehearsal.plan import Plan
 from gated_pipelines.kubeflow.rehearsal.record import FOLDER, Record, State, TaskReport, write_record
+from gated_pipelines.kubeflow.rehearsal.task_graph import Task
 from gated_pipelines.kubeflow.rehearsal.task_process import TaskProcess, how_it_ended, telling_line
 from gated_pipelines.kubeflow.rehearsal.wire import to_json
 
-MIRROR = "GATED_PIPELINE_MIRROR"  # tells the container's entrypoint where /gcs, /minio and /s3 are
 _LOOK = 0.1  # seconds between two looks at the running tasks
 
 
@@ -188,7 +188,7 @@ class Rehearsal:
             "TF_CPP_MIN_LOG_LEVEL": "3",
             **os.environ,
             "PYTHONPATH": os.pathsep.join(os.path.abspath(path) for path in paths.split(os.pathsep) if path),
-            MIRROR: self._run.mirror,
+            MIRROR_VARIABLE: self._run.mirror,
         }
         attempt.process = TaskProcess(attempt.commands.pop(0), inherited | own, folder, attempt.log)
 

@@ -8,11 +8,11 @@ from typing import Any
 
 from checkpoint_gate.errors import ConfigError
 from gated_pipelines.kubeflow.arguments import read_arguments
-from gated_pipelines.kubeflow.rehearsal.compiled import Compiled
+from gated_pipelines.kubeflow.rehearsal.task_graph import TaskGraph
 from gated_pipelines.spans import SPAN, find_span
 
 
-def root_parameters(compiled: Compiled, given: Sequence[str], fixed: Mapping[str, Any]) -> dict[str, Any]:
+def root_parameters(compiled: TaskGraph, given: Sequence[str], fixed: Mapping[str, Any]) -> dict[str, Any]:
     """The value of every parameter of a pipeline.
 
     Args:

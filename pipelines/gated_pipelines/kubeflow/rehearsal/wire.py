@@ -6,7 +6,7 @@ import json
 from decimal import Decimal
 from typing import Any
 
-MIRRORED = {"gs://": "gcs", "minio://": "minio", "s3://": "s3"}
+from gated_pipelines.kubeflow.mirrors import MIRRORS
 
 
 def as_text(value: Any) -> str:
@@ -35,7 +35,5 @@ def _whole(value: Any) -> Any:
 
 def local_path(uri: str, mirror: str = "/") -> str:
     """Where the launcher of open-source Kubeflow keeps a URI on the pod's disk; a folder is itself."""
-    for scheme, name in MIRRORED.items():
-        if uri.startswith(scheme):
-            return f"{mirror.rstrip('/')}/{name}/{uri.removeprefix(scheme)}"
-    return uri
+    scheme, separator, rest = uri.partition("://")
+    return f"{mirror.rstrip('/')}/{MIRRORS[scheme]}/{rest}" if separator and scheme in MIRRORS else uri

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from checkpoint_gate.errors import ServerError, ServerUnreachable
-from gated_pipelines.kubeflow.servers.refusals import Refusal, brief, message_of, no_api, refused, why_unreachable
+from gated_pipelines.kubeflow.one_line import one_line
+from gated_pipelines.kubeflow.servers.refusals import Refusal, message_of, no_api, refused, why_unreachable
 
 # Seconds to connect, and to wait for an answer. Where asking again does no harm, it is asked up to four times.
 TIMEOUT = (5.0, 30.0)
@@ -89,7 +90,7 @@ class Connection:
 
     def _refused(self, error: Any) -> ServerError:
         body = error.body.decode("utf-8", "replace") if isinstance(error.body, bytes) else error.body or ""
-        return refused(self.host, int(error.status or 0), message_of(body) or brief(str(error.reason)))
+        return refused(self.host, int(error.status or 0), message_of(body) or one_line(str(error.reason)))
 
 
 def connect(host: str | None, namespace: str | None) -> Connection:
@@ -120,7 +121,7 @@ def connect(host: str | None, namespace: str | None) -> Connection:
         except ServerError:
             raise
         except Exception as error:  # of kubernetes, of google.auth, of a token's file: whatever the SDK tried
-            raise ServerError(f"The kfp SDK finds no way to {host or 'a server'}: {brief(str(error))}.") from error
+            raise ServerError(f"The kfp SDK finds no way to {host or 'a server'}: {one_line(str(error))}.") from error
     connection = Connection(client._healthz_api.api_client, namespace or client.get_user_namespace())
     _healthy(connection, host)
     return connection

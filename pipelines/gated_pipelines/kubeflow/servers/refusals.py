@@ -6,6 +6,7 @@ import json
 import re
 
 from checkpoint_gate.errors import ServerError
+from gated_pipelines.kubeflow.one_line import one_line
 
 _MEANINGS = {
     400: "refuses the request",
@@ -16,7 +17,6 @@ _MEANINGS = {
     429: "is asked too much",
 }
 _TEXTS = ("message", "error_message", "error", "error_details")
-_LONGEST = 300
 
 
 class Refusal(ServerError):
@@ -50,10 +50,10 @@ def message_of(body: str) -> str:
     try:
         answer = json.loads(body)
     except ValueError:
-        return "" if re.search(r"<\s*(html|!doctype|body)", body, re.IGNORECASE) else brief(body)
+        return "" if re.search(r"<\s*(html|!doctype|body)", body, re.IGNORECASE) else one_line(body)
     if isinstance(answer, dict):
         texts = (answer.get(key) for key in _TEXTS)
-        return next((brief(text) for text in texts if isinstance(text, str) and text.strip()), "")
+        return next((one_line(text) for text in texts if isinstance(text, str) and text.strip()), "")
     return ""
 
 
@@ -70,12 +70,6 @@ def why_unreachable(error: BaseException, timeout: tuple[float, float]) -> str:
     return _last(str(reason))
 
 
-def brief(text: str) -> str:
-    """In one line, cut where it is long, without a full stop at its end."""
-    line = " ".join(text.split())
-    return (line if len(line) <= _LONGEST else line[: _LONGEST - 1] + "…").rstrip(". ")
-
-
 def _last(text: str) -> str:
     """The part after the names of objects and of errors that urllib3 puts before it."""
-    return brief(re.sub(r"^.*?(?:object at 0x[0-9a-f]+>|host='[^']*', port=\d+\)?)\s*:\s*", "", text))
+    return one_line(re.sub(r"^.*?(?:object at 0x[0-9a-f]+>|host='[^']*', port=\d+\)?)\s*:\s*", "", text))

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from checkpoint_gate.errors import ConfigError, ServerError, ServerUnreachable
-from gated_pipelines.kubeflow.servers.refusals import brief, message_of, no_api, refused
+from gated_pipelines.kubeflow.one_line import one_line
+from gated_pipelines.kubeflow.servers.refusals import message_of, no_api, refused
 from gated_pipelines.kubeflow.servers.vertex_requests import parent_of
 
 TIMEOUT = 60.0  # seconds, for each request
@@ -65,7 +66,7 @@ class VertexConnection:
         except Timeout as error:
             raise ServerUnreachable(f"{host} gives no answer within {TIMEOUT:g} s.") from error
         except NoConnection as error:
-            raise ServerUnreachable(f"{host} gives no answer: {brief(str(error))}.") from error
+            raise ServerUnreachable(f"{host} gives no answer: {one_line(str(error))}.") from error
         except (RequestException, ParseError) as error:
             raise ServerError(no_api(host)) from error
 
@@ -101,4 +102,4 @@ def connect_vertex(project: str, location: str) -> VertexConnection:
 
 def _first(error: Exception) -> str:
     """The first of an error's arguments: Google's put the whole answer behind it."""
-    return brief(str(error.args[0] if error.args else error))
+    return one_line(str(error.args[0] if error.args else error))

@@ -48,7 +48,7 @@ class Task:
 
 
 @dataclass(frozen=True, slots=True)
-class Compiled:
+class TaskGraph:
     """A compiled pipeline.
 
     Attributes:
@@ -80,7 +80,7 @@ class Compiled:
         return found
 
 
-def read_tasks(path: Path) -> Compiled:
+def read_tasks(path: Path) -> TaskGraph:
     """Reads a compiled file whose tasks are all containers.
 
     Raises:
@@ -92,7 +92,7 @@ def read_tasks(path: Path) -> Compiled:
     parts = [_task(path, spec, name, task) for name, task in root.get("dag", {}).get("tasks", {}).items()]
     if not parts:
         raise ConfigError(f"{path} has no tasks.")
-    return Compiled(compiled.name, root.get("inputDefinitions", {}).get("parameters", {}), in_order(path, parts))
+    return TaskGraph(compiled.name, root.get("inputDefinitions", {}).get("parameters", {}), in_order(path, parts))
 
 
 def _spec(compiled: CompiledPipeline) -> Mapping[str, Any]:
