@@ -132,15 +132,19 @@ def unfinished_and_free(folder):
 @pytest.fixture(autouse=True, scope="module")
 def quick_collection():
     """What is there before is not looked through at every collection of garbage."""
+    gc.collect()
     gc.freeze()
     yield
     gc.unfreeze()
 
 
-def join_thread():
-    """The thread of a loop that nobody holds any more does what was given to it, and ends."""
+@contextlib.contextmanager
+def joined():
+    """At the end, the threads begun in it do what was given to them, and end: nobody holds their loop any more."""
+    before = set(threading.enumerate())
+    yield
     deadline = time.monotonic() + 60
-    while any(thread.name.startswith("checkpoint-gate") for thread in threading.enumerate()):
+    while any(thread.name.startswith("checkpoint-gate") for thread in set(threading.enumerate()) - before):
         assert time.monotonic() < deadline
         gc.collect()
         time.sleep(0.002)
@@ -179,13 +183,13 @@ def test_killed_at_any_step_and_run_again(memory_path, killable, killed, state):
     for at in range(1, STEPS + 1):
         folder = memory_path / str(at)
         descent = Descent()
-        gate = GatedLoop(folder, RULES, run="loop").__enter__()
         dropped = chance.choice([None, 0, chance.randrange(20)])  # operations on the disk left to what is in flight
-        with pytest.raises(killed):
-            loop(gate, descent, state(descent), at, killed)
-        killable.arm(dropped)
-        del gate
-        join_thread()
+        with joined():
+            gate = GatedLoop(folder, RULES, run="loop").__enter__()
+            with pytest.raises(killed):
+                loop(gate, descent, state(descent), at, killed)
+            killable.arm(dropped)
+            del gate
         killable.arm(None)
         assert outcome(folder, train(folder, state)) == expected, (at, dropped)
 
@@ -689,9 +693,9 @@ def test_tensorflow_killed_at_random_steps_and_run_again(tf, memory_path, killab
         folder = memory_path / str(number)
         for _ in range(1 + number % 2):
             at = chance.randint(1, STEPS)
-            with contextlib.suppress(killed):
-                run(folder, at)
-            killable.arm(chance.choice([None, 0, chance.randrange(20)]))
-            join_thread()
+            with joined():
+                with contextlib.suppress(killed):
+                    run(folder, at)
+                killable.arm(chance.choice([None, 0, chance.randrange(20)]))
             killable.arm(None)
         assert outcome(folder, run(folder)) == expected, at
