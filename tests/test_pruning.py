@@ -679,13 +679,41 @@ def test_the_size_of_what_goes_meanwhile_is_that_of_the_rest(crowd, before):
     assert bytes_held(run.files, folder) == rest
 
 
-@pytest.mark.parametrize(
-    ("name", "read"),
-    [
-        pytest.param("sha256", lambda files, stored, _: verify_files(files, stored), id="verified"),
-        pytest.param("link", copy_out, id="copied"),
-    ],
-)
+READINGS = [
+    pytest.param("sha256", lambda files, stored, _: verify_files(files, stored), id="verified"),
+    pytest.param("link", copy_out, id="copied"),
+]
+
+
+@pytest.mark.parametrize(("name", "read"), READINGS)
+def test_what_was_gone_for_a_moment_is_read(crowd, before, tmp_path, name, read):
+    run = crowd.run([0.9])
+
+    def gone():
+        raise FileNotFoundError(errno.ENOENT, "No such file or directory")
+
+    before(name, gone)
+    assert read(run.files, run.live()[0], tmp_path / "copy") is None
+
+
+def test_a_copy_of_what_comes_back_and_is_gone_again_says_what_is_missing(crowd, monkeypatch, tmp_path):
+    run = crowd.run([0.9])
+    stored = run.live()[0]
+
+    def link(files, path, target):
+        place = run.files.local(path)
+        link.calls += 1
+        if link.calls == 2:
+            place.unlink()
+        raise FileNotFoundError(errno.ENOENT, "No such file or directory")
+
+    link.calls = 0
+    monkeypatch.setattr(LocalFiles, "link", link)
+    with pytest.raises(DamagedCheckpoint, match="is missing"):
+        copy_out(run.files, stored, tmp_path / "copy")
+
+
+@pytest.mark.parametrize(("name", "read"), READINGS)
 def test_a_disk_that_says_of_what_is_there_that_it_is_not_is_no_damage(crowd, monkeypatch, tmp_path, name, read):
     run = crowd.run([0.9])
 

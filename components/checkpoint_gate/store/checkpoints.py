@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import re
 import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from checkpoint_gate.errors import DamagedCheckpoint, ForeignCheckpoint, StoreError
 from checkpoint_gate.records import Record
@@ -20,6 +22,7 @@ from checkpoint_gate.store.manifest import FileEntry, Kind, Manifest, parse_mani
 STAGED = re.compile(r"[0-9a-f]{32}")  # a folder that is being written
 STEP_FOLDER = re.compile(r"step-(\d{9,})")  # what else lies on a shelf is foreign, and left alone
 Progress = Callable[[int], None]  # told so many more bytes
+_T = TypeVar("_T")
 PREFIX = "ckpt"  # the prefix of TensorFlow's checkpoint files within a checkpoint's folder
 
 
@@ -241,10 +244,8 @@ def copy_out(files: Files, stored: Stored, folder: Path) -> None:
     for name in [entry.path for entry in stored.manifest.files] + [manifests.NAME]:
         path = f"{stored.folder}/{name}"
         try:
-            files.link(path, folder / name)
-        except FileNotFoundError:  # pruned meanwhile
-            if files.is_file(path):  # a disk that says so of what is there is at fault itself
-                raise
+            _while_there(files, path, functools.partial(files.link, path, folder / name))
+        except _Missing:
             raise DamagedCheckpoint(f"{files.place(path)} is missing.") from None
     if not files.atomic:
         copy = LocalFiles(folder.parent)
@@ -317,15 +318,38 @@ def verify_files(files: Files, stored: Stored, progress: Progress = lambda _: No
     for entry in stored.manifest.files:
         path = f"{stored.folder}/{entry.path}"
         try:
-            damage = _differs(files, path, entry)
-        except FileNotFoundError:  # pruned meanwhile
-            if files.is_file(path):  # a disk that says so of what is there is at fault itself
-                raise
+            damage = _while_there(files, path, functools.partial(_differs, files, path, entry))
+        except _Missing:
             damage = "is missing"
         if damage is not None:
             return f"{files.place(path)} {damage}"
         progress(entry.bytes)
     return None
+
+
+class _Missing(Exception):
+    """A file was pruned meanwhile."""
+
+
+def _while_there(files: Files, path: str, act: Callable[[], _T]) -> _T:
+    """What `act` answers of the file at `path`, tried again where it was gone for a moment.
+
+    A pruning moves back what somebody protects meanwhile.
+
+    Raises:
+      _Missing: it is not there any more.
+      FileNotFoundError: a disk that keeps saying so of what is there is at fault itself.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        return act()
+    if not files.is_file(path):
+        raise _Missing
+    try:
+        return act()
+    except FileNotFoundError:
+        if files.is_file(path):
+            raise
+        raise _Missing from None
 
 
 def _differs(files: Files, path: str, entry: FileEntry) -> str | None:
