@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from checkpoint_gate.errors import ConfigError
-from gated_pipelines.kubeflow.servers.cron import read_cron
+from gated_pipelines.cron import read_cron
 from gated_pipelines.kubeflow.servers.kfp_requests import kfp_cron
 from gated_pipelines.kubeflow.servers.vertex_requests import vertex_cron
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from compiled_sample import write_sample
 
-from gated_pipelines.kubeflow.servers.cron import read_cron
+from gated_pipelines.cron import read_cron
 from gated_pipelines.kubeflow.servers.kfp_requests import kfp_cron
 from gated_pipelines.kubeflow.servers.vertex_requests import vertex_cron
 

@@ -11,9 +11,9 @@ import yaml
 from compiled_sample import SAMPLE, write_sample
 from vertex_server import VertexServer
 
+from gated_pipelines.cron import read_cron
 from gated_pipelines.kubeflow.servers import vertex_connection
 from gated_pipelines.kubeflow.servers.backend import Timing
-from gated_pipelines.kubeflow.servers.cron import read_cron
 from gated_pipelines.kubeflow.servers.submitting import make_job
 from gated_pipelines.kubeflow.servers.vertex_requests import job_body, schedule_body
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 
-from checkpoint_gate.errors import CheckpointGateError, ConfigError, NoCandidate, NoSurvivors
+from checkpoint_gate.errors import CheckpointGateError, ConfigError, LeaseHeld, NoCandidate, NoSurvivors
 from checkpoint_gate.push_folder import champion_path
 from checkpoint_gate.store import Store
 from checkpoint_gate.store.files import LocalFiles
@@ -18,16 +19,26 @@ from checkpoint_gate.store.ledger import History
 from checkpoint_gate.store.sweeping import sweep_store
 from gated_pipelines.console import quiet
 from gated_pipelines.job import Job, prepare
+from gated_pipelines.novelty import nothing_new, why_new, work_of
 from gated_pipelines.places import Places
 from gated_pipelines.pushed import note_pushed, prune_pushed
+from gated_pipelines.recorder import Recorder
 from gated_pipelines.report import write_report
-from gated_pipelines.state import write_state
+from gated_pipelines.state import read_state, write_state
 from gated_pipelines.summary import Outcome, Summary, collect
 
 _LOG = logging.getLogger(__name__)
 
 
-def run_local(pipeline_file: Path, root: Path, *, retrain: bool = False, rebaseline: bool = False) -> Summary:
+def run_local(
+    pipeline_file: Path,
+    root: Path,
+    *,
+    retrain: bool = False,
+    rebaseline: bool = False,
+    scheduled: bool = False,
+    clock: Callable[[], float] = time.time,
+) -> Summary:
     """Runs a pipeline.yaml from its table to the push folder; everything it makes lies below `root`.
 
     Args:
@@ -35,33 +46,71 @@ def run_local(pipeline_file: Path, root: Path, *, retrain: bool = False, rebasel
       root: the folder for everything.
       retrain: trains anew, though nothing has changed.
       rebaseline: sets the champion aside for this run, so that the thresholds on values decide alone.
+      scheduled: a run that finds nothing new, or another one at work, is skipped.
+      clock: seconds since 1970, for the history.
 
     What is wrong ends in a summary whose outcome is "failed", "no_survivors" or "no_candidate", with one sentence as
-    the reason. Errors that nobody foresaw are raised.
+    the reason. Errors that nobody foresaw are raised. Each run is written into the root's history.
     """
+    recorder = Recorder(Places(root.expanduser().absolute()).root, "schedule" if scheduled else "by hand", clock)
     try:
         job = replace(prepare(pipeline_file, root), rebaseline=rebaseline)
-        # One run at a time in a root: two would meet in ML Metadata and in the push folder.
-        lease = Lease(LocalFiles(job.places.root), "run.lease", "running a pipeline", time.time)
-        lease.acquire()
     except CheckpointGateError as error:
-        return Summary(reason=str(error))
+        return _over(recorder, Summary(reason=str(error)))
+    # One run at a time in a root: two would meet in ML Metadata and in the push folder.
+    lease = Lease(LocalFiles(job.places.root), "run.lease", "running a pipeline", time.time)
     try:
-        if retrain:
-            job = replace(job, state=replace(job.state, generation=job.state.generation + 1))
-            write_state(job.places, job.state)
-        stamp = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%SZ")
-        log_file = job.places.logs / f"{stamp}.log"
-        with quiet(log_file):
-            _LOG.info("%s: %d rows; the full log is %s", job.config.name, job.table.rows, log_file)
-            return _run(job)
+        lease.acquire()
+    except LeaseHeld as error:
+        left = Summary(outcome="skipped", green=True, reason=f"another run is at work: {error}")
+        return _over(recorder, left if scheduled else Summary(reason=str(error)), skipped=scheduled)
     except CheckpointGateError as error:
-        return Summary(reason=str(error))
+        return _over(recorder, Summary(reason=str(error)))
+    try:
+        return _alone(replace(job, state=read_state(job.places)), recorder, retrain=retrain, scheduled=scheduled)
+    except CheckpointGateError as error:
+        return _over(recorder, Summary(reason=str(error)))
     finally:
         lease.release()
 
 
-def _run(job: Job) -> Summary:
+def _over(recorder: Recorder, summary: Summary, *, skipped: bool = False) -> Summary:
+    recorder.end(summary, skipped=skipped)
+    return summary
+
+
+def _alone(job: Job, recorder: Recorder, *, retrain: bool, scheduled: bool) -> Summary:
+    """Runs, or skips; call it under the root's lease."""
+    before = champion_path(job.push_folder)
+    history = recorder.earlier()
+    why = why_new(work_of(job), before, history)
+    if scheduled and why is None:
+        return _skip(job, recorder, before, nothing_new(history))
+    if retrain:
+        job = replace(job, state=replace(job.state, generation=job.state.generation + 1))
+        write_state(job.places, job.state)
+    asked = [words for words, given in (("--retrain", retrain), ("--rebaseline", job.rebaseline)) if given]
+    recorder.begin("; ".join([*asked, *([why] if why else [])]) or "it was asked for, though nothing is new")
+    stamp = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%SZ")
+    log_file = job.places.logs / f"{stamp}.log"
+    with quiet(log_file):
+        _LOG.info("%s: %d rows; the full log is %s", job.config.name, job.table.rows, log_file)
+        summary, job = _run(job)
+    recorder.end(summary, job, before)
+    return summary
+
+
+def _skip(job: Job, recorder: Recorder, champion: str | None, why: str) -> Summary:
+    """What is due goes from the disk all the same."""
+    _settle_push_folder(job)
+    _sweep(job)
+    summary = Summary(outcome="skipped", green=True, reason=why, champion=champion, store=str(job.places.store))
+    recorder.end(summary, job, champion, skipped=True)
+    return summary
+
+
+def _run(job: Job) -> tuple[Summary, Job]:
+    """What came of it, and the job with the state that the next run will find."""
     since = time.time()
     _require_metadata(job.places)
     before = champion_path(job.push_folder)
@@ -90,7 +139,7 @@ def _run(job: Job) -> Summary:
         summary.outcome = kinds.get(type(error), "failed")
         summary.reason, summary.green, summary.pushed = str(error), False, None
     _report(job, summary, history, before)
-    return summary
+    return summary, job
 
 
 def _require_metadata(places: Places) -> None:

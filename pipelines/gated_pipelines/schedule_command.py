@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from gated_pipelines.kubeflow.servers.schedule_command import kubeflow
+from gated_pipelines.local_schedule.command import local, print_lines
 
 
 @click.group()
@@ -12,4 +13,5 @@ def schedule() -> None:
     """Train again and again, at the times of a schedule."""
 
 
-schedule.add_command(kubeflow)
+for command in (local, print_lines, kubeflow):
+    schedule.add_command(command)

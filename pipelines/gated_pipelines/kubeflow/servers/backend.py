@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, Protocol
 
+from gated_pipelines.cron import Cron
 from gated_pipelines.kubeflow.compiled_pipeline import CompiledPipeline
-from gated_pipelines.kubeflow.servers.cron import Cron
 
 State = Literal["pending", "running", "succeeded", "failed", "canceled", "skipped"]
 ENDED: frozenset[State] = frozenset({"succeeded", "failed", "canceled", "skipped"})

@@ -11,9 +11,9 @@ from typing import Any
 from urllib.parse import urlencode
 
 from checkpoint_gate.errors import ConfigError
+from gated_pipelines.cron import Cron
 from gated_pipelines.kubeflow.compiled_pipeline import CompiledPipeline
 from gated_pipelines.kubeflow.servers.backend import Job, Request, Timing
-from gated_pipelines.kubeflow.servers.cron import Cron
 
 API = "/apis/v2beta1"
 DEFAULT_EXPERIMENT = "Default"

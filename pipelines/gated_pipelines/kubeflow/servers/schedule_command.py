@@ -54,8 +54,8 @@ def create(
 
     --json prints: outcome (created, replaced or unchanged), name, id, url, cron, paused, next.
     """
+    from gated_pipelines.cron import read_cron
     from gated_pipelines.kubeflow.servers.backend import Timing
-    from gated_pipelines.kubeflow.servers.cron import read_cron
     from gated_pipelines.kubeflow.servers.scheduling import make, next_times, told_times, utc
 
     server = server_of(options)

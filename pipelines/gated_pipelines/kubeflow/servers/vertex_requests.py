@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from checkpoint_gate.errors import ConfigError
+from gated_pipelines.cron import Cron
 from gated_pipelines.kubeflow.servers.backend import Job, Request, Timing
-from gated_pipelines.kubeflow.servers.cron import Cron
 from gated_pipelines.kubeflow.servers.kfp_requests import rfc3339
 
 _ID = re.compile(r"[a-z][-a-z0-9]{0,127}")

@@ -1,0 +1,99 @@
+"""`gated-pipeline schedule local` and `gated-pipeline schedule print`."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+import click
+
+_pipeline = click.argument("pipeline", type=click.Path(path_type=Path))
+_root = click.option(
+    "--root",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Everything the runs make goes below this folder.  [default: runs/<the pipeline file's folder>]",
+)
+
+
+@click.command("local")
+@_pipeline
+@click.option("--cron", "cron_text", help='When: five fields, as "0 3 * * *", or six, seconds first; in local time.')
+@click.option("--once", is_flag=True, help="Run once, now, as cron or systemd do it.")
+@_root
+@click.option("--json", "as_json", is_flag=True, help="End each run with one JSON object as a line on standard output.")
+def local(pipeline: Path, cron_text: str | None, once: bool, root: Path | None, as_json: bool) -> None:
+    """Run PIPELINE (a pipeline.yaml) again and again, in the foreground.
+
+    Where nothing is new (the same data by content, rules, settings and code) a run is skipped within seconds. One runs
+    at a time; of the times missed meanwhile one is made up for; a run that fails does not keep the next one. SIGTERM
+    and Ctrl-C let the run that is at work end.
+    """
+    from gated_pipelines.rollback import default_root
+
+    if once == (cron_text is not None):
+        raise click.UsageError("Give either --cron or --once.")
+    root = (root or default_root(pipeline)).expanduser()
+    if cron_text is None:
+        sys.exit(_once(pipeline, root, as_json))
+    from gated_pipelines.config import load_config
+    from gated_pipelines.cron import read_cron
+    from gated_pipelines.local_schedule.foreground import Foreground, in_local_time, once_command
+
+    cron = in_local_time(read_cron(cron_text))
+    load_config(pipeline)  # a file that is wrong now is told now, rather than at night
+
+    def ended(output: str, code: int) -> None:
+        if as_json:
+            click.echo(output.strip())
+
+    command = once_command(str(pipeline.absolute()), str(root.absolute()))
+    Foreground(command, lambda words: click.echo(words, err=True), ended).serve(cron)
+
+
+def _once(pipeline: Path, root: Path, as_json: bool) -> int:
+    from rich.console import Console
+
+    from gated_pipelines.local import run_local
+    from gated_pipelines.words import tell
+
+    summary = run_local(pipeline, root, scheduled=True)
+    tell(summary, Console(stderr=as_json, highlight=False))
+    if not summary.green:
+        click.echo(f"Error: {summary.reason}", err=True)
+    if as_json:
+        click.echo(summary.to_json())
+    return 0 if summary.green else 1
+
+
+@click.command("print")
+@_pipeline
+@click.option("--cron", "cron_text", required=True, help='When: five fields, as "0 3 * * *"; in local time.')
+@click.option("--for", "kind", type=click.Choice(["crontab", "systemd"]), required=True, help="Who is to run it.")
+@_root
+@click.option(
+    "--into", type=click.Path(path_type=Path, file_okay=False), help="For systemd: write both units into this folder."
+)
+def print_lines(pipeline: Path, cron_text: str, kind: str, root: Path | None, into: Path | None) -> None:
+    """Print the crontab line, or the systemd units, that run PIPELINE (a pipeline.yaml)."""
+    from gated_pipelines.config import load_config
+    from gated_pipelines.cron import read_cron
+    from gated_pipelines.local_schedule.lines import Task, crontab_line, service_unit, timer_unit
+    from gated_pipelines.rollback import default_root
+
+    cron = read_cron(cron_text)
+    found = shutil.which("gated-pipeline") or str(Path(sys.executable).with_name("gated-pipeline"))
+    root = (root or default_root(pipeline)).expanduser().absolute()
+    task = Task(load_config(pipeline).name, Path(found), pipeline.absolute(), root)
+    if kind == "crontab":
+        click.echo(crontab_line(cron, task), nl=False)
+        return
+    units = {f"{task.name}.service": service_unit(task), f"{task.name}.timer": timer_unit(cron, task)}
+    for name, text in units.items():
+        if into is None:
+            click.echo(f"# {name}\n{text}")
+            continue
+        into.mkdir(parents=True, exist_ok=True)
+        (into / name).write_text(text, encoding="utf-8")
+        click.echo(str(into / name))
+    click.echo(f"Then: systemctl --user enable --now {task.name}.timer", err=True)
