@@ -178,15 +178,6 @@ def test_a_wrong_section_is_told_with_its_line(section, words):
             (f"push.keep ({PENGUINS} line 56) has no effect in a compiled pipeline: every pushed version stays.",),
             id="keeping few versions",
         ),
-        pytest.param(
-            "on_not_blessed: keep_champion",
-            "on_not_blessed: fail",
-            (
-                f"on_not_blessed: fail ({PENGUINS} line 59) has no effect in a compiled pipeline: a run whose model "
-                "is not blessed pushes nothing, and succeeds.",
-            ),
-            id="failing without a blessing",
-        ),
     ],
 )
 def test_what_has_no_effect_once_compiled_is_told_with_its_line(old, new, told):
@@ -200,14 +191,14 @@ def test_the_command_tells_what_has_no_effect(tmp_path):
     table = PENGUINS.parent / "penguins.csv"
     file = tmp_path / "pipeline.yaml"
     text = PENGUINS.read_text().replace("csv: penguins.csv", f"csv: {table}")
-    file.write_text(text.replace("on_not_blessed: keep_champion", "on_not_blessed: fail"))
+    file.write_text(text.replace("folder: serving", "folder: serving, keep: {last: 3}"))
     command = [str(file), "--image", IMAGE, "--root", ROOT, "-o", str(tmp_path / "out.yaml")]
     done = CliRunner().invoke(compile_command, command, catch_exceptions=False)
     assert [line for line in done.stderr.splitlines() if line.startswith("Warning: ")] == [
         f"Warning: {sentence}" for sentence in without_effect(load_config(file))
     ]
     assert "Warning" not in done.stdout
-    assert "on_not_blessed: fail (" in done.stderr
+    assert "push.keep (" in done.stderr
 
 
 def test_the_command_writes_and_checks(tmp_path):

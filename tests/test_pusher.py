@@ -20,7 +20,7 @@ from tfx.proto import pusher_pb2
 from tfx.types import channel, standard_artifacts
 from tfx.utils import path_utils, proto_utils
 
-from checkpoint_gate.errors import ConfigError, ModelError, StoreError
+from checkpoint_gate.errors import ConfigError, ModelError, NotBlessed, StoreError
 from checkpoint_gate.exporting import write_sample
 from checkpoint_gate.markers import mark_empty
 from checkpoint_gate.papers import read_papers, write_papers
@@ -98,7 +98,11 @@ def push(models, folder, tmp_path, monkeypatch):
     """Runs the executor at a given time; returns the artifact `pushed_model`."""
 
     def run(
-        name: str, now: int = NOW, blessed: types.Artifact | bool | None = True, to: str | None = None
+        name: str,
+        now: int = NOW,
+        blessed: types.Artifact | bool | None = True,
+        to: str | None = None,
+        **more: str,
     ) -> types.Artifact:
         monkeypatch.setattr(time, "time", lambda: now + 0.5)
         pushed = standard_artifacts.PushedModel()
@@ -112,7 +116,7 @@ def push(models, folder, tmp_path, monkeypatch):
             inputs["model_blessing"] = [blessing]
         destination = pusher_pb2.PushDestination()
         destination.filesystem.base_directory = str(folder) if to is None else to
-        properties = {"push_destination": proto_utils.proto_to_json(destination)}
+        properties = {"push_destination": proto_utils.proto_to_json(destination), **more}
         Executor().Do(inputs, {"pushed_model": [pushed]}, properties)
         return pushed
 
@@ -156,9 +160,34 @@ def test_a_blessed_model_becomes_a_version_that_plain_tensorflow_serves(push, fo
 )
 def test_not_pushed(push, folder, name, blessed, reason, caplog):
     caplog.set_level(logging.INFO, logger="checkpoint_gate")
-    assert not is_pushed(push(name, blessed=blessed))
+    pushed = push(name, blessed=blessed)
+    assert not is_pushed(pushed)
+    assert pushed.get_string_custom_property("not_pushed") == reason
     assert not folder.exists()
     assert f"Not pushed: {reason}." in caplog.messages
+
+
+REFUSED = {"blessed": False, "outcome": "not_blessed", "reason": "loss is 0.5, and may be at most 0.4"}
+
+
+@pytest.mark.parametrize("wished", ["keep_champion", None], ids=["asked for", "by default"])
+def test_a_refused_challenger_leaves_the_run_green(push, folder, tmp_path, wished):
+    pushed = push("first", blessed=verdict(tmp_path, **REFUSED), on_not_blessed=wished)
+    assert not is_pushed(pushed)
+    assert pushed.get_string_custom_property("not_pushed") == "the model is not blessed"
+
+
+def test_a_refused_challenger_fails_the_run_where_that_is_wished(push, folder, tmp_path):
+    words = r"^The model was not blessed, and the champion stays: loss is 0\.5, and may be at most 0\.4\.$"
+    with pytest.raises(NotBlessed, match=words):
+        push("first", blessed=verdict(tmp_path, **REFUSED), on_not_blessed="fail")
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("outcome", ["already_champion", "no_candidate"])
+def test_where_nobody_was_refused_the_run_does_not_fail(push, tmp_path, outcome):
+    blessing = verdict(tmp_path, **REFUSED | {"outcome": outcome})
+    assert not is_pushed(push("first", blessed=blessing, on_not_blessed="fail"))
 
 
 def test_without_a_blessing_channel_the_model_is_pushed_as_stock_does(push, folder):
@@ -286,7 +315,7 @@ def verdict(tmp_path: pathlib.Path, **more: object) -> types.Artifact:
     os.makedirs(blessing.uri, exist_ok=True)
     said = {"blessed": True, "outcome": "blessed", "reason": "every threshold holds", "first_run": True, **more}
     (tmp_path / "blessing" / "verdict.json").write_text(json.dumps(said))
-    blessing.set_int_custom_property("blessed", 1)
+    blessing.set_int_custom_property("blessed", int(said["blessed"]))
     return blessing
 
 

@@ -98,6 +98,10 @@ class NoCandidate(CheckpointGateError):
     """No survivor can be chosen; names the reason for each, the closest misses first."""
 
 
+class NotBlessed(CheckpointGateError):
+    """The challenger was refused, and the champion stays; names the threshold that it missed."""
+
+
 class ModelError(CheckpointGateError):
     """A SavedModel does not load, or does not predict."""
 

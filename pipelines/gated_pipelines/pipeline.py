@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from tfx.dsl.components.base.base_component import BaseComponent
 from tfx.orchestration.data_types import RuntimeParameter
@@ -45,6 +45,7 @@ class Wiring:
       generation: how often training anew was asked for.
       rebaseline: the champion is set aside.
       table_digest: sha256 of the table, in hex; None where it is known only when the pipeline runs.
+      on_not_blessed: what Pusher does about a refused challenger; on this machine the run's summary tells of it.
       code: for TFX's cache, whether the parameters name the code's digest; a container's image names it elsewhere.
     """
 
@@ -61,6 +62,7 @@ class Wiring:
     generation: int = 0
     rebaseline: bool = False
     table_digest: str | None = None
+    on_not_blessed: Literal["fail", "keep_champion"] | None = None
     code: bool = False
 
 
@@ -142,6 +144,7 @@ def create_components(config: PipelineConfig, table: TabularSpec, wiring: Wiring
         model_blessing=evaluator.outputs["blessing"],
         push_folder=wiring.push_folder,
         root=wiring.root,
+        on_not_blessed=wiring.on_not_blessed,
         custom_config={"push_state": wiring.push_state},  # what is pushed depends on what is there
     )
     return [

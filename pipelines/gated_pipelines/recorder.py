@@ -9,7 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 from checkpoint_gate.errors import CheckpointGateError, StoreError
-from checkpoint_gate.evaluator.measurements import ALL_EXAMPLES
 from gated_pipelines.history import Ended, History, Measured, Past, Trigger
 from gated_pipelines.job import Job
 from gated_pipelines.novelty import work_of
@@ -100,10 +99,8 @@ def _version(folder: str | None) -> int | None:
 
 def _measured(summary: Summary, job: Job) -> Measured | None:
     name = job.config.evaluate.champion.metric
-    for row in summary.comparison:
-        if row["metric"] == name and row["slice"] == ALL_EXAMPLES:
-            return Measured(name=name, challenger=_number(row["candidate"]), champion=_number(row["champion"]))
-    return None
+    found = {who: _number(metrics.get(name)) for who, metrics in summary.measured.items()}
+    return Measured(name=name, challenger=found.get("challenger"), champion=found.get("champion")) if found else None
 
 
 def _number(value: object) -> float | None:

@@ -15,6 +15,7 @@ from checkpoint_gate.evaluator.verdict import read_verdict
 from checkpoint_gate.markers import empty_reason
 from checkpoint_gate.pointer import read_pointer
 from checkpoint_gate.push_folder import champion_path
+from checkpoint_gate.records import encode_metrics
 from checkpoint_gate.selection import AVERAGE
 from checkpoint_gate.selection_file import read_selection
 from checkpoint_gate.store import Store
@@ -47,6 +48,7 @@ class Summary:
       blessed: whether Evaluator blessed the winner in this run.
       comparison: the thresholds that judged the winner on the test split, champion and challenger side by side:
         `{metric, slice, candidate, champion, required, holds}`; those that failed come first.
+      measured: `{challenger, champion}`: the metrics of each over the whole test split, where this run measured them.
       rebaselined: the champion that was set aside by --rebaseline, or None.
       pushed: folder of the version that this run pushed, or None.
       champion: folder of the newest live version after the run, or None.
@@ -71,6 +73,7 @@ class Summary:
     average: dict[str, Any] | None = None
     blessed: bool = False
     comparison: list[dict[str, Any]] = field(default_factory=list)
+    measured: dict[str, dict[str, float | str]] = field(default_factory=dict)
     rebaselined: str | None = None
     pushed: str | None = None
     champion: str | None = None
@@ -212,6 +215,9 @@ def _outcome(summary: Summary, steps: Mapping[str, Step]) -> None:
     nobody = empty_reason(str(model)) if model is not None else None
     if verdict is not None:
         summary.comparison = [row.to_json() for row in verdict.comparison]
+        if "Evaluator" in summary.executed:
+            both = {"challenger": verdict.candidate_metrics, "champion": verdict.champion_metrics}
+            summary.measured = {who: encode_metrics(metrics) for who, metrics in both.items() if metrics}
         summary.rebaselined = verdict.champion if verdict.rebaselined else None
     summary.blessed = verdict is not None and verdict.blessed and "Evaluator" in summary.executed
     summary.pushed = _pushed(summary, steps)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from tfx import types
 from tfx.dsl.components.base import base_component, executor_spec
@@ -22,6 +22,7 @@ class PusherSpec(standard_component_specs.PusherSpec):
         **standard_component_specs.PusherSpec.PARAMETERS,
         executor.PUSH_FOLDER: component_spec.ExecutionParameter(type=str, optional=True),
         executor.ROOT: component_spec.ExecutionParameter(type=str, optional=True),
+        executor.ON_NOT_BLESSED: component_spec.ExecutionParameter(type=str, optional=True),
     }
 
 
@@ -45,6 +46,7 @@ class Pusher(base_component.BaseComponent):
         *,
         push_folder: str | RuntimeParameter | None = None,
         root: str | RuntimeParameter | None = None,
+        on_not_blessed: Literal["fail", "keep_champion"] | None = None,
     ) -> None:
         """Wires the component; exactly one of `push_destination` and `push_folder` is given.
 
@@ -53,6 +55,8 @@ class Pusher(base_component.BaseComponent):
           push_destination: names a `filesystem.base_directory`, a path or a URL.
           push_folder: that folder by itself; unlike a part of `push_destination` it can be a RuntimeParameter.
           root: a path or a URL; a relative `push_folder` is below it.
+          on_not_blessed: whether a challenger that Evaluator refused fails the component, so that the run's state tells
+            it; None is "keep_champion".
 
         Raises:
           ConfigError: both or none of the two are given, or `root` without `push_folder`.
@@ -72,6 +76,7 @@ class Pusher(base_component.BaseComponent):
             push_destination=push_destination,
             push_folder=push_folder,
             root=root,
+            on_not_blessed=on_not_blessed,
             custom_config=json_utils.dumps(custom_config),
             pushed_model=types.Channel(type=standard_artifacts.PushedModel),
         )

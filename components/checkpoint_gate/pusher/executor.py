@@ -13,8 +13,8 @@ from tfx.proto import pusher_pb2
 from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import io_utils, proto_utils
 
-from checkpoint_gate.errors import ConfigError, ModelError
-from checkpoint_gate.evaluator.verdict import VERDICT_FILE
+from checkpoint_gate.errors import ConfigError, ModelError, NotBlessed
+from checkpoint_gate.evaluator.verdict import VERDICT_FILE, read_verdict
 from checkpoint_gate.markers import empty_reason
 from checkpoint_gate.papers import Push, read_papers, write_papers
 from checkpoint_gate.push_folder import champion_path, next_version
@@ -27,6 +27,7 @@ from checkpoint_gate.weights import weights_digest
 
 PUSH_FOLDER = "push_folder"
 ROOT = "root"
+ON_NOT_BLESSED = "on_not_blessed"
 
 _log = logging.getLogger("checkpoint_gate")
 
@@ -37,9 +38,10 @@ class Executor(tfx_executor.Executor):
     """Pushes a blessed model whose weights are neither those of the champion already nor withdrawn."""
 
     def Do(self, input_dict: _Artifacts, output_dict: _Artifacts, exec_properties: dict[str, Any]) -> None:
-        """Pushes the model, or marks `pushed_model` as not pushed and logs why.
+        """Pushes the model, or marks `pushed_model` as not pushed, with the reason, and logs it.
 
         Raises:
+            NotBlessed: the challenger was refused, and that is to fail the run.
             ConfigError: the push destination is no folder that can be written.
             StoreError: the push folder's log is damaged, or weights to be compared cannot be reached.
             ModelError: the model does not load or does not predict; nothing is visible in the push folder.
@@ -50,6 +52,7 @@ class Executor(tfx_executor.Executor):
         refusal = self._refusal(input_dict)
         if refusal is not None:
             self._mark_not_pushed(pushed, refusal)
+            _fail_if_refused(input_dict, exec_properties)
             return
         model = self.GetModelPath(input_dict)
         with exclusive(folder):
@@ -80,7 +83,18 @@ class Executor(tfx_executor.Executor):
 
     def _mark_not_pushed(self, pushed: types.Artifact, reason: str) -> None:
         self._MarkNotPushed(pushed)
+        pushed.set_string_custom_property("not_pushed", reason)
         _log.info("Not pushed: %s.", reason)
+
+
+def _fail_if_refused(input_dict: _Artifacts, exec_properties: dict[str, Any]) -> None:
+    """Raises where a challenger was refused, for a run that is to end red then; nothing to judge is no refusal."""
+    blessings = input_dict.get(standard_component_specs.MODEL_BLESSING_KEY)
+    if exec_properties.get(ON_NOT_BLESSED) != "fail" or not blessings:
+        return
+    verdict = read_verdict(artifact_utils.get_single_uri(blessings))
+    if verdict is not None and verdict.outcome == "not_blessed":
+        raise NotBlessed(f"The model was not blessed, and the champion stays: {verdict.reason}.")
 
 
 def _refusal_here(weights: str, folder: str, champion: str | None) -> str | None:

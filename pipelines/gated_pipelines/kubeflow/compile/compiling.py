@@ -109,6 +109,7 @@ def _compile(
         epochs=parameters["epochs"],
         root=parameters["root"],
         push_folder=parameters["push_folder"],
+        on_not_blessed=config.on_not_blessed,
     )
     pipeline = Pipeline(
         pipeline_name=config.name,
