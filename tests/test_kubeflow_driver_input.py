@@ -28,7 +28,7 @@ def read(tmp_path, tasks, parameters=None, **other):
 
 
 def run(mode="open-source", **parameters):
-    return Run(mode, "small", "run-1", "/root", parameters)
+    return Run(mode, "small", "run-1", "/root", parameters, "2026-11-23T03:00:00Z")
 
 
 def given(tmp_path, task, mode="open-source", attempt=0, **parameters):
@@ -292,6 +292,11 @@ def test_protobuf_reads_what_is_given(tmp_path, mode):
         pytest.param({"parameters": {"x": [1]}}, "[1]", id="so does a list"),
         pytest.param({"parameters": {"x": "{{$.pipeline_job_uuid}}"}}, "run-1", id="the run's id"),
         pytest.param({"parameters": {"x": "{{$.pipeline_task_name}}"}}, "B", id="the task's name"),
+        pytest.param(
+            {"parameters": {"x": "{{$.pipeline_job_schedule_time_utc}}"}},
+            "2026-11-23T03:00:00Z",
+            id="the schedule's time",
+        ),
         pytest.param(
             {"parameters": {"x": 3}, "definitions": {"x": {"parameterType": "NUMBER_INTEGER"}}}, 3, id="a number"
         ),

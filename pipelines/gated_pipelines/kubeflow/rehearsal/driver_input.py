@@ -69,6 +69,7 @@ class Run:
     Attributes:
       root: the pipeline root, a folder or a URL.
       parameters: the pipeline's own, by name.
+      created: when, by RFC 3339, in UTC; also the time for which a run is scheduled that nobody scheduled.
       mirror: the folder that /gcs, /minio and /s3 of the pods are in.
     """
 
@@ -77,6 +78,7 @@ class Run:
     id: str
     root: str
     parameters: Mapping[str, Any]
+    created: str
     mirror: str = "/"
 
     def local(self, uri: str) -> str:
@@ -222,6 +224,8 @@ def _parameter(run: Run, task: str, name: str, source: Mapping[str, Any], produc
         "{{$.pipeline_job_resource_name}}": f"{run.pipeline}-{run.id}",
         "{{$.pipeline_job_uuid}}": run.id,
         "{{$.pipeline_task_name}}": task,
+        "{{$.pipeline_job_create_time_utc}}": run.created,
+        "{{$.pipeline_job_schedule_time_utc}}": run.created,
     }
     return known.get(constant, constant) if isinstance(constant, str) else constant
 

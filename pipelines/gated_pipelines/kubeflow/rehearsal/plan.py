@@ -19,6 +19,7 @@ from gated_pipelines.kubeflow.rehearsal.task_graph import TaskGraph, read_tasks
 from gated_pipelines.kubeflow.rehearsal.wire import local_path
 
 DEFAULT_ROOTS = Path("runs") / "rehearsals"
+_STAMP = "%Y%m%dT%H%M%SZ"
 _MIRROR = "mirror"  # in the folder of a rehearsal whose root is a URL
 
 
@@ -65,10 +66,12 @@ def make_plan(file: Path, root: str | None, given: Sequence[str], mode: Mode | N
     require_values(compiled.parameters, parameters | {"root": str(folder)})
     if place == str(folder):
         require_table(parameters, folder)
+    run_id = record.id if record is not None else fresh
     run = Run(
         mode=chosen,
         pipeline=compiled.name,
-        id=record.id if record is not None else fresh,
+        id=run_id,
+        created=_created(run_id),
         root=f"{place}/artifacts",
         parameters=parameters,
         mirror="/" if place == str(folder) else str(folder / _MIRROR),
@@ -78,7 +81,12 @@ def make_plan(file: Path, root: str | None, given: Sequence[str], mode: Mode | N
 
 def new_id() -> str:
     """A name for a run: sorts by time, and is never given twice."""
-    return f"{datetime.now(timezone.utc):%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:6]}"
+    return f"{datetime.now(timezone.utc):{_STAMP}}-{uuid.uuid4().hex[:6]}"
+
+
+def _created(run: str) -> str:
+    """When a run of this name was made, by RFC 3339."""
+    return f"{datetime.strptime(run.partition('-')[0], _STAMP):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _folder(pipeline: str, root: str | None, fresh: str | None) -> Path:
