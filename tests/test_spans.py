@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 
 from checkpoint_gate.errors import ConfigError
-from gated_pipelines.spans import find_span
+from gated_pipelines.spans import SpanFile, find_window, spans_in_words
 
 
 @pytest.mark.parametrize(
     ("files", "name", "span", "expected"),
     [
-        pytest.param([], "table.csv", "", ("table.csv", 0), id="a place without a span is itself"),
+        pytest.param([], "table.csv", "", ("table.csv", None), id="a place without a span is itself"),
         pytest.param(["m-1.csv", "m-9.csv", "m-10.csv"], "m-{SPAN}.csv", "", ("m-10.csv", 10), id="the largest number"),
         pytest.param(["m-1.csv", "m-9.csv"], "m-{SPAN}.csv", "1", ("m-1.csv", 1), id="the one that is asked for"),
         pytest.param(["m-01.csv", "m-12.csv"], "m-{SPAN}.csv", "1", ("m-01.csv", 1), id="padded with zeros"),
@@ -25,14 +25,13 @@ from gated_pipelines.spans import find_span
 def test_the_file(tmp_path, files, name, span, expected):
     for each in files:
         (tmp_path / each).write_text("x")
-    file, number = find_span(f"{tmp_path}/{name}", span)
-    assert (file, number) == (f"{tmp_path}/{expected[0]}", expected[1])
+    assert find_window(f"{tmp_path}/{name}", span, 1) == (SpanFile(f"{tmp_path}/{expected[0]}", expected[1]),)
 
 
 def test_a_place_without_a_folder_is_looked_for_where_the_process_is(tmp_path, monkeypatch):
     (tmp_path / "m-3.csv").write_text("x")
     monkeypatch.chdir(tmp_path)
-    assert find_span("m-{SPAN}.csv", "") == ("m-3.csv", 3)
+    assert find_window("m-{SPAN}.csv", "", 1) == (SpanFile("m-3.csv", 3),)
 
 
 def test_spans_in_a_bucket(tmp_path):
@@ -40,7 +39,8 @@ def test_spans_in_a_bucket(tmp_path):
 
     with fsspec.open("memory://spans/m-4.csv", "wb") as file:
         file.write(b"x")
-    assert find_span("memory://spans/m-{SPAN}.csv", "") == ("memory://spans/m-4.csv", 4)
+    found = find_window("memory://spans/m-{SPAN}.csv", "", 1)
+    assert found == (SpanFile("memory://spans/m-4.csv", 4),)
 
 
 @pytest.mark.parametrize(
@@ -63,17 +63,49 @@ def test_what_is_refused(tmp_path, name, span, words):
     for each in ("m-1.csv", "m-2.csv"):
         (tmp_path / each).write_text("x")
     with pytest.raises(ConfigError, match=words):
-        find_span(f"{tmp_path}/{name}", span)
+        find_window(f"{tmp_path}/{name}", span, 1)
 
 
 def test_a_file_with_a_number_beyond_a_span_is_refused_and_not_skipped(tmp_path):
     (tmp_path / f"m-{'9' * 19}.csv").write_text("x")
     with pytest.raises(ConfigError, match=r"at most 18 digits\. Received: m-9{19}\.csv"):
-        find_span(f"{tmp_path}/m-{{SPAN}}.csv", "")
+        find_window(f"{tmp_path}/m-{{SPAN}}.csv", "", 1)
 
 
 def test_many_spans_are_told_briefly(tmp_path):
     for each in range(12):
         (tmp_path / f"m-{each}.csv").write_text("x")
     with pytest.raises(ConfigError, match="there are 0 to 11, 12 of them"):
-        find_span(f"{tmp_path}/m-{{SPAN}}.csv", "99")
+        find_window(f"{tmp_path}/m-{{SPAN}}.csv", "99", 1)
+
+
+@pytest.mark.parametrize(
+    ("there", "span", "count", "expected"),
+    [
+        pytest.param([1, 2, 3, 4], "", 3, [2, 3, 4], id="the last three, oldest first"),
+        pytest.param([1, 2, 3, 4], "3", 2, [2, 3], id="up to the one that is asked for, and no later one"),
+        pytest.param([1, 2], "", 3, [1, 2], id="fewer at the beginning"),
+        pytest.param([1, 2, 3], "1", 3, [1], id="the first alone"),
+        pytest.param([201211, 201212, 201301, 201303], "", 3, [201212, 201301, 201303], id="not in a row"),
+        pytest.param([9, 10, 11], "", 2, [10, 11], id="by number and not by letter"),
+    ],
+)
+def test_a_window(tmp_path, there, span, count, expected):
+    for each in there:
+        (tmp_path / f"m-{each}.csv").write_text("x")
+    found = find_window(f"{tmp_path}/m-{{SPAN}}.csv", span, count)
+    assert found == tuple(SpanFile(f"{tmp_path}/m-{each}.csv", each) for each in expected)
+
+
+def test_a_span_in_a_gap_is_not_there(tmp_path):
+    for each in (1, 2, 4):
+        (tmp_path / f"m-{each}.csv").write_text("x")
+    with pytest.raises(ConfigError, match=r"for the span 3; there are 1, 2, 4\."):
+        find_window(f"{tmp_path}/m-{{SPAN}}.csv", "3", 2)
+
+
+@pytest.mark.parametrize(
+    ("spans", "words"), [([7], "the span 7"), ([1, 2], "the spans 1 and 2"), ([1, 2, 3], "the spans 1, 2 and 3")]
+)
+def test_spans_in_words(spans, words):
+    assert spans_in_words(spans) == words

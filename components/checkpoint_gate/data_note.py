@@ -1,6 +1,6 @@
 """A note beside examples that says of what table they are, where the table is found only when the pipeline runs.
 
-data.json: {"table": "<sha256 of the table, in hex>", "data": "s3://…/penguins.csv", "rows": 344}
+data.json: {"table": "<sha256 of the table, in hex>", "data": "s3://…/penguins.csv", "rows": 344, "spans": []}
 """
 
 from __future__ import annotations

@@ -84,11 +84,13 @@ class Data(_Part):
     Attributes:
       chosen_on: the splits on which `metrics` and `slices` were measured.
       table: sha256 of the table's bytes, in hex, where the pipeline told it.
+      spans: the numbers of the spans that the table's rows are of, in order, where it told them.
     """
 
     examples: list[Examples]
     chosen_on: list[str]
     table: str | None
+    spans: list[int] = []
 
 
 class Rollback(_Part):

@@ -30,6 +30,12 @@ def cli() -> None:
     type=click.Path(path_type=Path, file_okay=False),
     help="Everything the run makes goes below this folder.  [default: runs/<the pipeline file's folder>]",
 )
+@click.option(
+    "--span",
+    type=click.IntRange(min=0, max=10**18 - 1),
+    metavar="N",
+    help="The last span of a table with {SPAN} in its name.  [default: the largest there is]",
+)
 @click.option("--retrain", is_flag=True, help="Train anew, though nothing has changed; the old run stays.")
 @click.option(
     "--rebaseline",
@@ -37,13 +43,14 @@ def cli() -> None:
     help="Set the champion aside in this run: the thresholds on values decide alone whether the winner is pushed.",
 )
 @click.option("--json", "as_json", is_flag=True, help="End with one JSON object as the last line of standard output.")
-def run(pipeline: Path, root: Path | None, retrain: bool, rebaseline: bool, as_json: bool) -> None:
+def run(pipeline: Path, root: Path | None, span: int | None, retrain: bool, rebaseline: bool, as_json: bool) -> None:
     """Run PIPELINE (a pipeline.yaml) from its table to the push folder."""
     from gated_pipelines.local import run_local
     from gated_pipelines.rollback import default_root
     from gated_pipelines.words import tell
 
-    summary = run_local(pipeline, root or default_root(pipeline), retrain=retrain, rebaseline=rebaseline)
+    root = root or default_root(pipeline)
+    summary = run_local(pipeline, root, span=span, retrain=retrain, rebaseline=rebaseline)
     tell(summary, Console(stderr=as_json, highlight=False))
     if not summary.green:
         click.echo(f"Error: {summary.reason}", err=True)

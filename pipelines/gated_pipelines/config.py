@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, PrivateAttr, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, PrivateAttr, ValidationError, model_validator
 
 from checkpoint_gate.errors import ConfigError
 from checkpoint_gate.located_yaml import Located, YamlError, read_located
@@ -28,6 +28,7 @@ from gated_pipelines.sections import (
     Rules,
     Select,
     Train,
+    Validate,
     infer_is_none,
 )
 from gated_pipelines.tfma_names import DEFAULT, LOSS, Task
@@ -48,10 +49,12 @@ class PipelineConfig(Section):
     Attributes:
         positive: for binary tasks, the class that counts as positive; None for the last in sorted order.
         features: None when the file says `infer`.
+        validation: `validate` in the file.
     """
 
     name: Name
     data: Data
+    validation: Validate = Field(default=Validate(), alias="validate")
     label: Text
     task: Task
     positive: Annotated[Text | None, BeforeValidator(_class_text)] = None
@@ -75,9 +78,17 @@ class PipelineConfig(Section):
 
     @property
     def csv(self) -> Path:
-        """The table, found from where the file is."""
-        csv = self._path.parent / Path(self.data.csv).expanduser()
-        return csv.resolve() if ".." in csv.parts else csv
+        """The table, found from where the file is; `{SPAN}` may stand in its name."""
+        return self._beside(self.data.csv)
+
+    @property
+    def schema_file(self) -> Path | None:
+        """The curated schema, found from where the file is."""
+        return self._beside(self.data.schema_file) if self.data.schema_file is not None else None
+
+    def _beside(self, name: str) -> Path:
+        place = self._path.parent / Path(name).expanduser()
+        return place.resolve() if ".." in place.parts else place
 
     @property
     def slice_columns(self) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from checkpoint_gate.located_yaml import KeyPath, Located
 from checkpoint_gate.spelling import did_you_mean
+from gated_pipelines.spans import SPAN
 from gated_pipelines.tfma_names import KNOWN, snake_case, value_names
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ _MUST = {
 
 def contradictions(config: PipelineConfig) -> Iterable[tuple[KeyPath, str]]:
     """What pydantic cannot see: keys that do not fit each other."""
+    yield from _of_spans(config)
     if config.positive is not None and config.task != "binary":
         yield ("positive",), f"positive is only for task: binary, and the task is {config.task}"
     for kind in ("numeric", "categorical"):
@@ -68,6 +70,18 @@ def contradictions(config: PipelineConfig) -> Iterable[tuple[KeyPath, str]]:
         if metric not in names:
             listed = f"is not the value of a listed metric{_close(snake_case(metric), names)}"
             yield ("evaluate", *part, "metric"), f"{_dotted(('evaluate', *part, 'metric'))} {metric!r} {listed}"
+
+
+def _of_spans(config: PipelineConfig) -> Iterator[tuple[KeyPath, str]]:
+    """What needs several tables, where there is but one."""
+    if SPAN in config.data.csv:
+        return
+    if config.data.window > 1:
+        said = f"data.window is {config.data.window}, but data.csv has no {SPAN}: there is one table"
+        yield ("data", "window"), said
+    for name in ("drift", "skew"):
+        if getattr(config.validation, name) is not None:
+            yield ("validate", name), f"validate.{name} compares spans, but data.csv has no {SPAN}: there is one table"
 
 
 def _bounds(evaluate: Evaluate) -> Iterator[tuple[KeyPath, Threshold]]:
@@ -131,8 +145,9 @@ def _keys_at(model: Any, loc: KeyPath) -> tuple[str, ...]:
     """The keys that the section at `loc` of `model` knows."""
     for part in loc:
         if isinstance(part, str):
-            model = _models_in(model.model_fields[part].annotation)[0]
-    return tuple(model.model_fields)
+            fields = {field.alias or name: field for name, field in model.model_fields.items()}
+            model = _models_in(fields[part].annotation)[0]
+    return tuple(field.alias or name for name, field in model.model_fields.items())
 
 
 def _models_in(annotation: Any) -> list[Any]:

@@ -57,8 +57,8 @@ class Job:
         return self.table.spec
 
 
-def prepare(pipeline_file: Path, root: Path) -> Job:
-    """Checks all that can be checked before any work, and stages the table.
+def prepare(pipeline_file: Path, root: Path, span: int | None = None) -> Job:
+    """Checks all that can be checked before any work, and stages the table, up to a span of it; None for the largest.
 
     Raises:
       ConfigError: the file, its table, or a folder is wrong.
@@ -72,7 +72,8 @@ def prepare(pipeline_file: Path, root: Path) -> Job:
     push = config.push.under(places.root)
     if "://" not in push:
         check_writable(Path(push), "The push folder", f"Change push.folder ({config.where('push', 'folder')})")
-    return Job(config, rules, stage_table(config, places.data), places, read_state(places))
+    table = stage_table(config, places.data, span="" if span is None else str(span))
+    return Job(config, rules, table, places, read_state(places))
 
 
 def check_writable(folder: Path, what: str, way_out: str) -> None:

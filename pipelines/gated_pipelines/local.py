@@ -24,6 +24,7 @@ from gated_pipelines.places import Places
 from gated_pipelines.pushed import note_pushed, prune_pushed
 from gated_pipelines.recorder import Recorder
 from gated_pipelines.report import write_report
+from gated_pipelines.spans import spans_in_words
 from gated_pipelines.state import read_state, write_state
 from gated_pipelines.summary import Outcome, Summary, collect
 
@@ -34,6 +35,7 @@ def run_local(
     pipeline_file: Path,
     root: Path,
     *,
+    span: int | None = None,
     retrain: bool = False,
     rebaseline: bool = False,
     scheduled: bool = False,
@@ -44,6 +46,7 @@ def run_local(
     Args:
       pipeline_file: the pipeline.yaml.
       root: the folder for everything.
+      span: the last span whose rows are taken; None for the largest there is.
       retrain: trains anew, though nothing has changed.
       rebaseline: sets the champion aside for this run, so that the thresholds on values decide alone.
       scheduled: a run that finds nothing new, or another one at work, is skipped.
@@ -54,7 +57,7 @@ def run_local(
     """
     recorder = Recorder(Places(root.expanduser().absolute()).root, "schedule" if scheduled else "by hand", clock)
     try:
-        job = replace(prepare(pipeline_file, root), rebaseline=rebaseline)
+        job = replace(prepare(pipeline_file, root, span), rebaseline=rebaseline)
     except CheckpointGateError as error:
         return _over(recorder, Summary(reason=str(error)))
     # One run at a time in a root: two would meet in ML Metadata and in the push folder.
@@ -94,7 +97,8 @@ def _alone(job: Job, recorder: Recorder, *, retrain: bool, scheduled: bool) -> S
     stamp = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%SZ")
     log_file = job.places.logs / f"{stamp}.log"
     with quiet(log_file):
-        _LOG.info("%s: %d rows; the full log is %s", job.config.name, job.table.rows, log_file)
+        spans = f" of {spans_in_words(job.table.spans)}" if job.table.spans else ""
+        _LOG.info("%s: %d rows%s; the full log is %s", job.config.name, job.table.rows, spans, log_file)
         summary, job = _run(job)
     recorder.end(summary, job, before)
     return summary

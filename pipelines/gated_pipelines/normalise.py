@@ -24,9 +24,14 @@ _LARGEST = float(np.finfo("float32").max)
 
 @dataclass(frozen=True)
 class Normalised:
-    """What a staged table will hold: the label's, the features' and the slices' columns as text, in source order."""
+    """What a staged table will hold: the label's, the features' and the slices' columns as text, in source order.
+
+    Attributes:
+        files: of each row, the file that it is of.
+    """
 
     columns: dict[str, list[str]]
+    files: list[str]
     features: FeatureSet
     classes: tuple[str, ...]
 
@@ -66,7 +71,8 @@ def normalise(config: PipelineConfig, frame: pd.DataFrame, known: TabularSpec | 
     numeric = tuple(name for name in features.numeric if name in kept)
     categorical = tuple(name for name in features.categorical if name in kept)
     ordered = {name: columns[name] for name in frame.columns if name in columns}
-    return Normalised(ordered, FeatureSet(numeric, categorical), classes)
+    files = frame.index.get_level_values(0).tolist()
+    return Normalised(ordered, files, FeatureSet(numeric, categorical), classes)
 
 
 def _check_columns(config: PipelineConfig, frame: pd.DataFrame) -> None:
@@ -79,15 +85,20 @@ def _check_columns(config: PipelineConfig, frame: pd.DataFrame) -> None:
     for path, name in named:
         if name not in frame.columns:
             raise ConfigError(
-                f"{config.where(*path)}: {'.'.join(path)} names {name!r}, which is no column of {config.csv}"
+                f"{config.where(*path)}: {'.'.join(path)} names {name!r}, which is no column of {_newest(frame)}"
                 f"{close_columns(name, frame.columns)}."
             )
         if reason := unfit_name(name):
             raise ConfigError(f"{config.csv}: {name!r} cannot be used because {reason}; rename the column.")
 
 
+def _newest(frame: pd.DataFrame) -> str:
+    """The file whose columns the table has."""
+    return str(frame.index[-1][0])
+
+
 def _labelled(config: PipelineConfig, frame: pd.DataFrame) -> pd.DataFrame:
-    """The rows that have a label; their index still counts the rows of the file."""
+    """The rows that have a label; their index still counts the rows of the files."""
     labelled = frame[frame[config.label].notna()]
     if missing := len(frame) - len(labelled):
         LOGGER.warning("%s: %d of %d rows have no %s and are left out.", config.csv, missing, len(frame), config.label)
@@ -172,20 +183,20 @@ def _numeric(config: PipelineConfig, name: str, column: pd.Series) -> pd.Series:
     try:
         return numbers(column)
     except ValueError as error:
-        _, index, value = error.args
+        _, (file, row), value = error.args
         if name == config.label:
             rule, hint = f"the label {name!r} must be a number for task: regression", ""
         else:
             rule, hint = f"the numeric feature {name!r} must hold numbers", " (or list it under categorical)"
-        raise ConfigError(f"{config.csv}: {rule}{hint}; row {index + 1} has {value!r}.") from None
+        raise ConfigError(f"{file}: {rule}{hint}; row {row} has {value!r}.") from None
 
 
 def _refuse_infinite(config: PipelineConfig, column: pd.Series) -> None:
     infinite = column[_infinite(column)]
     if len(infinite):
+        file, row = infinite.index[0]
         raise ConfigError(
-            f"{config.csv}: the label {config.label!r} must be a finite 32-bit number; row {infinite.index[0] + 1} has "
-            f"{infinite.iloc[0]}."
+            f"{file}: the label {config.label!r} must be a finite 32-bit number; row {row} has {infinite.iloc[0]}."
         )
 
 

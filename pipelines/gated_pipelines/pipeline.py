@@ -22,7 +22,9 @@ from gated_pipelines.evaluation import blessing_config, selection_config, select
 from gated_pipelines.gated_trainer import Trainer
 from gated_pipelines.job import Job
 from gated_pipelines.run_key import code_digest
+from gated_pipelines.spans import SPAN
 from gated_pipelines.spec import TabularSpec
+from gated_pipelines.staging import StagedTable
 
 # Beam's own choice first tries to download a runner.
 BEAM_ARGS = ("--runner=FnApiRunner",)
@@ -46,6 +48,7 @@ class Wiring:
       rebaseline: the champion is set aside.
       table_digest: sha256 of the table, in hex; None where it is known only when the pipeline runs.
       on_not_blessed: what Pusher does about a refused challenger; on this machine the run's summary tells of it.
+      spans: those of the table's rows, in order; none where it has none, or where they are known only then.
       code: for TFX's cache, whether the parameters name the code's digest; a container's image names it elsewhere.
     """
 
@@ -63,6 +66,7 @@ class Wiring:
     rebaseline: bool = False
     table_digest: str | None = None
     on_not_blessed: Literal["fail", "keep_champion"] | None = None
+    spans: tuple[int, ...] = ()
     code: bool = False
 
 
@@ -115,7 +119,7 @@ def create_components(config: PipelineConfig, table: TabularSpec, wiring: Wiring
         store_revision=wiring.store_revision,
         on_no_survivors=config.on_no_survivors,
     )
-    digest = {"table": wiring.table_digest} if wiring.table_digest is not None else {}
+    digest = {"table": wiring.table_digest, "spans": list(wiring.spans)} if wiring.table_digest is not None else {}
     best = CheckpointEvaluator(
         survivors=survivors.outputs["survivors"],
         examples=examples.outputs["examples"],
@@ -167,8 +171,8 @@ def _wiring(job: Job) -> Wiring:
     """What goes into the parameters is cut by who needs it, because TFX's cache looks at them."""
     examples = components.CsvExampleGen(
         input_base=str(job.table.folder),
-        input_config=proto.Input(splits=[proto.Input.Split(name="table", pattern=job.table.file)]),
         output_config=split_output(job.config),
+        **_input_of(job.table),
     )
     return Wiring(
         examples=examples,
@@ -182,8 +186,21 @@ def _wiring(job: Job) -> Wiring:
         generation=job.state.generation,
         rebaseline=job.rebaseline,
         table_digest=job.table.digest,
+        spans=job.table.spans,
         code=True,
     )
+
+
+def _input_of(table: StagedTable) -> dict[str, Any]:
+    """ExampleGen's patterns: by `{SPAN}` it learns the number, which it tells of the examples."""
+    if table.span is None:
+        return {"input_config": proto.Input(splits=[proto.Input.Split(name="table", pattern=table.file)])}
+    pattern = table.file.replace(str(table.span), SPAN)
+    span = proto.StaticRange(start_span_number=table.span, end_span_number=table.span)
+    return {
+        "input_config": proto.Input(splits=[proto.Input.Split(name="table", pattern=pattern)]),
+        "range_config": proto.RangeConfig(static_range=span),
+    }
 
 
 def _training(config: PipelineConfig, table: TabularSpec, wiring: Wiring) -> dict[str, Any]:

@@ -21,8 +21,10 @@ import pandas as pd
 
 from checkpoint_gate.errors import ConfigError
 from checkpoint_gate.located_yaml import plain_scalar
+from checkpoint_gate.uri_files import told
 from gated_pipelines.config import PipelineConfig, parse_config
 from gated_pipelines.normalise import Normalised, close_columns, normalise
+from gated_pipelines.spans import find_window
 from gated_pipelines.table import infer_features, kind_of, read_table
 from gated_pipelines.tfma_names import DEFAULT, LOSS, Task
 
@@ -56,7 +58,7 @@ def write_pipeline(csv: Path, label: str, directory: Path, task: str | None = No
     """Writes `directory/pipeline.yaml` for a CSV and returns its path.
 
     Args:
-        csv: the table.
+        csv: the table; with `{SPAN}` in its name, the latest of the tables that it stands for.
         label: the column to predict.
         directory: made if it is not there.
         task: regression, binary or multiclass; None for what `infer_task` says of the label.
@@ -67,7 +69,8 @@ def write_pipeline(csv: Path, label: str, directory: Path, task: str | None = No
     path = Path(directory) / FILE
     if os.path.lexists(path):
         raise ConfigError(f"{path} is there already and stays as it is; remove it, or choose another folder.")
-    frame = read_table(Path(csv))
+    with told(f"The table {csv} cannot be found"):
+        frame = read_table(Path(find_window(str(csv), "", 1)[-1].file))
     if label not in frame.columns:
         raise ConfigError(f"The label {label!r} is no column of {csv}{close_columns(label, frame.columns)}.")
     chosen = _task(task) if task is not None else infer_task(frame[label])

@@ -29,10 +29,33 @@ class Splits(Section):
 
 
 class Data(Section):
-    """The table, and how its rows are divided."""
+    """The table, and how its rows are divided.
+
+    Attributes:
+        csv: a path; `{SPAN}` in the file's name stands for a whole number, and a run takes one of these tables.
+        window: so many tables, the last up to that one, are read as one; fewer where there are no more.
+        schema_file: `schema` in the file: a curated schema, a path; None infers one whenever the pipeline runs.
+    """
 
     csv: Text
     splits: Splits = Splits(train=3, eval=1, test=1)
+    window: int = Field(default=1, ge=1, le=1000)
+    schema_file: Text | None = Field(default=None, alias="schema")
+
+
+class Validate(Section):
+    """What becomes of a run whose data are not as they should be.
+
+    Attributes:
+        on_anomalies: `warn` tells of them and goes on; `fail` ends the run before anything is trained.
+        drift: the largest Jensen-Shannon divergence, in [0, 1], of a column's values in the newest span from those in
+            the span before; None compares nothing. What the schema says of a column itself comes first.
+        skew: the same, of the rows that are trained on from the newest span, which is what will be served.
+    """
+
+    on_anomalies: Literal["warn", "fail"] = "warn"
+    drift: float | None = Field(default=None, gt=0, le=1)
+    skew: float | None = Field(default=None, gt=0, le=1)
 
 
 class Features(Section):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from checkpoint_gate.errors import ConfigError
 from checkpoint_gate.uri_files import names_in
@@ -11,12 +13,23 @@ SPAN = "{SPAN}"
 _MOST_DIGITS = 18  # ML Metadata and TFX keep a span as a signed 64-bit integer
 
 
-def find_span(place: str, span: str) -> tuple[str, int]:
-    """The file of a span, and its number; 0 for a place that has none.
+@dataclass(frozen=True, slots=True)
+class SpanFile:
+    """A table, and the number that stands for `{SPAN}` in its name; None where the name has no such place."""
+
+    file: str
+    span: int | None
+
+
+def find_window(place: str, span: str, count: int) -> tuple[SpanFile, ...]:
+    """The files of the last spans up to one, oldest first: fewer than `count` where there are no more.
+
+    Spans need not follow each other by one; those that are there count.
 
     Args:
-      place: a path or a URL, with `{SPAN}` at most once, in the file's name.
-      span: the span's number, at most 18 digits; "" takes the largest there is.
+      place: a path or a URL, with `{SPAN}` at most once, in the file's name; without, there is one file.
+      span: the last span's number, at most 18 digits; "" takes the largest there is.
+      count: 1 or more.
 
     Raises:
       ConfigError: `span` is no such number, does not fit the place, or is not there.
@@ -27,7 +40,7 @@ def find_span(place: str, span: str) -> tuple[str, int]:
     if SPAN not in place:
         if span:
             raise ConfigError(f"span is {span}, but {place} has no {SPAN} for it to stand in.")
-        return place, 0
+        return (SpanFile(place, None),)
     if SPAN in folder or name.count(SPAN) > 1:
         raise ConfigError(f"{place} must have {SPAN} once, in the name of the file.")
     found = _spans(folder, name)
@@ -39,7 +52,14 @@ def find_span(place: str, span: str) -> tuple[str, int]:
         raise ConfigError(f"There is no file {place} for the span {wanted}{there}.")
     if wanted >= 10**_MOST_DIGITS:
         raise ConfigError(f"The number of a span must have at most {_MOST_DIGITS} digits. Received: {found[wanted]}.")
-    return f"{folder}/{found[wanted]}" if folder else found[wanted], wanted
+    numbers = sorted(number for number in found if number <= wanted)[-count:]
+    return tuple(SpanFile(f"{folder}/{found[n]}" if folder else found[n], n) for n in numbers)
+
+
+def spans_in_words(spans: Sequence[int]) -> str:
+    """For example "the spans 201301, 201302 and 201303"; there is at least one."""
+    *most, last = map(str, spans)
+    return f"the spans {', '.join(most)} and {last}" if most else f"the span {last}"
 
 
 def require_span(span: str) -> None:

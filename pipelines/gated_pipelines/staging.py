@@ -6,14 +6,17 @@ import csv
 import hashlib
 import io
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import compress
 from pathlib import Path
 
 from checkpoint_gate.errors import ConfigError
+from checkpoint_gate.uri_files import told
 from gated_pipelines.config import PipelineConfig
-from gated_pipelines.normalise import normalise
+from gated_pipelines.normalise import Normalised, normalise
+from gated_pipelines.spans import SpanFile, find_window
 from gated_pipelines.spec import TabularSpec
-from gated_pipelines.table import FeatureSet, read_table
+from gated_pipelines.table import LOGGER, FeatureSet, read_tables
 from gated_pipelines.tfma_names import Task
 
 FILE = "table.csv"
@@ -25,13 +28,16 @@ class StagedTable:
 
     Attributes:
         folder: what CsvExampleGen takes as its input base.
-        file: the file's name in it.
+        file: the file's name in it; that of a span has its number after a hyphen.
         digest: sha256 of the file's bytes, in hex.
         rows: the number of rows, all of them labelled.
         features: the columns that the model reads; every one has at least one value.
         classes: the texts of the classes in order, for binary tasks (negative, positive); empty for regression.
         label: the label's column.
         task: regression, binary or multiclass.
+        spans: the numbers of the spans whose rows these are, in order; none where the table is but one file.
+        newest, previous: the rows of the last span, and of the one before it where there is one, each alone in a CSV of
+            the same spelling; None without spans.
     """
 
     folder: Path
@@ -42,6 +48,14 @@ class StagedTable:
     classes: tuple[str, ...]
     label: str
     task: Task
+    spans: tuple[int, ...] = ()
+    newest: Path | None = None
+    previous: Path | None = None
+
+    @property
+    def span(self) -> int | None:
+        """The last of its spans."""
+        return self.spans[-1] if self.spans else None
 
     @property
     def spec(self) -> TabularSpec:
@@ -49,30 +63,33 @@ class StagedTable:
         return TabularSpec(self.label, self.task, self.features.numeric, self.features.categorical, self.classes)
 
 
-def stage_table(config: PipelineConfig, folder: Path, known: TabularSpec | None = None) -> StagedTable:
+def stage_table(config: PipelineConfig, folder: Path, known: TabularSpec | None = None, span: str = "") -> StagedTable:
     """Writes the config's table, normalised, to `folder/<digest>/table.csv`, unless it is there already.
 
     Numeric columns are written as decimals (`3.0`, never `3`), so that CsvExampleGen finds the same type whether or
     not some value is fractional or missing; categories and classes as texts (`3`, `True`); missing values as nothing.
     The same content gives the same bytes.
 
+    Where the table's name has `{SPAN}`, the rows are those of the last `data.window` spans up to `span`, the oldest
+    first; "" stands for the largest span there is.
+
     With `known`, features and classes are those, and a table that does not fit them is refused: a compiled pipeline has
     them in its graph, whatever table it meets later.
 
     Raises:
-        ConfigError: the table does not fit the config, or the folder cannot be written.
+        ConfigError: there is no such span, the table does not fit the config, or the folder cannot be written.
     """
-    normalised = normalise(config, read_table(config.csv), known)
+    with told(f"The table {config.csv} cannot be found"):
+        window = find_window(str(config.csv), span, config.data.window)
+    one = config.with_csv(Path(window[-1].file)) if len(window) == 1 else config
+    normalised = normalise(one, read_tables([Path(each.file) for each in window]), known)
     data = _csv_bytes(normalised.columns)
     digest = hashlib.sha256(data).hexdigest()
-    target = Path(folder) / digest[:16]
-    try:
-        _write_once(target / FILE, data)
-    except OSError as error:
-        raise ConfigError(f"The table cannot be written to {target}: {error.strerror}.") from None
-    return StagedTable(
-        folder=target,
-        file=FILE,
+    newest = window[-1]
+    file = FILE if newest.span is None else f"{Path(FILE).stem}-{newest.span}.csv"
+    table = StagedTable(
+        folder=_write_named(data, folder, file),
+        file=file,
         digest=digest,
         rows=len(normalised.columns[config.label]),
         features=normalised.features,
@@ -80,6 +97,52 @@ def stage_table(config: PipelineConfig, folder: Path, known: TabularSpec | None 
         label=config.label,
         task=config.task,
     )
+    if newest.span is None:
+        return table
+    return replace(
+        table,
+        spans=tuple(each.span for each in window if each.span is not None),
+        newest=_stage_rows(normalised, newest, folder),
+        previous=_stage_previous(config, normalised, newest, folder, table.spec),
+    )
+
+
+def _stage_previous(
+    config: PipelineConfig, window: Normalised, newest: SpanFile, folder: Path, known: TabularSpec
+) -> Path | None:
+    """Writes the rows of the span before the newest, in the window or not; None where it cannot be compared with."""
+    found = find_window(str(config.csv), str(newest.span), 2)
+    if len(found) == 1:
+        return None
+    previous = found[0]
+    if previous.file in window.files:
+        return _stage_rows(window, previous, folder)
+    try:
+        alone = normalise(config.with_csv(Path(previous.file)), read_tables([Path(previous.file)]), known)
+    except ConfigError as error:
+        LOGGER.warning("The span before, %s, is not compared with: %s", previous.span, error)
+        return None
+    return _stage_rows(alone, previous, folder)
+
+
+def _stage_rows(table: Normalised, part: SpanFile, folder: Path) -> Path | None:
+    """Writes the rows of one span; None where none of them has a label."""
+    mine = [file == part.file for file in table.files]
+    if not any(mine):
+        LOGGER.warning("%s has no labelled row, and is not compared with other spans.", part.file)
+        return None
+    columns = {name: list(compress(cells, mine)) for name, cells in table.columns.items()}
+    return _write_named(_csv_bytes(columns), folder, FILE) / FILE
+
+
+def _write_named(data: bytes, folder: Path, file: str) -> Path:
+    """Writes a file into the folder of its content's name, and answers with that folder."""
+    target = Path(folder) / hashlib.sha256(data).hexdigest()[:16]
+    try:
+        _write_once(target / file, data)
+    except OSError as error:
+        raise ConfigError(f"The table cannot be written to {target}: {error.strerror}.") from None
+    return target
 
 
 def _csv_bytes(columns: dict[str, list[str]]) -> bytes:

@@ -63,25 +63,60 @@ class Inference:
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """Reads a comma-separated UTF-8 file with a header.
+    """Reads a comma-separated UTF-8 file with a header; see `read_tables`."""
+    return read_tables([path])
+
+
+def read_tables(paths: Sequence[Path]) -> pd.DataFrame:
+    """Reads comma-separated UTF-8 files with headers as one table; its columns are those of the last.
 
     A column is of int64, float64 or bool when every value present reads as such; otherwise it holds text, and NaN
     where a value is missing. Whole numbers with missing values are float64; digits with leading zeros, and whole
-    numbers beyond 2**53, stay text. White space around names and values is dropped.
+    numbers beyond 2**53, stay text. White space around names and values is dropped. Where an earlier file lacks a
+    column, its values are missing.
+
+    The index holds each row's file, as text, and its number there, from 1.
 
     Raises:
         ConfigError: no such file, not UTF-8, no rows, columns without a name or with the same one, or a row whose
             number of fields differs from the header's.
     """
-    rows = _rows(_text(path), path)
-    header = _header(rows, path)
-    if len(rows) == 1:
-        raise ConfigError(f"{path} has a header and no rows; a table needs rows.")
-    columns = zip(*rows[1:], strict=True)
-    frame = pd.DataFrame({name: _typed(values) for name, values in zip(header, columns, strict=True)})
+    tables = [_Lines.read(path) for path in paths]
+    header = tables[-1].header
+    frame = pd.DataFrame({name: _typed([cell for table in tables for cell in table.column(name)]) for name in header})
+    frame.index = pd.MultiIndex.from_arrays(
+        [
+            [str(table.path) for table in tables for _ in table.rows],
+            [number for table in tables for number, _ in enumerate(table.rows, start=1)],
+        ]
+    )
     if empty := [name for name in header if kind_of(frame[name]) == "empty"]:
-        LOGGER.warning("%s: %s has no values and is left out.", path, " and ".join(map(repr, empty)))
+        LOGGER.warning("%s: %s has no values and is left out.", paths[-1], " and ".join(map(repr, empty)))
     return frame
+
+
+@dataclass(frozen=True)
+class _Lines:
+    """A file taken apart: its rows have as many fields as the header."""
+
+    path: Path
+    header: list[str]
+    rows: list[list[str]]
+
+    @staticmethod
+    def read(path: Path) -> _Lines:
+        rows = _rows(_text(path), path)
+        header = _header(rows, path)
+        if len(rows) == 1:
+            raise ConfigError(f"{path} has a header and no rows; a table needs rows.")
+        return _Lines(path, header, rows[1:])
+
+    def column(self, name: str) -> list[str]:
+        if name not in self.header:
+            LOGGER.warning("%s has no column %r: its values count as missing.", self.path, name)
+            return [""] * len(self.rows)
+        place = self.header.index(name)
+        return [row[place] for row in self.rows]
 
 
 def kind_of(column: pd.Series) -> Kind:

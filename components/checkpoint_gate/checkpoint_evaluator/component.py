@@ -87,9 +87,9 @@ class CheckpointEvaluator(base_beam_component.BaseBeamComponent):
             and the log then say why.
           on_no_candidate: when every survivor is out, "fail" raises NoCandidate; "keep_champion" marks the model empty
             and goes on.
-          about: what the model's papers shall say of its data: `table`, the sha256 of a table in hex; `classes`, the
-            labels in the order of the outputs, a list of texts. Both may be left out. A data.json beside the examples
-            overrides it.
+          about: what the model's papers shall say of its data: `table`, the sha256 of a table in hex; `spans`, the
+            numbers of those that its rows are of; `classes`, the labels in the order of the outputs, a list of texts.
+            Each may be left out. A data.json beside the examples overrides it.
 
         Raises:
           ConfigError: not exactly one model spec, one that is not of a SavedModel and a candidate, or `select` needs

@@ -39,7 +39,7 @@ def papers_of(
       survivors: folder of the CheckpointSet.
       evaluation_uri: the evaluation of all candidates, as TFMA wrote it.
       examples, splits: what they were evaluated on.
-      about: what the pipeline tells: `table`, sha256 of its table in hex; `classes`, its labels.
+      about: what the pipeline tells: `table`, sha256 of its table in hex; `spans` of its rows; `classes`, its labels.
     """
     winner = selection.winner
     return Papers(
@@ -51,7 +51,12 @@ def papers_of(
         slices=_slices(evaluation_uri, winner),
         survivors=[_rival(candidate, selection.excluded.get(candidate.name)) for candidate in selection.candidates],
         rules_digest=read_about(survivors)["rules_digest"],
-        data=Data(examples=[_examples(each) for each in examples], chosen_on=list(splits), table=about.get("table")),
+        data=Data(
+            examples=[_examples(each) for each in examples],
+            chosen_on=list(splits),
+            table=about.get("table"),
+            spans=list(about.get("spans", ())),
+        ),
         classes=list(about.get("classes", ())),
         versions={"python": platform.python_version()} | {name: metadata.version(name) for name in _LIBRARIES},
         time=time.time(),

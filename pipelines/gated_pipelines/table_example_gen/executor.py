@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,12 @@ from checkpoint_gate.data_note import write_data_note
 from checkpoint_gate.errors import ConfigError
 from checkpoint_gate.uri_files import below, copy_file, is_there, told
 from gated_pipelines.config import PipelineConfig, parse_config
-from gated_pipelines.spans import find_span
+from gated_pipelines.spans import SpanFile, find_window, spans_in_words
 from gated_pipelines.spec import TabularSpec
 from gated_pipelines.staging import StagedTable, stage_table
+
+NEWEST, PREVIOUS = "newest.csv", "previous.csv"
+"""Beside the examples of a table with spans: the rows of the last span, and of the one before it."""
 
 _LOG = logging.getLogger(__name__)
 
@@ -42,12 +46,13 @@ class Executor(tfx_executor.Executor):
         examples = artifact_utils.get_single_instance(output_dict["examples"])
         wanted = below(exec_properties["root"], exec_properties["data"])
         with told(f"The table {wanted} cannot be found"):
-            place, span = find_span(wanted, exec_properties["span"])
-        config = parse_config(exec_properties["pipeline"], Path("pipeline.yaml"))
+            config = parse_config(exec_properties["pipeline"], Path("pipeline.yaml"))
+            window = find_window(wanted, exec_properties["span"], max(config.data.window, 2))
         with tempfile.TemporaryDirectory(prefix="table-") as folder:
-            table = _stage(config, place, TabularSpec.from_json(exec_properties["table"]), Path(folder))
-            named = place.partition("?")[0]  # what signs a URL stays out of logs and papers
-            _LOG.info("%s: %d rows, sha256 %s", named, table.rows, table.digest)
+            table = _stage(config, wanted, window, TabularSpec.from_json(exec_properties["table"]), Path(folder))
+            named = window[-1].file.partition("?")[0]  # what signs a URL stays out of logs and papers
+            spans = f" of {spans_in_words(table.spans)}" if table.spans else ""
+            _LOG.info("%s: %d rows%s, sha256 %s", named, table.rows, spans, table.digest)
             pattern = example_gen_pb2.Input(splits=[example_gen_pb2.Input.Split(name="table", pattern=table.file)])
             found = {
                 standard_component_specs.INPUT_BASE_KEY: str(table.folder),
@@ -57,17 +62,27 @@ class Executor(tfx_executor.Executor):
                 standard_component_specs.OUTPUT_FILE_FORMAT_KEY: example_gen_pb2.FORMAT_TFRECORDS_GZIP,
             }
             super().Do(input_dict, output_dict, found)
-        examples.span = span
-        write_data_note(examples.uri, {"table": table.digest, "data": named, "rows": table.rows})
+            for rows, name in ((table.newest, NEWEST), (table.previous, PREVIOUS)):
+                if rows is not None:
+                    copy_file(str(rows), f"{examples.uri}/{name}")
+        examples.span = table.span or 0
+        note = {"table": table.digest, "data": named, "rows": table.rows, "spans": list(table.spans)}
+        write_data_note(examples.uri, note)
 
 
-def _stage(config: PipelineConfig, place: str, known: TabularSpec, folder: Path) -> StagedTable:
-    local = folder / Path(place).name
-    with told(f"The table {place} cannot be read"):
-        if not is_there(place):
-            raise ConfigError(f"There is no file {place}; name a CSV that exists by the parameter data.")
-        copy_file(place, str(local))
+def _stage(
+    config: PipelineConfig, wanted: str, files: Sequence[SpanFile], known: TabularSpec, folder: Path
+) -> StagedTable:
+    """Stages copies of the files, the last of which is the newest span's."""
+    copies = folder / "tables"
+    for each in files:
+        with told(f"The table {each.file} cannot be read"):
+            if not is_there(each.file):
+                raise ConfigError(f"There is no file {each.file}; name a CSV that exists by the parameter data.")
+            copy_file(each.file, str(copies / Path(each.file).name))
+    span = files[-1].span
+    here = config.with_csv(copies / Path(wanted).name)
     try:
-        return stage_table(config.with_csv(local), folder / "staged", known)
+        return stage_table(here, folder / "staged", known, "" if span is None else str(span))
     except ConfigError as error:
-        raise ConfigError(str(error).replace(str(local), place)) from None
+        raise ConfigError(str(error).replace(str(copies), wanted.rpartition("/")[0])) from None

@@ -9,7 +9,7 @@ from typing import Any
 from checkpoint_gate.errors import ConfigError
 from gated_pipelines.kubeflow.arguments import read_arguments
 from gated_pipelines.kubeflow.rehearsal.task_graph import TaskGraph
-from gated_pipelines.spans import SPAN, find_span
+from gated_pipelines.spans import SPAN, find_window
 
 
 def root_parameters(compiled: TaskGraph, given: Sequence[str], fixed: Mapping[str, Any]) -> dict[str, Any]:
@@ -44,6 +44,6 @@ def require_table(parameters: Mapping[str, Any], root: Path) -> None:
         return
     table = root / data
     if SPAN in data:
-        find_span(str(table), str(parameters.get("span") or ""))
+        find_window(str(table), str(parameters.get("span") or ""), 1)
     elif not table.exists():
         raise ConfigError(f"There is no table {table}: give one with --data FILE.")
