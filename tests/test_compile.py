@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import importlib.metadata
 import json
 import re
@@ -281,7 +282,11 @@ def test_examples_are_those_of_a_local_run(example_gen, tmp_path):
     assert made.span == 12
     assert json.loads(made.split_names) == ["train", "eval", "test"]
     note = json.loads(Path(made.uri, "data.json").read_text())
-    assert note == {"table": staged.digest, "data": f"{tmp_path}/month-12.csv", "rows": staged.rows}
+    told = {"table": staged.digest, "data": f"{tmp_path}/month-12.csv", "rows": staged.rows, "spans": [12]}
+    assert note == told
+    for name, month in (("newest.csv", table), ("previous.csv", table.replace("Adelie", "Gentoo"))):
+        rows = csv.DictReader(Path(made.uri, name).open())
+        assert [row["species"] for row in rows] == [row["species"] for row in csv.DictReader(month.splitlines())]
 
 
 @pytest.mark.parametrize(
