@@ -285,7 +285,7 @@ def test_examples_are_those_of_a_local_run(example_gen, tmp_path):
     told = {"table": staged.digest, "data": f"{tmp_path}/month-12.csv", "rows": staged.rows, "spans": [12]}
     assert note == told
     for name, month in (("newest.csv", table), ("previous.csv", table.replace("Adelie", "Gentoo"))):
-        rows = csv.DictReader(Path(made.uri, name).open())
+        rows = csv.DictReader(Path(made.uri, name).read_text().splitlines())
         assert [row["species"] for row in rows] == [row["species"] for row in csv.DictReader(month.splitlines())]
 
 

@@ -6,6 +6,7 @@
   + MetricValueError       a metric is not a single number
   + RecordOrderError       a record does not come after the one before it
   + ConfigError            a pipeline.yaml, its data or its push folder is wrong
+  + DataAnomalies          the data are not as their schema, or the span before, says
   + StoreError             the store cannot do what was asked
     - DamagedCheckpoint    a checksum or manifest does not hold
       · ForeignCheckpoint  a whole manifest, but of another run or of a newer format
@@ -24,6 +25,8 @@
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
 
 
 class CheckpointGateError(Exception):
@@ -48,6 +51,18 @@ class RecordOrderError(CheckpointGateError, ValueError):
 
 class ConfigError(CheckpointGateError, ValueError):
     """A pipeline.yaml, the data it names, or its push folder is wrong."""
+
+
+class DataAnomalies(CheckpointGateError):
+    """The data are not as they should be; names the columns, each with a reason.
+
+    Attributes:
+      anomalies: all of them, `{feature, where, short, long}`; empty after it was sent from one process to another.
+    """
+
+    def __init__(self, sentence: str, anomalies: Sequence[Mapping[str, str]] = ()) -> None:
+        super().__init__(sentence)
+        self.anomalies = tuple(dict(each) for each in anomalies)
 
 
 class StoreError(CheckpointGateError):

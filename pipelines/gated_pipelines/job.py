@@ -15,6 +15,7 @@ from checkpoint_gate.store.files import LocalFiles
 from checkpoint_gate.store.layout import STORE_FILE
 from checkpoint_gate.store.revision import read_revision
 from gated_pipelines.config import PipelineConfig, load_config
+from gated_pipelines.curated_schema import read_schema
 from gated_pipelines.places import Places
 from gated_pipelines.spec import TabularSpec
 from gated_pipelines.staging import StagedTable, stage_table
@@ -26,6 +27,7 @@ class Job:
     """A pipeline.yaml with its table staged and its rules read: all that a runner needs.
 
     Attributes:
+      schema: the text of the curated schema, None where there is none.
       rebaseline: this run sets the champion aside, and the thresholds on values decide alone.
     """
 
@@ -34,6 +36,7 @@ class Job:
     table: StagedTable
     places: Places
     state: State
+    schema: str | None = None
     rebaseline: bool = False
 
     @property
@@ -73,7 +76,7 @@ def prepare(pipeline_file: Path, root: Path, span: int | None = None) -> Job:
     if "://" not in push:
         check_writable(Path(push), "The push folder", f"Change push.folder ({config.where('push', 'folder')})")
     table = stage_table(config, places.data, span="" if span is None else str(span))
-    return Job(config, rules, table, places, read_state(places))
+    return Job(config, rules, table, places, read_state(places), schema=read_schema(config, table.spec))
 
 
 def check_writable(folder: Path, what: str, way_out: str) -> None:

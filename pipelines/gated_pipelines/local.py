@@ -9,7 +9,14 @@ from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 
-from checkpoint_gate.errors import CheckpointGateError, ConfigError, LeaseHeld, NoCandidate, NoSurvivors
+from checkpoint_gate.errors import (
+    CheckpointGateError,
+    ConfigError,
+    DataAnomalies,
+    LeaseHeld,
+    NoCandidate,
+    NoSurvivors,
+)
 from checkpoint_gate.push_folder import champion_path
 from checkpoint_gate.store import Store
 from checkpoint_gate.store.files import LocalFiles
@@ -142,6 +149,8 @@ def _run(job: Job) -> tuple[Summary, Job]:
         kinds: dict[type, Outcome] = {NoSurvivors: "no_survivors", NoCandidate: "no_candidate"}
         summary.outcome = kinds.get(type(error), "failed")
         summary.reason, summary.green, summary.pushed = str(error), False, None
+        if isinstance(error, DataAnomalies):  # what ExampleValidator wrote is gone
+            summary.anomalies = list(error.anomalies)
     _report(job, summary, history, before)
     return summary, job
 

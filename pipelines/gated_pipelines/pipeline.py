@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -18,7 +19,9 @@ from checkpoint_gate.evaluator import Evaluator
 from checkpoint_gate.filtering import PrunePolicy
 from checkpoint_gate.pusher import Pusher
 from gated_pipelines.config import PipelineConfig
+from gated_pipelines.curated_schema.component import ImportSchemaGen
 from gated_pipelines.evaluation import blessing_config, selection_config, selector
+from gated_pipelines.example_validator import ExampleValidator
 from gated_pipelines.gated_trainer import Trainer
 from gated_pipelines.job import Job
 from gated_pipelines.run_key import code_digest
@@ -48,6 +51,9 @@ class Wiring:
       rebaseline: the champion is set aside.
       table_digest: sha256 of the table, in hex; None where it is known only when the pipeline runs.
       on_not_blessed: what Pusher does about a refused challenger; on this machine the run's summary tells of it.
+      schema: the text of a curated schema; None infers one.
+      compared: ExampleValidator's arguments that say where the rows of the spans are; None where they are beside the
+        examples.
       spans: those of the table's rows, in order; none where it has none, or where they are known only then.
       code: for TFX's cache, whether the parameters name the code's digest; a container's image names it elsewhere.
     """
@@ -66,6 +72,8 @@ class Wiring:
     rebaseline: bool = False
     table_digest: str | None = None
     on_not_blessed: Literal["fail", "keep_champion"] | None = None
+    schema: str | None = None
+    compared: Mapping[str, Any] | None = None
     spans: tuple[int, ...] = ()
     code: bool = False
 
@@ -87,9 +95,16 @@ def create_components(config: PipelineConfig, table: TabularSpec, wiring: Wiring
     examples = wiring.examples
     statistics = components.StatisticsGen(examples=examples.outputs["examples"])
     # No fixed shapes: any value may be missing in a request, whether or not one is missing in the table.
-    schema = components.SchemaGen(statistics=statistics.outputs["statistics"], infer_feature_shape=False)
-    validator = components.ExampleValidator(
-        statistics=statistics.outputs["statistics"], schema=schema.outputs["schema"]
+    schema = (
+        components.SchemaGen(statistics=statistics.outputs["statistics"], infer_feature_shape=False)
+        if wiring.schema is None
+        else ImportSchemaGen(schema_text=wiring.schema)
+    )
+    validator = ExampleValidator(
+        statistics=statistics.outputs["statistics"],
+        schema=schema.outputs["schema"],
+        **config.validation.model_dump(),
+        **(wiring.compared if wiring.compared is not None else {"examples": examples.outputs["examples"]}),
     )
     preprocessing = {"code": code_digest(["preprocessing.py", "spec.py"])} if wiring.code else {}
     transform = components.Transform(
@@ -99,6 +114,7 @@ def create_components(config: PipelineConfig, table: TabularSpec, wiring: Wiring
         splits_config=proto.SplitsConfig(analyze=["train"], transform=["train", "eval"]),
         custom_config={"table": table.to_json(), **preprocessing},
     )
+    transform.add_upstream_node(validator)  # nothing is trained on data that it refuses
     trainer = Trainer(
         run_fn="gated_pipelines.trainer.run_fn",
         examples=transform.outputs["transformed_examples"],
@@ -186,6 +202,8 @@ def _wiring(job: Job) -> Wiring:
         generation=job.state.generation,
         rebaseline=job.rebaseline,
         table_digest=job.table.digest,
+        schema=job.schema,
+        compared=_compared(job.table),
         spans=job.table.spans,
         code=True,
     )
@@ -201,6 +219,12 @@ def _input_of(table: StagedTable) -> dict[str, Any]:
         "input_config": proto.Input(splits=[proto.Input.Split(name="table", pattern=pattern)]),
         "range_config": proto.RangeConfig(static_range=span),
     }
+
+
+def _compared(table: StagedTable) -> dict[str, Any]:
+    """What ExampleValidator compares."""
+    newest, previous = (str(path) if path is not None else None for path in (table.newest, table.previous))
+    return {"newest": newest, "previous": previous, "spans": len(table.spans)} if table.spans else {}
 
 
 def _training(config: PipelineConfig, table: TabularSpec, wiring: Wiring) -> dict[str, Any]:

@@ -20,6 +20,8 @@ from gated_pipelines.table import LOGGER, FeatureSet, read_tables
 from gated_pipelines.tfma_names import Task
 
 FILE = "table.csv"
+NEWEST, PREVIOUS = "newest.csv", "previous.csv"
+"""Beside the examples of a compiled pipeline, if its table has spans: the rows of the last one, and of that before."""
 
 
 @dataclass(frozen=True)
@@ -143,6 +145,14 @@ def _write_named(data: bytes, folder: Path, file: str) -> Path:
     except OSError as error:
         raise ConfigError(f"The table cannot be written to {target}: {error.strerror}.") from None
     return target
+
+
+def read_staged(path: Path) -> dict[str, list[str]]:
+    """The columns of a staged table, as it spells them."""
+    with open(path, encoding="utf-8", newline="") as file:
+        header = file.readline().rstrip("\n").split(",")
+        rows = list(csv.reader(file))
+    return {name: [row[place] for row in rows] for place, name in enumerate(header)}
 
 
 def _csv_bytes(columns: dict[str, list[str]]) -> bytes:

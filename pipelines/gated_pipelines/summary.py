@@ -22,6 +22,7 @@ from checkpoint_gate.store import Store
 from checkpoint_gate.store.layout import STORE_FILE
 from checkpoint_gate.store.ledger import History, parse_ledger
 from checkpoint_gate.store.pruning import tombstones, trashed
+from gated_pipelines.anomalies import read_anomalies
 from gated_pipelines.job import Job
 from gated_pipelines.step import Step
 
@@ -45,6 +46,8 @@ class Summary:
         average it is, `step` is the latest of them; empty for a checkpoint.
       average: of the survivors' weights, where the pipeline.yaml asks for it, else None: the keys of a survivor, `won`,
         and the `reason` why it won or did not; `metrics` is None where they could not be averaged.
+      span, spans: the newest span whose rows were taken, and all of them; None and none where the table has none.
+      anomalies: of the data, by ExampleValidator: `{feature, where, short, long}`; `where` is a split, drift or skew.
       blessed: whether Evaluator blessed the winner in this run.
       comparison: the thresholds that judged the winner on the test split, champion and challenger side by side:
         `{metric, slice, candidate, champion, required, holds}`; those that failed come first.
@@ -71,6 +74,9 @@ class Summary:
     selection: dict[str, Any] | None = None
     winner: dict[str, Any] | None = None
     average: dict[str, Any] | None = None
+    span: int | None = None
+    spans: list[int] = field(default_factory=list)
+    anomalies: list[dict[str, str]] = field(default_factory=list)
     blessed: bool = False
     comparison: list[dict[str, Any]] = field(default_factory=list)
     measured: dict[str, dict[str, float | str]] = field(default_factory=dict)
@@ -107,6 +113,7 @@ def collect(job: Job, steps: Mapping[str, Step], since: float) -> tuple[Summary,
       since: when the run began, in seconds since 1970.
     """
     summary, history = read_steps(str(job.places.store), champion_path(job.push_folder), steps, since)
+    summary.span, summary.spans = job.table.span, list(job.table.spans)
     if summary.outcome == "not_blessed":
         summary.green = job.config.on_not_blessed == "keep_champion"
     return summary, history
@@ -124,6 +131,7 @@ def read_steps(store: str, champion: str | None, steps: Mapping[str, Step], sinc
     summary.seconds = {name: step.seconds for name, step in steps.items()}
     summary.executed = [name for name, step in steps.items() if step.executed]
     _disk(summary, Path(store), since)
+    _validating(summary, steps)
     history = _training(summary, steps)
     _filtering(summary, steps)
     _selecting(summary, steps)
@@ -144,6 +152,12 @@ def _disk(summary: Summary, folder: Path, since: float) -> None:
 def _output(steps: Mapping[str, Step], component: str, key: str) -> Path | None:
     step = steps.get(component)
     return Path(step.outputs[key]) if step is not None and key in step.outputs else None
+
+
+def _validating(summary: Summary, steps: Mapping[str, Step]) -> None:
+    folder = _output(steps, "ExampleValidator", "anomalies")
+    if folder is not None:
+        summary.anomalies = [one.to_json() for one in read_anomalies(folder)]
 
 
 def _training(summary: Summary, steps: Mapping[str, Step]) -> History:

@@ -9,7 +9,9 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 
 from checkpoint_gate.quantities import format_size
+from gated_pipelines.anomalies import in_words
 from gated_pipelines.ranking import ranked_by, rows
+from gated_pipelines.spans import spans_in_words
 from gated_pipelines.summary import CHAMPION_STAYS, Summary, commonest, format_value, winner_in_words
 
 _OUT = 5  # candidates whose reason is told; more of them would bury the winner
@@ -38,6 +40,10 @@ def tell(summary: Summary, console: Console) -> None:
 
 
 def _lines(summary: Summary) -> Iterator[tuple[str, RenderableType]]:
+    if summary.spans:
+        yield "data", spans_in_words(summary.spans)
+    if summary.anomalies and summary.reason != (said := in_words(summary.anomalies)):
+        yield "anomalies", said
     if summary.epochs:
         yield "epochs", f"{summary.epochs}: {summary.saved} saved, {summary.refused} refused"
         if summary.refusals:

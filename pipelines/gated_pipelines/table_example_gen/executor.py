@@ -20,10 +20,7 @@ from checkpoint_gate.uri_files import below, copy_file, is_there, told
 from gated_pipelines.config import PipelineConfig, parse_config
 from gated_pipelines.spans import SpanFile, find_window, spans_in_words
 from gated_pipelines.spec import TabularSpec
-from gated_pipelines.staging import StagedTable, stage_table
-
-NEWEST, PREVIOUS = "newest.csv", "previous.csv"
-"""Beside the examples of a table with spans: the rows of the last span, and of the one before it."""
+from gated_pipelines.staging import NEWEST, PREVIOUS, StagedTable, stage_table
 
 _LOG = logging.getLogger(__name__)
 

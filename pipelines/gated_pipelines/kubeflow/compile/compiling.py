@@ -17,6 +17,7 @@ from tfx.orchestration.pipeline import Pipeline
 from checkpoint_gate.filtering import PrunePolicy
 from checkpoint_gate.rule_text import RuleSet, read_rules, write_rules
 from gated_pipelines.config import PipelineConfig, load_config
+from gated_pipelines.curated_schema import read_schema
 from gated_pipelines.kubeflow.compile.differences import without_effect
 from gated_pipelines.kubeflow.compile.finishing import finish
 from gated_pipelines.pipeline import BEAM_ARGS, Wiring, create_components, split_output
@@ -68,9 +69,8 @@ def compile_pipeline(pipeline_file: Path, image: str, root: str, data: str | Non
         "rules": rules_text(rules),
         "span": "",
     }
-    job = _compile(
-        config, table, {name: RuntimeParameter(name, type(value)) for name, value in defaults.items()}, image
-    )
+    parameters = {name: RuntimeParameter(name, type(value)) for name, value in defaults.items()}
+    job = _compile(config, table, read_schema(config, table), parameters, image)
     spec = finish(job["pipelineSpec"], config.kubeflow, defaults)
     return Compilation(spec, to_yaml(spec, config.name), without_effect(config))
 
@@ -90,7 +90,11 @@ def to_yaml(spec: dict[str, Any], name: str) -> str:
 
 
 def _compile(
-    config: PipelineConfig, table: TabularSpec, parameters: dict[str, RuntimeParameter], image: str
+    config: PipelineConfig,
+    table: TabularSpec,
+    schema: str | None,
+    parameters: dict[str, RuntimeParameter],
+    image: str,
 ) -> dict[str, Any]:
     examples = CsvExampleGen(
         data=parameters["data"],
@@ -110,6 +114,7 @@ def _compile(
         root=parameters["root"],
         push_folder=parameters["push_folder"],
         on_not_blessed=config.on_not_blessed,
+        schema=schema,
     )
     pipeline = Pipeline(
         pipeline_name=config.name,
