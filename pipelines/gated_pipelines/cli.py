@@ -10,6 +10,7 @@ from rich.console import Console
 
 from checkpoint_gate.errors import CheckpointGateError
 from gated_pipelines.data_command import data
+from gated_pipelines.disk.command import prune
 from gated_pipelines.history_command import history
 from gated_pipelines.kubeflow.compile.command import compile_command
 from gated_pipelines.kubeflow.lint.command import lint
@@ -118,7 +119,7 @@ def new(directory: Path, csv: Path, label: str, task: str | None) -> None:
     click.echo(f"Wrote {path}. Run it with: gated-pipeline run {path}")
 
 
-for command in (compile_command, lint, rehearse, submit, schedule, history, data):
+for command in (compile_command, lint, prune, rehearse, submit, schedule, history, data):
     cli.add_command(command)
 
 

@@ -20,6 +20,7 @@ from gated_pipelines.kubeflow_section import Kubeflow
 from gated_pipelines.section import Section, Text
 from gated_pipelines.sections import (
     Data,
+    Disk,
     Evaluate,
     Features,
     Model,
@@ -64,6 +65,7 @@ class PipelineConfig(Section):
     rules: Rules
     evaluate: Evaluate
     push: Push = Push()
+    disk: Disk = Disk()
     on_no_survivors: Literal["fail", "keep_champion"] = "fail"
     on_no_candidate: Literal["fail", "keep_champion"] = "fail"
     on_not_blessed: Literal["keep_champion", "fail"] = "keep_champion"

@@ -25,12 +25,15 @@ from checkpoint_gate.store.lease import Lease
 from checkpoint_gate.store.ledger import History
 from checkpoint_gate.store.sweeping import sweep_store
 from gated_pipelines.console import quiet
+from gated_pipelines.disk.bounds import bounds_of
+from gated_pipelines.disk.pruning import prune_after_run
 from gated_pipelines.job import Job, prepare
 from gated_pipelines.novelty import nothing_new, why_new, work_of
 from gated_pipelines.places import Places
 from gated_pipelines.pushed import note_pushed, prune_pushed
 from gated_pipelines.recorder import Recorder
 from gated_pipelines.report import write_report
+from gated_pipelines.sections import Disk
 from gated_pipelines.spans import spans_in_words
 from gated_pipelines.state import read_state, write_state
 from gated_pipelines.summary import Outcome, Summary, collect
@@ -152,6 +155,7 @@ def _run(job: Job) -> tuple[Summary, Job]:
         if isinstance(error, DataAnomalies):  # what ExampleValidator wrote is gone
             summary.anomalies = list(error.anomalies)
     _report(job, summary, history, before)
+    _prune_old_runs(job)
     return summary, job
 
 
@@ -184,6 +188,12 @@ def _report(job: Job, summary: Summary, history: History, before: str | None) ->
         _LOG.warning("the report %s could not be written: %s: %s", path, type(error).__name__, error)
     else:
         summary.report = str(path)
+
+
+def _prune_old_runs(job: Job) -> None:
+    """Keeps the disk bounded, where the pipeline.yaml asks for it."""
+    if job.config.disk != Disk():
+        prune_after_run(job.places, job.push_folder, bounds_of(job.config))
 
 
 def _settle_push_folder(job: Job) -> None:

@@ -249,6 +249,18 @@ class Push(Section):
         return str(Path(root) / Path(self.folder).expanduser())
 
 
+class Disk(Section):
+    """How much of old runs stays on the disk; see `gated-pipeline prune`.
+
+    Attributes:
+        keep_runs: what so many of the newest runs used stays; None keeps all.
+        keep_logs: so many log files stay; None keeps all.
+    """
+
+    keep_runs: int | None = Field(default=None, ge=1)
+    keep_logs: int | None = Field(default=None, ge=1)
+
+
 def infer_is_none(value: object) -> object:
     if value == "infer":
         return None

@@ -15,6 +15,7 @@ from checkpoint_gate.callback import GatedCheckpoint
 from checkpoint_gate.pointer import RunPointer
 from checkpoint_gate.rule_text import parse_rules, write_rules
 from checkpoint_gate.store import Store
+from checkpoint_gate.store.retiring import name_to_train
 from gated_pipelines.datasets import Split, read_split, training_batches, validation_batches
 from gated_pipelines.model import LabelScale, build_model
 from gated_pipelines.run_key import files_below, run_key
@@ -71,6 +72,7 @@ def run_fn(fn_args: FnArgs) -> None:
     validation = read_split([str(f) for f in contents["eval"]], feature_spec, "eval")
     graph = files_below(Path(fn_args.transform_graph_path))
     key = run_key({**contents, "graph": graph}, settings.determines(), settings.generation)
+    key = name_to_train(Store(settings.store), key)
 
     keras.utils.set_random_seed(settings.seed)
     vocabularies = {name: transform.vocabulary_size_by_name(name) for name in spec.categorical_keys().values()}

@@ -30,6 +30,7 @@ from checkpoint_gate.pusher.rollback import previous_version, recorded_weights
 from checkpoint_gate.retention import Held, Keep
 from checkpoint_gate.store.elapsed import SystemClock, is_news, is_over, look
 from checkpoint_gate.store.files import LocalFiles
+from checkpoint_gate.store.whole_folders import files_in, remove_whole
 
 TRASH = f"{HOME}/trash"
 _OURS = ("pruning", "trashed", "swept", "restored")
@@ -100,7 +101,7 @@ def _trash(files: LocalFiles, folder: str, keep: Keep, grace: float, clock: Cloc
     marked = _last(read_log(folder))
     for version, reason in surplus_versions(folder, keep, clock()).items():
         try:
-            size = sum(files.size(path) for path in _files_in(files, str(version))[0])
+            size = sum(files.size(path) for path in files_in(files, str(version))[0])
             if marked.get(version, {}).get("event") != "pruning":
                 add_to_log(folder, "pruning", version, reason=reason, grace=grace, bytes=size, time=clock())
             files.make_folder(TRASH)
@@ -139,48 +140,13 @@ def _sweep(files: LocalFiles, folder: str, clock: Clock) -> tuple[list[int], lis
             if is_news(mark, journal, now):
                 add_to_log(folder, "look", version, **now)
             continue
-        why = _remove(files, f"{TRASH}/{version}")
+        why = remove_whole(files, f"{TRASH}/{version}")
         if why is not None:
             left.append(why)
             continue
         add_to_log(folder, "swept", version, time=clock())
         swept.append(version)
     return swept, left
-
-
-def _remove(files: LocalFiles, folder: str) -> str | None:
-    """Removes a version in the trash, file by file; what stands in the way, None when it is gone."""
-    try:
-        paths, folders = _files_in(files, folder)
-        for path in paths:
-            files.remove_file(path)
-        for below in reversed(folders):
-            files.remove_folder(below)
-    except StoreError as error:
-        return str(error)
-    except OSError as error:
-        return f"{files.place(folder)} cannot be removed: {error.strerror or error}"
-    return None
-
-
-def _files_in(files: LocalFiles, folder: str) -> tuple[list[str], list[str]]:
-    """The files below a folder, and the folders, itself first, each before those in it.
-
-    Raises:
-        StoreError: there is something else in it, such as a link.
-    """
-    paths, folders = [], [folder]
-    for name in files.names(folder):
-        path = f"{folder}/{name}"
-        if files.is_folder(path):
-            below = _files_in(files, path)
-            paths += below[0]
-            folders += below[1]
-        elif files.is_file(path):
-            paths.append(path)
-        else:
-            raise StoreError(f"{files.place(path)} is neither a file nor a folder, and is left alone.")
-    return paths, folders
 
 
 def _last(log: Iterable[Event]) -> dict[int, Mapping[str, Any]]:
