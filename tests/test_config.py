@@ -256,7 +256,7 @@ def test_where_names_the_line_of_a_key(load, tmp_path):
         pytest.param(
             LEAST + "trian: {epochs: 3}",
             "pipeline.yaml line 6: unknown key trian (did you mean train?), known are name, data, validate, label, "
-            "task, positive, features, model, train, rules, evaluate, push, on_no_survivors, on_no_candidate, "
+            "task, positive, features, model, train, rules, evaluate, push, disk, on_no_survivors, on_no_candidate, "
             "on_not_blessed, kubeflow.",
             id="unknown key",
         ),

@@ -20,7 +20,7 @@ from checkpoint_gate.store.layout import STORE_FILE
 from checkpoint_gate.store.lease import Lease
 from checkpoint_gate.store.ledger import History
 from checkpoint_gate.store.losses import refuse_losses
-from checkpoint_gate.store.pruning import Pruned, PrunePlan, execute_prune, make_plan, recover
+from checkpoint_gate.store.pruning import Pruned, PrunePlan, execute_prune, make_plan, sweep
 from checkpoint_gate.store.run import Run
 from checkpoint_gate.store.store import Store
 
@@ -77,11 +77,12 @@ def retire(run: Run, retirement: Retirement, lease: Lease) -> Pruned:
       LeaseHeld: another writer has taken the lease over.
     """
     lease.renew()
-    left = list(recover(run, lease))
+    before = sweep(run, lease)  # finishes what a crash interrupted
+    left = list(before.left)
     if not is_retired(run.ledger.read()):
         run.ledger.append_event("retired", why=WHY)
     done = execute_prune(run, retirement.plan, lease)
-    swept = done.swept
+    swept = before.swept + done.swept
     for stored in run.resumable.stored():
         if stored.step not in retirement.states:
             continue
