@@ -128,8 +128,8 @@ def test_every_python_block_runs_and_equals_the_yaml_beside_it(page, tmp_path, m
 
 KEYS = """
 all any not metric at_most at_least moving_average exponential_average centred_average improves min_delta every rule
-with from to epochs steps time shape stairs after top best mode n last milestone within budget grace keep_last
-max_fraction
+with from to epochs steps time shape stairs champion times plus is after top best mode n last milestone within budget
+grace keep_last max_fraction
 """
 
 
@@ -200,7 +200,16 @@ def test_a_limit_moves_as_the_table_says(row):
     assert limits == row[1:]
 
 
+@pytest.mark.parametrize("row", tables(RULES, "the champion", "val_loss of a checkpoint"), ids=" ".join)
+def test_a_limit_goes_by_the_champion_as_the_table_says(row):
+    champion, value, saved, why = ast.literal_eval(code(row[0])), float(row[1]), row[2] == "yes", row[3]
+    rules = parse_rules("save: {metric: val_loss, at_most: {champion: val_loss, times: 1.05}}").resolved(champion)
+    decision = rules.save.decide([Record(1, 0, {"val_loss": value})])
+    assert (decision.save, decision.reason) == (saved, why)
+
+
 def test_the_tables_are_there():
+    assert len(tables(RULES, "the champion", "val_loss of a checkpoint")) == 4
     assert len(tables(RULES, "rule", "val_loss", "saved")) > 30
     assert len(tables(RULES, "limit", "epoch 0")) == len(tables(RULES, "shape")) == 4
 

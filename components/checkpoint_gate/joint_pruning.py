@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from checkpoint_gate.errors import PruneRefused, RuleError
 from checkpoint_gate.filtering import Filter, PrunePolicy, Verdict
 from checkpoint_gate.judging import Judged, judge_runs
+from checkpoint_gate.known_champion import resolved_for
 from checkpoint_gate.rule_text import RuleSet
 from checkpoint_gate.store import Run
 from checkpoint_gate.store.checkpoints import Progress
@@ -85,10 +86,10 @@ def plan_runs(runs: Sequence[Run], rules: RuleSet, progress: Progress = lambda _
       progress: told of the bytes verified.
 
     Raises:
-      RuleError: the rules have no `filter`.
+      RuleError: the rules have no `filter`, or are relative to a champion that a run does not record.
       UnknownMetricError: the rules name a metric that no record of any run has.
     """
-    judge, rules = _needed(rules)
+    judge, rules = _needed(resolved_for(rules, runs))
     judged = judge_runs(runs, judge, progress)
     policy, digest = rules.prune or PrunePolicy(), rules.digest()
     return JointPlan(tuple(_plan(run, judged, policy, digest) for run in runs), policy)

@@ -13,7 +13,7 @@ from checkpoint_gate.quantities import parse_duration, parse_size
 from checkpoint_gate.retention import Best, Keep
 from checkpoint_gate.rule_nodes import Node
 from checkpoint_gate.rules import All, Any, Every, Improves, Not, Rule, Threshold
-from checkpoint_gate.schedules import SHAPES, Limit, Schedule
+from checkpoint_gate.schedules import SHAPES, ChampionLimit, Limit, Schedule
 from checkpoint_gate.user_rules import PLAIN, as_rule, find, is_plain, make
 
 AVERAGES: dict[str, type[MovingAverage] | type[ExponentialAverage] | type[CentredAverage]] = {
@@ -121,6 +121,8 @@ def _read_metric(node: Node) -> Rule:
 def _read_limit(node: Node) -> Limit:
     if not isinstance(node.value, Mapping):
         return node.number()
+    if "champion" in node.value:
+        return _read_champion(node)
     parts = node.mapping({"from", "to", "epochs", "steps", "shape", "stairs"}, {"from", "to"})
     units = [unit for unit in ("epochs", "steps") if unit in parts]
     if len(units) != 1:
@@ -135,6 +137,16 @@ def _read_limit(node: Node) -> Limit:
         stairs=parts["stairs"].whole() if "stairs" in parts else None,
     )
     return cast(Schedule, schedule)
+
+
+def _read_champion(node: Node) -> ChampionLimit:
+    parts = node.mapping({"champion", "times", "plus", "is"})
+    numbers = {key: parts[key].number() for key in ("times", "plus") if key in parts}
+    metric = parts["champion"].text()
+    if "is" not in parts:
+        return cast(ChampionLimit, node.build(ChampionLimit, metric, **numbers))
+    number = parts["is"].number() if parts["is"].value is not None else None
+    return cast(ChampionLimit, node.build(ChampionLimit, metric, **numbers, champion=number))
 
 
 def _read_best(node: Node) -> Best:

@@ -12,6 +12,7 @@ RULE:   {metric: NAME, AVERAGE, at_most: LIMIT}      AVERAGE: moving_average: n,
         {all: [...]}  {any: [...]}  {not: RULE}
         {rule: "my_package.my_rules:Plateau", with: {patience: 3}}    a rule of one's own: runs that module's code
 LIMIT:  0.5  or  {from: 1.0, to: 0.45, epochs: 10, shape: linear}    (steps: instead of epochs:)
+        or  {champion: NAME, times: 1.05, plus: 0.0}; resolved, `is: 0.45` tells the champion's number, or null for none
 """
 
 from __future__ import annotations
@@ -19,16 +20,18 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from checkpoint_gate.errors import RuleError
 from checkpoint_gate.filtering import Filter, PrunePolicy
 from checkpoint_gate.gate import Gate
+from checkpoint_gate.judgement import Rule
 from checkpoint_gate.located_yaml import Located, YamlError, read_located
 from checkpoint_gate.quantities import format_duration
 from checkpoint_gate.records import dump_json
+from checkpoint_gate.resolving import champion_metrics, resolve
 from checkpoint_gate.retention import Keep
 from checkpoint_gate.rule_nodes import Node
 from checkpoint_gate.rule_reading import read_filter, read_gate, read_keep, read_prune
@@ -49,6 +52,34 @@ class RuleSet:
     def cut(self, *sections: str) -> RuleSet:
         """Only the named sections: each reader gets what concerns it, since the text is part of cache keys."""
         return RuleSet(**{name: getattr(self, name) for name in sections})
+
+    @property
+    def unresolved(self) -> tuple[str, ...]:
+        """The metrics of the champion that `save` and `filter` name and that are not looked up yet, sorted."""
+        return champion_metrics(*self._rules())
+
+    def resolved(self, champion: Mapping[str, float] | None) -> RuleSet:
+        """The same, with the champion's numbers in the limits that are relative to it.
+
+        Limits that have theirs already stay as they are: what was judged once is judged the same again.
+
+        Args:
+          champion: its metrics as its training logged them; None where there is no champion, and these limits let any
+            finite value through.
+
+        Raises:
+          RuleError: the rules name a metric that the champion does not have; says what it has.
+        """
+        gate, kept = self.save, self.filter
+        return replace(
+            self,
+            save=replace(gate, rule=resolve(gate.rule, champion)) if gate is not None else None,
+            filter=replace(kept, rule=resolve(kept.rule, champion)) if kept is not None and kept.rule else kept,
+        )
+
+    def _rules(self) -> list[Rule]:
+        sections = (self.save, self.filter)
+        return [section.rule for section in sections if section is not None and section.rule is not None]
 
     def to_json(self) -> str:
         """Canonical JSON text, which is YAML too; equal rules give equal text.

@@ -10,7 +10,7 @@ from checkpoint_gate.quantities import exact_size, format_duration
 from checkpoint_gate.retention import Best, Keep
 from checkpoint_gate.rule_reading import AVERAGES
 from checkpoint_gate.rules import All, Any, Every, Improves, Not, Rule, Threshold
-from checkpoint_gate.schedules import Limit, Schedule
+from checkpoint_gate.schedules import ChampionLimit, Limit, Schedule
 from checkpoint_gate.user_rules import write_own
 
 
@@ -45,7 +45,9 @@ def _write_average(average: Average | None) -> dict[str, Anything]:
 
 
 def _write_limit(limit: Limit) -> Anything:
-    if not isinstance(limit, Schedule):
+    if type(limit) is ChampionLimit:
+        return _write_champion(limit)
+    if not isinstance(limit, (Schedule, ChampionLimit)):
         return float(limit) + 0.0  # equal limits give equal text: 1 and 1.0, -0.0 and 0.0
     if type(limit) is not Schedule:
         raise RuleError(f"A schedule of one's own has no text: write a rule of one's own instead. Received: {limit!r}.")
@@ -56,6 +58,13 @@ def _write_limit(limit: Limit) -> Anything:
         "shape": limit.shape,
     }
     return text | ({"stairs": limit.stairs} if limit.stairs is not None else {})
+
+
+def _write_champion(limit: ChampionLimit) -> dict[str, Anything]:
+    text = {"champion": limit.metric, "times": float(limit.times) + 0.0, "plus": float(limit.plus) + 0.0}
+    if limit.champion == "unresolved":
+        return text
+    return text | {"is": limit.champion if limit.champion is None else float(limit.champion) + 0.0}
 
 
 def write_best(best: Best) -> dict[str, Anything]:

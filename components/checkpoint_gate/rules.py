@@ -17,13 +17,14 @@ from checkpoint_gate.averages import Average, CentredAverage, ExponentialAverage
 from checkpoint_gate.errors import RuleError
 from checkpoint_gate.judgement import Judge, Judgement, Rule, all_of, any_of, negate
 from checkpoint_gate.records import At, Record
-from checkpoint_gate.schedules import Limit, Schedule, finite, limit_text, limit_value
+from checkpoint_gate.schedules import ChampionLimit, Limit, Schedule, finite, limit_text, limit_value
 from checkpoint_gate.user_rules import watched
 
 __all__ = [
     "All",
     "Any",
     "CentredAverage",
+    "ChampionLimit",
     "Every",
     "ExponentialAverage",
     "Improves",
@@ -57,7 +58,8 @@ class Threshold:
 
     Attributes:
       metric: the metric's name as logged.
-      at_most: upper limit, a number or a schedule; exactly one of `at_most` and `at_least` is given.
+      at_most: upper limit, a number, a schedule or relative to the champion; exactly one of `at_most` and `at_least`
+        is given.
       at_least: lower limit.
       average: what is compared, or None for the metric itself.
 
@@ -74,7 +76,7 @@ class Threshold:
         _named(self.metric)
         if (self.at_most is None) == (self.at_least is None):
             raise RuleError(f"{self.metric!r} needs exactly one of at_most and at_least.")
-        if not isinstance(self.limit, Schedule):
+        if not isinstance(self.limit, (Schedule, ChampionLimit)):
             side = "at_most" if self.at_most is not None else "at_least"
             object.__setattr__(self, side, finite(self.limit, f"The limit of {self.metric!r}"))
 
@@ -115,17 +117,30 @@ class _ThresholdJudge:
             value, name = reading.value, f"{rule.metric}'s {reading.words}"
         if not math.isfinite(value):
             return self._unknown(f"{name} is {value}")
-        return self._compare(name, value, limit_value(rule.limit, record))
+        limit = limit_value(rule.limit, record)
+        return self._unlimited(name, value) if limit is None else self._compare(name, value, limit)
+
+    def _unlimited(self, name: str, value: float) -> Judgement:
+        """What is said where the limit is the champion's, and its number is not there."""
+        limit = self._rule.limit
+        assert isinstance(limit, ChampionLimit)
+        if limit.champion == "unresolved":
+            return self._unknown(f"the champion's {limit.metric} was not looked up")
+        return Judgement("holds", f"{name} {value:.6g} has no limit, since there is no champion yet", self._clauses)
 
     def _compare(self, name: str, value: float, limit: float) -> Judgement:
+        relative = f", {self._rule.limit}" if isinstance(self._rule.limit, ChampionLimit) else ""
         over = value - limit if self._rule.at_most is not None else limit - value
         bound = "at most" if self._rule.at_most is not None else "at least"
         holds = value <= limit if self._rule.at_most is not None else value >= limit
         if holds:
-            return Judgement("holds", f"{name} {value:.6g} is {bound} {limit:.6g}", self._clauses)
+            return Judgement("holds", f"{name} {value:.6g} is {bound} {limit:.6g}{relative}", self._clauses)
         shortfall = over / abs(limit) if limit else over
         return Judgement(
-            "fails", f"{name} {value:.6g} is not {bound} {limit:.6g} (by {over:.3g})", self._clauses, shortfall
+            "fails",
+            f"{name} {value:.6g} is not {bound} {limit:.6g}{relative} (by {over:.3g})",
+            self._clauses,
+            shortfall,
         )
 
     def _unknown(self, reason: str) -> Judgement:

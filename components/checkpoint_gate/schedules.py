@@ -1,9 +1,10 @@
-"""Limits, fixed or moving with the epoch or the step."""
+"""Limits: fixed, moving with the epoch or the step, or relative to the champion."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from numbers import Real
 from typing import Literal
 
@@ -101,14 +102,88 @@ def _whole(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 1
 
 
-Limit = float | Schedule
+Unresolved = Literal["unresolved"]
 
 
-def limit_value(limit: Limit, record: Record) -> float:
-    """The number that `limit` is for `record`."""
+@dataclass(frozen=True, slots=True)
+class ChampionLimit:
+    """A limit relative to the champion: `times` its number, `plus` so much.
+
+    Attributes:
+      metric: the champion's metric, by the name under which its training logged it.
+      times: a factor, finite and above 0; of a number below zero, a factor above 1 is a smaller number.
+      plus: in the metric's unit, finite.
+      champion: the champion's number, finite; None where there is no champion, so that nothing is limited;
+        "unresolved" before it was looked up: nothing can be judged by it then.
+
+    Raises:
+      RuleError: one of these does not hold.
+    """
+
+    metric: str
+    times: float = 1.0
+    plus: float = 0.0
+    champion: float | Unresolved | None = "unresolved"
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.metric, str) or not self.metric.strip():
+            raise RuleError(f"champion must be the name of a metric. Received: champion={self.metric!r}.")
+        object.__setattr__(self, "times", finite(self.times, "times"))
+        object.__setattr__(self, "plus", finite(self.plus, "plus"))
+        if self.times <= 0:
+            raise RuleError(f"times must be above 0. Received: times={self.times:g}.")
+        if self.champion is not None and self.champion != "unresolved":
+            object.__setattr__(self, "champion", finite(self.champion, f"The champion's {self.metric}"))
+            finite(self.value, f"A limit of {self}")
+
+    @property
+    def value(self) -> float | None:
+        """The limit itself; None where there is none to go by, for want of a champion or of having looked."""
+        if self.champion is None or self.champion == "unresolved":
+            return None
+        return self.times * self.champion + self.plus
+
+    def resolved(self, champion: Mapping[str, float] | None) -> ChampionLimit:
+        """The same with the champion's number in it; one that has it already stays.
+
+        Args:
+          champion: its metrics as its training logged them; None where there is no champion.
+
+        Raises:
+          RuleError: the champion has no such metric, or it is not finite; says what it has.
+        """
+        if self.champion != "unresolved":
+            return self
+        if champion is None:
+            return replace(self, champion=None)
+        if self.metric not in champion:
+            has = ", ".join(sorted(champion)) or "none"
+            raise RuleError(f"The rules name the champion's {self.metric!r}, which it does not have. It has: {has}.")
+        return replace(self, champion=champion[self.metric])
+
+    def __str__(self) -> str:
+        times = f"{self.times:g} times " if self.times != 1 else ""
+        plus = f" {'plus' if self.plus > 0 else 'minus'} {abs(self.plus):g}" if self.plus else ""
+        number = f"{self.champion:.6g}" if isinstance(self.champion, float) else self.metric
+        return f"{times}the champion's {number}{plus}"
+
+
+AbsoluteLimit = float | Schedule
+Limit = AbsoluteLimit | ChampionLimit
+
+
+def limit_value(limit: Limit, record: Record) -> float | None:
+    """The number that `limit` is for `record`; None where it is the champion's and there is none."""
+    if isinstance(limit, ChampionLimit):
+        return limit.value
+    return absolute_value(limit, record)
+
+
+def absolute_value(limit: AbsoluteLimit, record: Record) -> float:
+    """The number that a limit without a champion is for `record`."""
     return limit.value(record) if isinstance(limit, Schedule) else limit
 
 
 def limit_text(limit: Limit) -> str:
     """The limit in a few characters, for reasons."""
-    return str(limit) if isinstance(limit, Schedule) else f"{limit:g}"
+    return f"{limit:g}" if isinstance(limit, float) else str(limit)

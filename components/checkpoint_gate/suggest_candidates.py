@@ -11,7 +11,7 @@ from checkpoint_gate.averages import Average, Meter, MovingAverage
 from checkpoint_gate.gate import LOSS
 from checkpoint_gate.records import At, Record
 from checkpoint_gate.rules import Every, Improves, Mode, Rule, Threshold
-from checkpoint_gate.schedules import Limit, Schedule
+from checkpoint_gate.schedules import AbsoluteLimit, ChampionLimit, Schedule
 from checkpoint_gate.suggest_numbers import above, deltas, ladder, looser
 
 _WINDOWS = (5, 3)
@@ -81,7 +81,7 @@ class Measured:
             return []
         return above((value for run in runs for value in self.series(run, kind)), max(known))
 
-    def threshold(self, limit: Limit) -> Threshold:
+    def threshold(self, limit: AbsoluteLimit) -> Threshold:
         """The rule with this limit, turned back."""
         if self.mode == "min":
             return Threshold(self.metric, at_most=limit, average=self.average)
@@ -92,7 +92,7 @@ class Measured:
         return tuple(self.threshold(limit) for limit in _limits(self.steps(runs, kind)))
 
 
-def negative(limit: Limit) -> Limit:
+def negative(limit: AbsoluteLimit) -> AbsoluteLimit:
     """The limit with its sign turned."""
     if isinstance(limit, Schedule):
         return replace(limit, start=-limit.start, end=-limit.end)
@@ -148,6 +148,7 @@ class Candidates:
             if isinstance(rule, Improves):
                 risk += rule.min_delta / self.scale
             elif isinstance(rule, Threshold) and (rule.metric, rule.average) == (self.ranking.metric, None):
+                assert not isinstance(rule.limit, ChampionLimit)
                 end = rule.limit.end if isinstance(rule.limit, Schedule) else rule.limit
                 room = (end if self.ranking.mode == "min" else -end) - self.need
                 risk += _ROOM * self.scale / room if room > 0 else math.inf

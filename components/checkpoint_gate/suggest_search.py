@@ -18,7 +18,7 @@ from operator import and_
 
 from checkpoint_gate.gate import Gate, broken_loss
 from checkpoint_gate.rules import All, Improves, Rule, Threshold
-from checkpoint_gate.schedules import limit_value
+from checkpoint_gate.schedules import ChampionLimit, absolute_value
 from checkpoint_gate.suggest_attempts import Attempt, stages
 from checkpoint_gate.suggest_candidates import Candidates, Measured, Ranked, negative
 
@@ -114,10 +114,11 @@ class _Trial:
         measured = Measured(rule.metric, "min" if rule.at_most is not None else "max", rule.average)
         if measured not in self._readings:
             self._readings[measured] = tuple(measured.readings(run) for run in self._runs)
+        assert not isinstance(rule.limit, ChampionLimit)
         limit = rule.limit if rule.at_most is not None else negative(rule.limit)
         return tuple(
             _set(
-                value is not None and value <= limit_value(limit, record)
+                value is not None and value <= absolute_value(limit, record)
                 for record, value in zip(run.records, readings, strict=True)
             )
             for run, readings in zip(self._runs, self._readings[measured], strict=True)

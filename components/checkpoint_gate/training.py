@@ -58,6 +58,11 @@ class GatedTraining:
     ) -> None:
         if rules.save is None:
             raise RuleError("Gating needs the section `save`: without it nothing would ever be saved.")
+        if unresolved := rules.cut("save").unresolved:
+            raise RuleError(
+                f"Gating needs the champion's {', '.join(unresolved)}, which the rules name: give them its numbers by "
+                "RuleSet.resolved."
+            )
         if not 0 <= wait_for_lease < math.inf:
             raise RuleError(f"wait_for_lease must be finite and at least 0 seconds. Received: {wait_for_lease!r}.")
         self._rules = rules.cut("save", "keep")

@@ -159,9 +159,10 @@ def _limit(leaf: _Leaf, entries: Sequence[Entry], stepwise: bool) -> Curve:
     bound = "at most" if rule.at_most is not None else "at least"
     of = f" ({rule.average.words})" if rule.average else ""
     xs = tuple(_x(e.record, stepwise) for e in entries)
-    limit = limit_text(rule.limit).replace("->", " → ")
-    ys = tuple(limit_value(rule.limit, e.record) for e in entries)
-    return Curve(leaf.kind, f"{leaf.kind}: {leaf.words}{bound} {limit}{of}", xs, ys)
+    words = limit_text(rule.limit).replace("->", " → ")
+    limits = [limit_value(rule.limit, e.record) for e in entries]
+    ys = tuple(math.nan if limit is None else limit for limit in limits)
+    return Curve(leaf.kind, f"{leaf.kind}: {leaf.words}{bound} {words}{of}", xs, ys)
 
 
 def _to_beat(leaf: _Leaf, entries: Sequence[Entry], stepwise: bool) -> Curve:

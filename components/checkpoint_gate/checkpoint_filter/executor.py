@@ -16,6 +16,7 @@ from tfx.types import artifact_utils
 from checkpoint_gate.checkpoint_set import publish_survivors, write_about
 from checkpoint_gate.errors import NoSurvivors, PruneRefused, RuleError, StoreError
 from checkpoint_gate.judging import Judged, judge_runs, why_none
+from checkpoint_gate.known_champion import resolved_for
 from checkpoint_gate.markers import mark_empty
 from checkpoint_gate.pointer import read_pointer
 from checkpoint_gate.quantities import format_size
@@ -42,20 +43,21 @@ class Executor(base_executor.BaseExecutor):
         """See the component.
 
         Raises:
-          RuleError: the rules are wrong, or lack `filter`.
+          RuleError: the rules are wrong, lack `filter`, or name a metric that the champion does not have.
           NoSurvivors: nothing was kept and `on_no_survivors` is "fail"; nothing is pruned.
         """
         rules = needed_rules(exec_properties["rules"])
         if rules.prune is None and (default := exec_properties.get("default_prune")):
             rules = replace(rules, prune=parse_rules(default, "default_prune").prune)
-        assert rules.filter is not None
         output = artifact_utils.get_single_instance(output_dict["survivors"])
         pointers = dict.fromkeys(read_pointer(Path(model_run.uri)) for model_run in input_dict["model_run"])
         moved = exec_properties.get("store")
         runs = [pointer.open(moved) for pointer in pointers]
+        rules = resolved_for(rules, runs)
         with contextlib.ExitStack() as held:
             # Held from before the judging until after the pruning, so that the verdicts are about what is there.
             leases = {run.key: _hold(run, held) for run in runs} if rules.prune is not None else {}
+            assert rules.filter is not None
             judged = judge_runs(runs, rules.filter)
             _tell(judged)
             reason = None if judged.survivors else why_none(runs, judged)

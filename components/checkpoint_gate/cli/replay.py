@@ -25,8 +25,15 @@ _WORDS = {"save": ("saved", "refused"), "filter": ("kept", "rejected")}
 @click.option(
     "--section", type=click.Choice(["save", "filter"]), default="save", show_default=True, help="Which rules to ask."
 )
+@click.option(
+    "--champion",
+    "champion",
+    multiple=True,
+    metavar="METRIC=NUMBER",
+    help="A number of the champion, for limits relative to it; may be given several times.",
+)
 @json_option
-def replay(rules: Path | None, history: Path, section: str, as_json: bool) -> None:
+def replay(rules: Path | None, history: Path, section: str, champion: tuple[str, ...], as_json: bool) -> None:
     """Ask rules about every record of a recorded history: would they have saved it, and why.
 
     Without --rules, each record is judged again by the gate that the ledger records for it, and every decision has to
@@ -35,6 +42,9 @@ def replay(rules: Path | None, history: Path, section: str, as_json: bool) -> No
     A line of the history is strict JSON: {"step": 7, "epoch": 6, "metrics": {"loss": 0.4, "val_loss": "nan"}}, with
     "at": "step" for a record made between epochs. A ledger of a store serves as it is: records that a resumed training
     has overtaken do not count, and neither does a last line torn by a crash.
+
+    Limits that are relative to the champion need --champion, unless the text tells its numbers, as a ledger's does;
+    without it they cannot be judged, and nothing passes by them.
 
     Section filter is asked about every record as if each had a checkpoint.
 
@@ -50,7 +60,11 @@ def replay(rules: Path | None, history: Path, section: str, as_json: bool) -> No
 
     if rules is None and section != "save":
         raise click.UsageError(f"--section {section} needs --rules: a ledger records only the rules about saving.")
+    if rules is None and champion:
+        raise click.UsageError("--champion needs --rules: a ledger records the numbers of its champion.")
     read = load_rules(rules) if rules is not None else None
+    if read is not None and champion:
+        read = read.resolved(_numbers(champion))
     lines, torn = read_ledger_file(history)
     if read is None:
         answers = replay_recorded(lines, str(history))
@@ -69,6 +83,19 @@ def replay(rules: Path | None, history: Path, section: str, as_json: bool) -> No
     say(f"{len(answers)} records: {held} {yes}, {len(answers) - held} {no}")
     if section == "save" and _differ(answers) and rules is None:
         sys.exit(1)
+
+
+def _numbers(given: Sequence[str]) -> dict[str, float]:
+    numbers = {}
+    for one in given:
+        metric, _, number = one.rpartition("=")
+        try:
+            numbers[metric] = float(number)
+        except ValueError:
+            metric = ""
+        if not metric:
+            raise click.BadParameter(f"must be METRIC=NUMBER, such as val_loss=0.45. Received: {one}.")
+    return numbers
 
 
 def _differ(answers: Sequence[Replayed]) -> bool:
