@@ -17,7 +17,9 @@ from checkpoint_gate.errors import (
     NoCandidate,
     NoSurvivors,
 )
+from checkpoint_gate.known_champion import resolved_for
 from checkpoint_gate.push_folder import champion_path
+from checkpoint_gate.rule_text import RuleSet
 from checkpoint_gate.store import Store
 from checkpoint_gate.store.files import LocalFiles
 from checkpoint_gate.store.layout import STORE_FILE
@@ -183,7 +185,8 @@ def _remember(job: Job) -> Job:
 def _report(job: Job, summary: Summary, history: History, before: str | None) -> None:
     path = job.places.report
     try:
-        write_report(summary, history, job.config.name, path, rules=job.rules, champion_before=before)
+        rules = _as_judged(job.rules, summary)
+        write_report(summary, history, job.config.name, path, rules=rules, champion_before=before)
     except Exception as error:  # the run is over; whatever is wrong with its picture does not change how it ended
         _LOG.warning("the report %s could not be written: %s: %s", path, type(error).__name__, error)
     else:
@@ -194,6 +197,13 @@ def _prune_old_runs(job: Job) -> None:
     """Keeps the disk bounded, where the pipeline.yaml asks for it."""
     if job.config.disk != Disk():
         prune_after_run(job.places, job.push_folder, bounds_of(job.config))
+
+
+def _as_judged(rules: RuleSet, summary: Summary) -> RuleSet:
+    """The rules with the numbers of the champion that the training run began under."""
+    if not rules.unresolved or summary.run is None:
+        return rules
+    return resolved_for(rules, [Store.open(summary.store).run(summary.run)])
 
 
 def _settle_push_folder(job: Job) -> None:

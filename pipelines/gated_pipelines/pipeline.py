@@ -126,6 +126,7 @@ def create_components(config: PipelineConfig, table: TabularSpec, wiring: Wiring
         rules=wiring.training_rules,
         epochs=wiring.epochs,
         root=wiring.root,
+        push_folder=wiring.push_folder,
         whole_rules=wiring.whole_rules,
     )
     survivors = CheckpointFilter(
@@ -236,6 +237,7 @@ def _training(config: PipelineConfig, table: TabularSpec, wiring: Wiring) -> dic
         "learning_rate": config.model.learning_rate,
         "batch_size": config.train.batch_size,
         "seed": config.train.seed,
+        "warm_start": config.train.warm_start,
         "generation": wiring.generation,
         **({"code": code_digest()} if wiring.code else {}),
     }

@@ -11,7 +11,10 @@ from typing import Any
 import gated_pipelines
 from checkpoint_gate.records import dump_json
 
-_CODE = ("datasets.py", "model.py", "preprocessing.py", "serving.py", "spec.py", "trainer.py")
+_CODE = (
+    *("datasets.py", "model.py", "network.py", "preprocessing.py", "serving.py", "spec.py", "trainer.py"),
+    "warm_start.py",
+)
 _LIBRARIES = ("tensorflow", "keras", "tensorflow-transform")
 
 

@@ -93,11 +93,13 @@ class Train(Section):
     epochs: passes over the training split, 1 to 100,000.
     batch_size: rows, 1 to 65,536.
     seed: of initial weights and shuffling, 0 to 2**31 - 1.
+    warm_start: what initial weights come from; None for chance.
     """
 
     epochs: int = Field(default=40, ge=1, le=MAX_EPOCHS)
     batch_size: int = Field(default=32, ge=1, le=65_536)
     seed: int = Field(default=7, ge=0, le=2**31 - 1)
+    warm_start: Literal["champion"] | None = None
 
 
 class Rules(Section):

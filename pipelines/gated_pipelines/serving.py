@@ -11,20 +11,21 @@ import tensorflow_transform as tft
 
 from checkpoint_gate.exporting import ServedModel
 from checkpoint_gate.label_classes import classes_asset
-from gated_pipelines.spec import TabularSpec
+from gated_pipelines.network import Network, network_asset
 
 # What serving_default answers with, by task.
 OUTPUTS = {"multiclass": "probabilities", "binary": "probability", "regression": "prediction"}
 _EXAMPLES = tf.TensorSpec([None], tf.string, name="examples")
 
 
-def export(model: keras.Model, transform: tft.TFTransformOutput, spec: TabularSpec, folder: str) -> None:
-    """Writes a SavedModel. It carries the label's classes, in the order of its outputs; see `label_classes`.
+def export(model: keras.Model, transform: tft.TFTransformOutput, network: Network, folder: str) -> None:
+    """Writes a SavedModel. It carries what its network is like, and the label's classes in the order of its outputs.
 
     Signatures, each over a vector of serialized tf.Examples:
       serving_default: features in, predictions out, without the label; see OUTPUTS for the name.
       transform_features: features and label in, transformed features and label out; TFMA takes the label from it.
     """
+    spec = network.spec
     layer = transform.transform_features_layer()
     root = ServedModel(model, transform=layer)
     raw = transform.raw_feature_spec()
@@ -55,6 +56,7 @@ def export(model: keras.Model, transform: tft.TFTransformOutput, spec: TabularSp
     root.features, root.answer = features, answer
     signatures = {"serving_default": serve, "transform_features": transform_features}
     with tempfile.TemporaryDirectory() as assets:
+        root.network = network_asset(network, assets)
         if spec.classes:
             root.label_classes = classes_asset(spec.classes, assets)
         tf.saved_model.save(root, folder, signatures=signatures)

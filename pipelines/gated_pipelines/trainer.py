@@ -12,15 +12,18 @@ import tensorflow_transform as tft
 from tfx.components.trainer.fn_args_utils import FnArgs
 
 from checkpoint_gate.callback import GatedCheckpoint
+from checkpoint_gate.known_champion import metrics_of
 from checkpoint_gate.pointer import RunPointer
 from checkpoint_gate.rule_text import parse_rules, write_rules
 from checkpoint_gate.store import Store
 from checkpoint_gate.store.retiring import name_to_train
 from gated_pipelines.datasets import Split, read_split, training_batches, validation_batches
 from gated_pipelines.model import LabelScale, build_model
+from gated_pipelines.network import Network
 from gated_pipelines.run_key import files_below, run_key
 from gated_pipelines.serving import export
 from gated_pipelines.spec import TabularSpec
+from gated_pipelines.starting import look_at_start
 
 _LOG = logging.getLogger(__name__)
 
@@ -31,9 +34,10 @@ class TrainSettings:
 
     Attributes:
       table: JSON of a TabularSpec.
-      rules: JSON of the sections `save` and `keep`.
+      rules: JSON of the sections `save` and `keep`; limits that are relative to the champion have no numbers yet.
       store: folder of the checkpoint store.
-      hidden, dropout, learning_rate, epochs, batch_size, seed: as in pipeline.yaml.
+      push_folder: where the champion is.
+      hidden, dropout, learning_rate, epochs, batch_size, seed, warm_start: as in pipeline.yaml.
       code: digest of the training code, so that TFX's cache notices an edit.
       generation: how often `--retrain` was asked for.
       wait_for_lease: seconds, >= 0, to wait for a killed Trainer's lease.
@@ -42,6 +46,7 @@ class TrainSettings:
     table: str
     rules: str
     store: str
+    push_folder: str
     hidden: list[int]
     dropout: float
     learning_rate: float
@@ -50,11 +55,16 @@ class TrainSettings:
     seed: int
     code: str
     generation: int
+    warm_start: str | None = None
     wait_for_lease: float = 0.0
 
     def determines(self) -> dict[str, Any]:
-        """What the run's key is made of: not `keep`, the number of epochs, the store's place, or how long to wait."""
-        left_out = ("rules", "store", "epochs", "generation", "wait_for_lease")
+        """What the run's key is made of: not `keep`, the number of epochs, where things are, or how long to wait.
+
+        Nor the champion, though rules and initial weights may go by it: the run remembers under which it began, and
+        a push in between makes no other run of it.
+        """
+        left_out = ("rules", "store", "push_folder", "epochs", "generation", "wait_for_lease")
         gate = write_rules(parse_rules(self.rules).cut("save"))
         return {"gate": gate} | {key: value for key, value in asdict(self).items() if key not in left_out}
 
@@ -75,20 +85,22 @@ def run_fn(fn_args: FnArgs) -> None:
     key = name_to_train(Store(settings.store), key)
 
     keras.utils.set_random_seed(settings.seed)
-    vocabularies = {name: transform.vocabulary_size_by_name(name) for name in spec.categorical_keys().values()}
-    model = build_model(spec, vocabularies, asdict(settings), _scale(train, spec))
+    network = _network(settings, spec, transform, _scale(train, spec))
+    sizes = {name: transform.vocabulary_size_by_name(name) for name in spec.categorical_keys().values()}
+    model = build_model(spec, sizes, asdict(settings), network.scale)
+    start = look_at_start(settings.store, key, settings.push_folder, settings.warm_start is not None)
     gate = GatedCheckpoint(
         settings.store,
-        parse_rules(settings.rules),
+        parse_rules(settings.rules).resolved(metrics_of(start.champion)),
         run=key,
-        about={"determined_by": settings.determines()},
+        about={"determined_by": settings.determines(), **start.begin(model, network)},
         wait_for_lease=settings.wait_for_lease,
     )
     try:
         _fit(model, gate, train, validation, settings, fn_args.model_run_dir)
     finally:
         gate.close()
-    export(model, transform, spec, fn_args.serving_model_dir)
+    export(model, transform, network, fn_args.serving_model_dir)
     folder = Path(fn_args.model_run_dir)
     folder.mkdir(parents=True, exist_ok=True)
     gate.training.copy_ledger(folder)
@@ -118,6 +130,16 @@ def _fit(
 
 def _files(patterns: list[str]) -> list[Path]:
     return [path for pattern in patterns for path in sorted(Path(pattern).parent.glob(Path(pattern).name))]
+
+
+def _network(
+    settings: TrainSettings, spec: TabularSpec, transform: tft.TFTransformOutput, scale: LabelScale
+) -> Network:
+    vocabularies = {}
+    for key in spec.categorical_keys().values():
+        names = transform.vocabulary_by_name(key)
+        vocabularies[key] = tuple(name.decode("utf-8", "backslashreplace") for name in names)
+    return Network(spec, tuple(settings.hidden), scale, vocabularies)
 
 
 def _scale(train: Split, spec: TabularSpec) -> LabelScale:

@@ -12,7 +12,7 @@ from gated_pipelines.gated_trainer import executor
 
 
 class Trainer(tfx_component.Trainer):
-    """TFX's Trainer; rules, epochs and root are parameters beside custom_config.
+    """TFX's Trainer; rules, epochs, root and push_folder are parameters beside custom_config.
 
     A RuntimeParameter can stand for a whole parameter only, never for a part of custom_config. The class keeps its name
     because the component's id derives from it.
@@ -26,6 +26,7 @@ class Trainer(tfx_component.Trainer):
         rules: str | RuntimeParameter,
         epochs: int | RuntimeParameter,
         root: str | RuntimeParameter,
+        push_folder: str | RuntimeParameter,
         whole_rules: bool = False,
         **kwargs: Any,
     ) -> None:
@@ -35,6 +36,7 @@ class Trainer(tfx_component.Trainer):
           rules: rule text; of its sections `save` (needed) and `keep` are read.
           epochs: passes over the training split, 1 or more.
           root: a path or a URL; the checkpoint store is below it.
+          push_folder: where the champion is when a run begins: a URL, absolute, or below the root.
           whole_rules: whether CheckpointFilter gets the same text, so that one without `filter` is refused before
             training.
           **kwargs: TFX's. Of `custom_config` the executor makes TrainSettings.
@@ -42,4 +44,6 @@ class Trainer(tfx_component.Trainer):
         super().__init__(**kwargs)
         # TFX's constructor makes the spec itself; what is added here is compiled, cached and handed to the executor
         # like the rest.
-        self.spec.exec_properties.update(rules=rules, epochs=epochs, root=root, whole_rules=int(whole_rules))
+        self.spec.exec_properties.update(
+            rules=rules, epochs=epochs, root=root, push_folder=push_folder, whole_rules=int(whole_rules)
+        )

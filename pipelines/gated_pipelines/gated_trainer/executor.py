@@ -42,6 +42,7 @@ class Executor(tfx_executor.GenericExecutor):
             "rules": rules.to_json(),
             "epochs": _epochs(exec_properties["epochs"]),
             "store": below(exec_properties["root"], "store"),
+            "push_folder": below(exec_properties["root"], exec_properties["push_folder"]),
             # As it is here: a compiled pipeline may meet an image with newer code.
             "code": code_digest(),
             # A task that was killed and runs again has another host's name, and its lease still holds.
