@@ -345,6 +345,9 @@ def test_a_table_that_may_not_be_read_is_one_sentence(example_gen, monkeypatch):
         example_gen("s3://b/m.csv")
 
 
+WHERE = {"root": "gs://b/x", "push_folder": "serving"}
+
+
 @pytest.mark.parametrize(
     ("given", "error", "words"),
     [
@@ -361,12 +364,12 @@ def test_a_table_that_may_not_be_read_is_one_sentence(example_gen, monkeypatch):
 def test_trainer_refuses_wrong_parameters_before_training(given, error, words):
     from gated_pipelines.gated_trainer.executor import Executor
 
-    right = {"rules": "save: {metric: loss, at_most: 1}", "epochs": 1, "root": "gs://b/x", "custom_config": "{}"}
+    right = {"rules": "save: {metric: loss, at_most: 1}", "epochs": 1, **WHERE, "custom_config": "{}"}
     with pytest.raises(error, match=words):
         Executor().Do({}, {}, {**right, **given})
 
 
-def test_trainer_waits_for_the_lease_of_one_that_was_killed(monkeypatch):
+def test_trainer_hands_the_runs_parameters_to_training(monkeypatch):
     from tfx.components.trainer import executor as tfx_executor
     from tfx.utils import json_utils
 
@@ -374,6 +377,10 @@ def test_trainer_waits_for_the_lease_of_one_that_was_killed(monkeypatch):
 
     given = []
     monkeypatch.setattr(tfx_executor.GenericExecutor, "Do", lambda self, *arguments: given.append(arguments))
-    parameters = {"rules": "save: {metric: loss, at_most: 1}", "epochs": 1, "root": "gs://b/x", "custom_config": "{}"}
+    rules = "save: {metric: val_loss, at_most: {champion: val_loss, times: 1.05}}"
+    parameters = {"rules": rules, "epochs": 1, **WHERE, "custom_config": "{}"}
     Executor().Do({}, {}, parameters)
-    assert json_utils.loads(given[0][2]["custom_config"])["wait_for_lease"] == 720.0
+    config = json_utils.loads(given[0][2]["custom_config"])
+    assert config["wait_for_lease"] == 720.0
+    assert (config["store"], config["push_folder"]) == ("gs://b/x/store", "gs://b/x/serving")
+    assert parse_rules(config["rules"]) == parse_rules(rules)  # looked up when the run begins, and remembered there
