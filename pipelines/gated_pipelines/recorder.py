@@ -6,9 +6,11 @@ import logging
 import time
 import uuid
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 from checkpoint_gate.errors import CheckpointGateError, StoreError
+from gated_pipelines.disk_usage import disk_used
 from gated_pipelines.history import Ended, History, Measured, Past, Trigger
 from gated_pipelines.job import Job
 from gated_pipelines.novelty import work_of
@@ -73,6 +75,7 @@ class Recorder:
             green=summary.green,
             reason=summary.reason,
             work=work_of(job) if job is not None else None,
+            spans=list(job.table.spans) if job is not None else [],
             rows=job.table.rows if job is not None else None,
             saved=summary.saved,
             refused=summary.refused,
@@ -82,6 +85,7 @@ class Recorder:
             champion=_version(summary.champion),
             metric=_measured(summary, job) if job is not None else None,
             seconds=round(now - self.began, 3),
+            disk=asdict(disk_used(job.places.root, job.push_folder)) if job is not None else {},
         )
 
     def _try(self, write: Callable[[], None]) -> None:
