@@ -17,6 +17,7 @@ from gated_pipelines.kubeflow.lint.command import lint
 from gated_pipelines.kubeflow.rehearsal.command import rehearse
 from gated_pipelines.kubeflow.servers.submit_command import submit
 from gated_pipelines.schedule_command import schedule
+from gated_pipelines.schema_command import schema
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -119,7 +120,7 @@ def new(directory: Path, csv: Path, label: str, task: str | None) -> None:
     click.echo(f"Wrote {path}. Run it with: gated-pipeline run {path}")
 
 
-for command in (compile_command, lint, prune, rehearse, submit, schedule, history, data):
+for command in (compile_command, lint, prune, rehearse, submit, schedule, history, schema, data):
     cli.add_command(command)
 
 
