@@ -116,6 +116,7 @@ class Push(_Part):
       replaces: the version that was champion before; None for the first.
       blessing: what Evaluator's verdict.json says; None where the model was pushed without one.
       rollback: None for a model that was pushed as new.
+      best: the version that is the best so far as of this push, maybe this one; None where that was not measured.
     """
 
     version: int
@@ -124,6 +125,7 @@ class Push(_Part):
     replaces: int | None
     blessing: dict[str, Any] | None
     rollback: Rollback | None = None
+    best: int | None = None
 
 
 class Papers(_Part):

@@ -159,6 +159,7 @@ def create_components(config: PipelineConfig, table: TabularSpec, wiring: Wiring
         example_splits=["test"],
         first_run=config.evaluate.first_run,
         rebaseline=wiring.rebaseline,
+        against=config.evaluate.champion.against,
     )
     pusher = Pusher(
         model=best.outputs["model"],

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, Strict, model_validator
 
-from checkpoint_gate.evaluator.verdict import FirstRun
+from checkpoint_gate.evaluator.verdict import Against, FirstRun
 from checkpoint_gate.quantities import parse_duration
 from checkpoint_gate.retention import Keep
 from gated_pipelines.section import Section, Text
@@ -164,11 +164,17 @@ class Select(Section):
 
 
 class ChampionThreshold(Section):
-    """How much worse than the champion the candidate's `metric` may be, in the metric's own units, 0 or more."""
+    """How much worse than the champion the candidate's `metric` may be, in the metric's own units, 0 or more.
+
+    Attributes:
+        against: the last champion, or the best one so far as well, measured on the same rows: else small losses that
+            are tolerated one by one add up.
+    """
 
     metric: Text
     mode: Mode
     worse_by_at_most: float = Field(default=0.0, ge=0)
+    against: Against = "last"
 
 
 class Evaluate(Section):

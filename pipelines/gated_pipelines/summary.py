@@ -50,7 +50,8 @@ class Summary:
       anomalies: of the data, by ExampleValidator: `{feature, where, short, long}`; `where` is a split, drift or skew.
       blessed: whether Evaluator blessed the winner in this run.
       comparison: the thresholds that judged the winner on the test split, champion and challenger side by side:
-        `{metric, slice, candidate, champion, required, holds}`; those that failed come first.
+        `{metric, slice, candidate, champion, best, required, holds}`; those that failed come first. `best` is the value
+        of the best champion so far, None where that is the champion or does not count.
       measured: `{challenger, champion}`: the metrics of each over the whole test split, where this run measured them.
       rebaselined: the champion that was set aside by --rebaseline, or None.
       pushed: folder of the version that this run pushed, or None.

@@ -117,10 +117,13 @@ def _comparison(summary: Summary) -> Table:
         caption="by TFMA on the test split" + (f"; and {more} more in the report" if more > 0 else ""),
         caption_justify="left",
     )
-    for name in ("metric", "slice", "challenger", "champion", "required"):
-        table.add_column(name, justify="right" if name.startswith("cha") else "left")
+    sides = {"challenger": "candidate", "champion": "champion"}
+    if any(row["best"] is not None for row in summary.comparison):
+        sides["best so far"] = "best"
+    for name in ("metric", "slice", *sides, "required"):
+        table.add_column(name, justify="right" if name in sides else "left")
     for row in summary.comparison[:_ROWS]:
-        values = [format_value(row[name]) for name in ("candidate", "champion")]
+        values = [format_value(row[key]) for key in sides.values()]
         required = row["required"] if row["holds"] else f"{row['required']}: fails"
         table.add_row(row["metric"].replace("_", " "), row["slice"], *values, required, style=_STYLE[row["holds"]])
     return table

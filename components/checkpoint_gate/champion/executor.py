@@ -12,9 +12,11 @@ from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 from tfx.utils import path_utils
 
+from checkpoint_gate.best_so_far import best_so_far, place_for
+from checkpoint_gate.best_so_far import hand_on as hand_on_best
 from checkpoint_gate.errors import ModelError
 from checkpoint_gate.markers import mark_empty
-from checkpoint_gate.push_folder import GRAPH_FILE, champion_path
+from checkpoint_gate.push_folder import GRAPH_FILE, champion_path, version_path
 from checkpoint_gate.push_log import hand_on, withdrawn_from
 from checkpoint_gate.uri_files import below, copy_below, is_local, is_there
 
@@ -33,7 +35,8 @@ class Executor(base_executor.BaseExecutor):
         """Fills `model` in the layout that Evaluator expects of a baseline.
 
         The custom properties `pushed_version` and `pushed_path` (strings) name the version; an artifact that is
-        marked empty has neither. Withdrawn weights go with it either way, for Evaluator.
+        marked empty has neither. Withdrawn weights go with it either way, for Evaluator, and so does the best version
+        so far where the champion is another one.
 
         Raises:
             StoreError: the push folder's log is damaged.
@@ -50,9 +53,23 @@ class Executor(base_executor.BaseExecutor):
             _log.info("No champion yet: the push folder %s holds no live version.", folder)
             return
         _bring(champion, path_utils.serving_model_dir(model.uri))
+        _bring_best(model.uri, folder, int(os.path.basename(champion)))
         model.set_string_custom_property("pushed_version", os.path.basename(champion))
         model.set_string_custom_property("pushed_path", champion)
         _log.info("The champion is %s.", champion)
+
+
+def _bring_best(uri: str, folder: str, champion: int) -> None:
+    """Brings the best version so far along, unless that is the champion itself."""
+    best = best_so_far(folder)
+    if best is None:
+        return
+    for why in best.passed_over:
+        _log.warning("%s: version %d counts as the best so far instead", why, best.version)
+    if best.version != champion:
+        _bring(version_path(folder, best.version), path_utils.serving_model_dir(place_for(uri)))
+        hand_on_best(uri, folder, best.version)
+        _log.info("The best so far is version %d.", best.version)
 
 
 def _bring(champion: str, target: str) -> None:

@@ -53,17 +53,19 @@ def _pushed(push: Push) -> Iterator[tuple[str, str]]:
     if (back := push.rollback) is not None:
         withdrew = f"{back.withdrew} was withdrawn" if back.withdrew is not None else "its withdrawal was taken back"
         yield "rolled back", f"it is version {back.restored} again, {withdrew}: {back.reason}"
+    if push.best is not None:
+        yield "", "the best so far" if push.best == push.version else f"the best so far stays version {push.best}"
     if push.blessing is not None:
         yield "blessed", str(push.blessing.get("reason", "the verdict gives no reason"))
         yield from _sides(push.blessing)
 
 
 def _sides(blessing: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """The candidate's and the champion's metrics on the split that blessed, as far as the verdict has them."""
-    for side in ("candidate", "champion"):
+    """The metrics of candidate, champion and best so far on the split that blessed, as far as the verdict has them."""
+    for side, words in (("candidate", "candidate"), ("champion", "champion"), ("best", "best so far")):
         metrics = blessing.get(f"{side}_metrics")
         if isinstance(metrics, dict) and metrics:
-            yield "", f"{side}: {metric_words(metrics)}"
+            yield "", f"{words}: {metric_words(metrics)}"
 
 
 def _origin(origin: Origin, averaged: bool) -> Iterator[tuple[str, str]]:

@@ -43,7 +43,12 @@ def compare(thresholds: Iterable[Threshold], measured: Measurements, result: Any
         values = measured.challenger(where, metric), measured.champion(where, metric)
         row = Comparison(metric.name, where, *values, _required(bound), holds)
         rows.setdefault((where, metric, bound.SerializeToString(deterministic=True)), row)
-    return tuple(sorted(rows.values(), key=lambda row: (row.holds, row.slice != ALL_EXAMPLES, row.slice))[:_MOST])
+    return failed_first(rows.values())
+
+
+def failed_first(rows: Iterable[Comparison]) -> tuple[Comparison, ...]:
+    """The rows in order: those that failed, then all examples, then the slices; at most 50."""
+    return tuple(sorted(rows, key=lambda row: (row.holds, row.slice != ALL_EXAMPLES, row.slice))[:_MOST])
 
 
 def _failed(result: Any) -> Iterator[_Judged]:
@@ -58,13 +63,13 @@ def _bound(thresholds: Iterable[Threshold], measured: Measurements, result: Any)
     for threshold in thresholds:
         metric = metric_of(threshold.key)
         for where, columns in measured.slices.items():
-            if _binds(threshold.spec, columns):
+            if binds(threshold.spec, columns):
                 yield _Judged(where, metric, threshold.bound, True)
         if _of_one_slice(threshold.spec) and (where := slicing_in_words(threshold.spec)) in missing:
             yield _Judged(where, metric, threshold.bound, False)
 
 
-def _binds(spec: Any, columns: Mapping[str, str]) -> bool:
+def binds(spec: Any, columns: Mapping[str, str]) -> bool:
     """Whether a threshold on `spec` binds on the slice with these columns and values."""
     if spec is None:
         return True

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from checkpoint_gate.evaluator.comparison import compare
+from checkpoint_gate.evaluator.against_best import Best, hold_against
+from checkpoint_gate.evaluator.comparison import compare, failed_first
 from checkpoint_gate.evaluator.measurements import Measurements, metric_of
 from checkpoint_gate.evaluator.reason import why_blessed, why_not_blessed
-from checkpoint_gate.evaluator.verdict import BlessingVerdict, FirstRun
+from checkpoint_gate.evaluator.verdict import Against, BlessingVerdict, FirstRun
 
 if TYPE_CHECKING:
     from checkpoint_gate.evaluator.eval_config import Threshold
@@ -23,11 +24,18 @@ class Standing:
         champion: where the champion stands; None while there is none.
         rebaseline: the champion is set aside by request.
         obstacle: why nobody may be blessed, whatever the thresholds say; None when they decide.
+        against: whether the best version so far counts too.
     """
 
     champion: str | None
     rebaseline: bool = False
     obstacle: str | None = None
+    against: Against = "last"
+
+    @property
+    def begins_anew(self) -> bool | None:
+        """True where a candidate is the best so far, since there is none to hold it against; else None."""
+        return True if self.against == "best" and not self.compared else None
 
     @property
     def compared(self) -> bool:
@@ -42,12 +50,18 @@ class Standing:
         return f"the champion {self.champion} was set aside and not compared with"
 
 
-def standing(champion: str | None, first_run: FirstRun, rebaseline: bool, incomparable: str | None) -> Standing:
+def standing(
+    champion: str | None,
+    first_run: FirstRun,
+    rebaseline: bool,
+    incomparable: str | None,
+    against: Against = "last",
+) -> Standing:
     """Whom a candidate is up against.
 
     Args:
         champion: where the champion stands; None while there is none.
-        first_run, rebaseline: as Evaluator's arguments.
+        first_run, rebaseline, against: as Evaluator's arguments.
         incomparable: why the two cannot be compared.
     """
     obstacle = None
@@ -62,11 +76,24 @@ def standing(champion: str | None, first_run: FirstRun, rebaseline: bool, incomp
             f"the candidate cannot be compared with the champion {champion}: {incomparable}; to set that champion "
             "aside and let the value thresholds decide alone, run once with --rebaseline"
         )
-    return Standing(champion, rebaseline, obstacle)
+    return Standing(champion, rebaseline, obstacle, against)
+
+
+def without_best(stands: Standing, best: str, incomparable: str) -> Standing:
+    """The same, where the best version so far, which stands at `best`, cannot be compared with."""
+    obstacle = (
+        f"the candidate cannot be compared with the best champion so far, {best}: {incomparable}; to set the champions "
+        "aside and let the value thresholds decide alone, run once with --rebaseline"
+    )
+    return replace(stands, obstacle=obstacle)
 
 
 def verdict_of(
-    stands: Standing, measured: Measurements, thresholds: Sequence[Threshold], result: Any | None
+    stands: Standing,
+    measured: Measurements,
+    thresholds: Sequence[Threshold],
+    result: Any | None,
+    best: Best | None = None,
 ) -> BlessingVerdict:
     """The verdict on a candidate that was evaluated.
 
@@ -75,24 +102,39 @@ def verdict_of(
         measured: the evaluation.
         thresholds: those that judged.
         result: TFMA's `ValidationResult`; None when no threshold applied.
+        best: the best version so far, where the candidate is held against it too.
     """
-    blessed = stands.obstacle is None and result is not None and bool(result.validation_ok)
+    held = hold_against(best, thresholds, measured) if best is not None and best.incomparable is None else None
+    drifts = held.failures if held is not None else ()
+    blessed = stands.obstacle is None and result is not None and bool(result.validation_ok) and not drifts
+    rows = compare(thresholds, measured, result) if result is not None else ()
     return BlessingVerdict(
         "blessed" if blessed else "not_blessed",
-        stands.obstacle or _reason(stands, measured, thresholds, result),
+        stands.obstacle or _reason(stands, measured, thresholds, result, drifts),
         first_run=stands.champion is None,
         champion=stands.champion,
         rebaselined=stands.rebaseline and stands.champion is not None,
         candidate_metrics=measured.over_all(measured.challenger),
         champion_metrics=measured.over_all(measured.champion),
-        comparison=compare(thresholds, measured, result) if result is not None else (),
+        comparison=failed_first((*rows, *(held.rows if held is not None else ()))),
+        best=best.name if best is not None else None,
+        best_metrics=best.measured.over_all(best.measured.challenger) if best is not None and best.measured else {},
+        improves_on_best=held.improves if held is not None else stands.begins_anew,
     )
 
 
-def _reason(stands: Standing, measured: Measurements, thresholds: Sequence[Threshold], result: Any | None) -> str:
+def _reason(
+    stands: Standing,
+    measured: Measurements,
+    thresholds: Sequence[Threshold],
+    result: Any | None,
+    drifts: Sequence[str],
+) -> str:
     ending = "" if stands.compared else f"; {stands.alone}"
     if result is None:
         return f"no threshold applies, so that the model cannot be judged: give a metric a value_threshold{ending}"
+    if result.validation_ok and drifts:
+        return "; ".join(drifts) + ending
     if result.validation_ok:
         return why_blessed(measured, {metric_of(threshold.key).name for threshold in thresholds}) + ending
-    return why_not_blessed(result, measured) + ending
+    return "; ".join([why_not_blessed(result, measured), *drifts]) + ending

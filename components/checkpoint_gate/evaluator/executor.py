@@ -18,10 +18,13 @@ from tfx.dsl.io import fileio
 from tfx.types import artifact_utils, standard_artifacts, standard_component_specs
 from tfx.utils import io_utils, json_utils, path_utils
 
+from checkpoint_gate.best_so_far import handed_on as handed_on_best
+from checkpoint_gate.best_so_far import place_for
 from checkpoint_gate.brief_errors import brief
 from checkpoint_gate.errors import ModelError
+from checkpoint_gate.evaluator.against_best import Best
 from checkpoint_gate.evaluator.comparable import difference, fault_on_examples, read_interface
-from checkpoint_gate.evaluator.deciding import Standing, standing, verdict_of
+from checkpoint_gate.evaluator.deciding import Standing, standing, verdict_of, without_best
 from checkpoint_gate.evaluator.eval_config import preprocessing_signatures, read_config, serving_signature, thresholds
 from checkpoint_gate.evaluator.measurements import Measurements
 from checkpoint_gate.evaluator.verdict import VERDICT_FILE, BlessingVerdict
@@ -92,13 +95,15 @@ class Executor(tfx_executor.Executor):
 
         def against(incomparable: str | None) -> Standing:
             name = None if champion is None else champion.name
-            rebaseline = bool(exec_properties.get("rebaseline"))
-            return standing(name, exec_properties.get("first_run", "refuse"), rebaseline, incomparable)
+            rebaseline, mode = bool(exec_properties.get("rebaseline")), exec_properties.get("against", "last")
+            first_run = exec_properties.get("first_run", "refuse")
+            return standing(name, first_run, rebaseline, incomparable, mode)
 
         candidate = artifact_utils.get_single_instance(input_dict[_MODEL])
         stands = against(_incomparable(candidate, champion, serving_signature(config)))
+        inputs = input_dict if stands.compared else _without_champion(input_dict)
         try:
-            judged = self._evaluate(input_dict, output_dict, exec_properties, with_champion=stands.compared)
+            judged = self._evaluate(inputs, output_dict, exec_properties)
         except Exception:  # TFMA does not say which model is at fault; only a champion that fails by itself is blamed
             fault = _fault(champion, config, _batches(input_dict, exec_properties)) if stands.compared else None
             if fault is None:
@@ -106,24 +111,55 @@ class Executor(tfx_executor.Executor):
             stands = against(fault)
             if fileio.exists(evaluation):
                 fileio.rmtree(evaluation)
-            judged = self._evaluate(input_dict, output_dict, exec_properties, with_champion=False)
-        return verdict_of(
-            stands,
-            Measurements.of(tfma.load_metrics(evaluation)),
-            thresholds(config, has_baseline=stands.compared),
-            tfma.load_validation_result(evaluation) if judged else None,
-        )
+            judged = self._evaluate(_without_champion(input_dict), output_dict, exec_properties)
+        measured = Measurements.of(tfma.load_metrics(evaluation))
+        judging = thresholds(config, has_baseline=stands.compared)
+        best = None
+        if champion is not None and stands.compared and stands.against == "best":
+            best = self._best(input_dict, exec_properties, champion, config)
+            if best.incomparable is not None:
+                stands = without_best(stands, best.name, best.incomparable)
+        result = tfma.load_validation_result(evaluation) if judged else None
+        return verdict_of(stands, measured, judging, result, best)
 
-    def _evaluate(
-        self, input_dict: _Artifacts, output_dict: _Artifacts, exec_properties: dict[str, Any], *, with_champion: bool
-    ) -> bool:
+    def _best(
+        self, input_dict: _Artifacts, exec_properties: dict[str, Any], champion: _Champion, config: tfma.EvalConfig
+    ) -> Best:
+        """The best version so far, evaluated by itself on the same examples where it is not the champion."""
+        name = handed_on_best(champion.model.uri)
+        if name is None:
+            return Best(champion.name)
+        model = standard_artifacts.Model()
+        model.uri = place_for(champion.model.uri)
+        best = _Champion(model, name, None, None)
+        candidate = artifact_utils.get_single_instance(input_dict[_MODEL])
+        incomparable = _incomparable(candidate, best, serving_signature(config))
+        if incomparable is not None:
+            return Best(name, incomparable=incomparable)
+        with tempfile.TemporaryDirectory() as folder:
+            evaluation = standard_artifacts.ModelEvaluation()
+            evaluation.uri = folder
+            inputs = {**_without_champion(input_dict), _MODEL: [model]}
+            try:
+                self._evaluate(inputs, {_EVALUATION: [evaluation]}, exec_properties)
+            except Exception:
+                fault = _fault(best, config, _batches(input_dict, exec_properties))
+                if fault is None:
+                    raise
+                return Best(name, incomparable=fault)
+            return Best(name, Measurements.of(tfma.load_metrics(folder)))
+
+    def _evaluate(self, inputs: _Artifacts, output_dict: _Artifacts, exec_properties: dict[str, Any]) -> bool:
         """Runs TFX's executor; whether any threshold applied. The blessing that it writes is thrown away."""
-        inputs = {key: artifacts for key, artifacts in input_dict.items() if with_champion or key != _BASELINE}
         with tempfile.TemporaryDirectory() as folder:
             blessing = standard_artifacts.ModelBlessing()
             blessing.uri = folder
             super().Do(inputs, {**output_dict, _BLESSING: [blessing]}, exec_properties)
         return bool(blessing.has_custom_property(constants.ARTIFACT_PROPERTY_BLESSED_KEY))
+
+
+def _without_champion(input_dict: _Artifacts) -> _Artifacts:
+    return {key: artifacts for key, artifacts in input_dict.items() if key != _BASELINE}
 
 
 def _champion(input_dict: _Artifacts) -> _Champion | None:

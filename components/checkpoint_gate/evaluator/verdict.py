@@ -15,6 +15,8 @@ from checkpoint_gate.uri_files import read_file
 VERDICT_FILE = "verdict.json"
 
 Outcome = Literal["blessed", "not_blessed", "already_champion", "no_candidate"]
+Against = Literal["last", "best"]
+AGAINST: tuple[Against, ...] = get_args(Against)
 FirstRun = Literal["refuse", "bless_on_value_thresholds"]
 FIRST_RUN: tuple[FirstRun, ...] = get_args(FirstRun)
 
@@ -30,6 +32,7 @@ class Comparison:
         champion: its value; None when none was computed, or when there was no champion to compare with.
         required: the bound in words.
         holds: whether the candidate keeps the bound.
+        best: the value of the best version so far; None when none was computed, or when that is the champion.
     """
 
     metric: str
@@ -38,6 +41,7 @@ class Comparison:
     champion: float | None
     required: str
     holds: bool
+    best: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Strict JSON: a value that is not finite is the string "nan", "inf" or "-inf"."""
@@ -45,6 +49,7 @@ class Comparison:
             **dataclasses.asdict(self),
             "candidate": _encoded(self.candidate),
             "champion": _encoded(self.champion),
+            "best": _encoded(self.best),
         }
 
     @staticmethod
@@ -57,6 +62,7 @@ class Comparison:
             champion=_decoded(row["champion"]),
             required=str(row["required"]),
             holds=bool(row["holds"]),
+            best=_decoded(row.get("best")),
         )
 
 
@@ -74,6 +80,10 @@ class BlessingVerdict:
             nothing was evaluated.
         champion_metrics: the champion's; empty when it was not compared with.
         comparison: thresholds on slices, those that failed first; at most 50.
+        best: where the best version so far stands; None where the candidate was not held against it.
+        best_metrics: that version's; empty when it is the champion, or was not evaluated.
+        improves_on_best: whether the candidate is at least as good as the best so far; None where it was not held
+            against it.
     """
 
     outcome: Outcome
@@ -84,6 +94,9 @@ class BlessingVerdict:
     candidate_metrics: Mapping[str, float] = dataclasses.field(default_factory=dict)
     champion_metrics: Mapping[str, float] = dataclasses.field(default_factory=dict)
     comparison: tuple[Comparison, ...] = ()
+    best: str | None = None
+    best_metrics: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    improves_on_best: bool | None = None
 
     @property
     def blessed(self) -> bool:
@@ -101,6 +114,9 @@ class BlessingVerdict:
             "candidate_metrics": encode_metrics(self.candidate_metrics),
             "champion_metrics": encode_metrics(self.champion_metrics),
             "comparison": [row.to_json() for row in self.comparison],
+            "best": self.best,
+            "best_metrics": encode_metrics(self.best_metrics),
+            "improves_on_best": self.improves_on_best,
         }
         return json.dumps(value, indent=2, allow_nan=False) + "\n"
 
@@ -121,6 +137,9 @@ def read_verdict(blessing_uri: str) -> BlessingVerdict | None:
         candidate_metrics=decode_metrics(value.get("candidate_metrics", {})),
         champion_metrics=decode_metrics(value.get("champion_metrics", {})),
         comparison=tuple(map(Comparison.from_json, value.get("comparison", ()))),
+        best=value.get("best"),
+        best_metrics=decode_metrics(value.get("best_metrics", {})),
+        improves_on_best=value.get("improves_on_best"),
     )
 
 

@@ -13,6 +13,7 @@ from tfx.proto import pusher_pb2
 from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import io_utils, proto_utils
 
+from checkpoint_gate.best_so_far import best_after
 from checkpoint_gate.errors import ConfigError, ModelError, NotBlessed
 from checkpoint_gate.evaluator.verdict import VERDICT_FILE, read_verdict
 from checkpoint_gate.markers import empty_reason
@@ -66,9 +67,8 @@ class Executor(tfx_executor.Executor):
             io_utils.copy_dir(model, pushed.uri)  # before the push: once visible, nothing may fail any more
             replaces = int(os.path.basename(champion)) if champion is not None else None
             blessing = _blessing(input_dict)
-            _add_push(
-                pushed.uri, Push(version=version, time=now, weights=weights, replaces=replaces, blessing=blessing)
-            )
+            push = Push(version=version, time=now, weights=weights, replaces=replaces, blessing=blessing)
+            _add_push(pushed.uri, push.model_copy(update={"best": best_after(blessing, version)}))
             path = publish(pushed.uri, folder, version, require_servable)
         self._MarkPushed(pushed, pushed_destination=path, pushed_version=os.path.basename(path))
         _log.info("Pushed %s.", path)

@@ -11,8 +11,8 @@ The order of steps is that of the store's prunings, with the push folder's log i
     5. "swept"
 
 Killed anywhere, doing it again goes on from there. Only versions with our papers go, never the champion, the version
-before it, or the one that a rollback would go back to; links are neither followed nor removed. Everything is done by
-`LocalFiles`, which does not leave the folder.
+before it, the best so far, or the one that a rollback would go back to; links are neither followed nor removed.
+Everything is done by `LocalFiles`, which does not leave the folder.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from checkpoint_gate.best_so_far import best_so_far
 from checkpoint_gate.errors import ModelError, StoreError
 from checkpoint_gate.papers import FILE as PAPERS
 from checkpoint_gate.papers import read_papers
@@ -71,7 +72,8 @@ def prune_versions(folder: str, keep: Keep | None, grace: float, clock: Clock | 
 def surplus_versions(folder: str, keep: Keep, now: float) -> dict[int, str]:
     """Version -> why it may go, of the live versions that carry our papers; reads only."""
     versions = live_versions(folder)
-    stay = {*versions[-2:], previous_version(folder, recorded_weights) or 0}
+    best = best_so_far(folder)
+    stay = {*versions[-2:], previous_version(folder, recorded_weights) or 0, best.version if best is not None else 0}
     held = [Held(version, 0, {}, _pushed_at(folder, version), 0) for version in versions]
     files = LocalFiles(folder)
     surplus = keep.surplus(held, now, also_stay=stay)

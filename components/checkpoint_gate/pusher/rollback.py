@@ -235,12 +235,15 @@ def _papers(source: str, plan: RollbackPlan, rollback: Rollback, now: float) -> 
         return None
     if papers is None:
         return None
+    before = papers.push
+    best = before.best if before is not None else None
     push = Push(
         version=plan.version,
         time=now,
         weights=known_weights(source),
         replaces=plan.left,
-        blessing=papers.push.blessing if papers.push is not None else None,
+        blessing=before.blessing if before is not None else None,
         rollback=rollback,
+        best=plan.version if best == plan.restored else best,  # its weights stand under this number now
     )
     return papers.model_copy(update={"push": push})
