@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from checkpoint_gate.errors import CheckpointGateError, StoreError
+from checkpoint_gate.evaluator.measurements import ALL_EXAMPLES
 from gated_pipelines.disk_usage import disk_used
 from gated_pipelines.history import Ended, History, Measured, Past, Trigger
 from gated_pipelines.job import Job
@@ -89,7 +90,11 @@ class Recorder:
         )
 
     def _try(self, write: Callable[[], None]) -> None:
+        root = self.history.path.parent
+        if self._trigger == "by hand" and not root.is_dir():  # nothing was run, and the person is told why
+            return
         try:
+            root.mkdir(parents=True, exist_ok=True)
             write()
         except (CheckpointGateError, OSError) as error:
             _LOG.warning("the history %s could not be written: %s", self.history.path, error)
@@ -104,7 +109,11 @@ def _version(folder: str | None) -> int | None:
 def _measured(summary: Summary, job: Job) -> Measured | None:
     name = job.config.evaluate.champion.metric
     found = {who: _number(metrics.get(name)) for who, metrics in summary.measured.items()}
-    return Measured(name=name, challenger=found.get("challenger"), champion=found.get("champion")) if found else None
+    rows = [row for row in summary.comparison if row["metric"] == name and row["slice"] == ALL_EXAMPLES]
+    best = next((value for row in rows if (value := _number(row["best"])) is not None), None)
+    if not found:
+        return None
+    return Measured(name=name, challenger=found.get("challenger"), champion=found.get("champion"), best=best)
 
 
 def _number(value: object) -> float | None:
