@@ -240,8 +240,8 @@ def test_a_candidate_is_held_against_both(direction, candidate, champion, best, 
 def test_a_refusal_names_the_best_so_far_and_the_row_shows_both():
     said = verdict("LOWER_IS_BETTER", 0.05, 0.52, 0.48, 0.45)
     assert said.reason == (
-        "loss is 0.52 against 0.45 of the best champion so far, version 1, on all examples, a change of +0.07, required "
-        "is at most +0.05"
+        "loss is 0.52 against 0.45 of the best champion so far, version 1, on all examples, a change of +0.07, "
+        "required is at most +0.05"
     )
     (row,) = [row for row in said.comparison if row.best is not None]
     assert (row.candidate, row.champion, row.best, row.holds) == (0.52, 0.48, 0.45, False)

@@ -68,7 +68,7 @@ def state_after(summary, root):
         used=disk_used(root),
         logs=len(list((root / "logs").iterdir())),
         checkpoints={key: [stored.step for stored in store.run(key).live()] for key in keys},
-        retired={key for key in store.keys() if is_retired(store.run(key).ledger.read())},
+        retired={key for key in keys if is_retired(store.run(key).ledger.read())},
     )
 
 
