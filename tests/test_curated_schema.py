@@ -91,6 +91,10 @@ def test_the_command_drafts_one_that_fits(tmp_path):
         "body_mass_g": "FLOAT",
         "sex": "BYTES",
     }
+    assert {f.name for f in schema.feature if f.HasField("value_count")} == {
+        "species",
+        "island",
+    }  # others lack values
     pipeline.write_text(pipeline.read_text().replace("csv: penguins.csv", "csv: penguins.csv\n  schema: schema.pbtxt"))
     config = load_config(pipeline)
     spec = TabularSpec("species", "multiclass", config.features.numeric, config.features.categorical, ())

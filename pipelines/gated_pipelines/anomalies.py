@@ -78,8 +78,9 @@ def in_words(anomalies: Sequence[Mapping[str, str]]) -> str:
     for one in anomalies:
         by_feature.setdefault(one["feature"], {}).setdefault(_reason(one), []).append(one["where"])
     told = [_column(feature, reasons) for feature, reasons in list(by_feature.items())[:_MOST]]
-    more = len(by_feature) - len(told)
-    return f"The data have anomalies: {'; '.join(told)}{f'; and {more} more columns' if more > 0 else ''}."
+    if more := len(by_feature) - len(told):
+        told.append(f"and {more} more column{'s' if more > 1 else ''}")
+    return f"The data have anomalies: {'; '.join(told)}."
 
 
 def _column(feature: str, reasons: Mapping[str, Iterable[str]]) -> str:

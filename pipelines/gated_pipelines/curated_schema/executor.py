@@ -6,11 +6,13 @@ import os
 from typing import Any
 
 from tfx import types
-from tfx.components.schema_gen.executor import DEFAULT_FILE_NAME
 from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils
 
 from checkpoint_gate.uri_files import write_file
+
+
+_FILE = "schema.pbtxt"  # SchemaGen's name for it
 
 
 class Executor(base_executor.BaseExecutor):
@@ -24,4 +26,4 @@ class Executor(base_executor.BaseExecutor):
     ) -> None:
         """See the component."""
         folder = artifact_utils.get_single_uri(output_dict["schema"])
-        write_file(os.path.join(folder, DEFAULT_FILE_NAME), exec_properties["schema_text"].encode())
+        write_file(os.path.join(folder, _FILE), exec_properties["schema_text"].encode())

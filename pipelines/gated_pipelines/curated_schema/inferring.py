@@ -12,13 +12,13 @@ from google.protobuf import text_format
 
 from gated_pipelines.config import load_config
 from gated_pipelines.spans import spans_in_words
-from gated_pipelines.staging import stage_table
+from gated_pipelines.staging import read_staged, stage_table
 
 _HEADER = """\
 # What the columns of {source} may hold: inferred from {rows:,} rows, to be edited by a person.
 # ExampleValidator tells of whatever is otherwise, and with validate.on_anomalies: fail ends the run.
 # A pipeline.yaml names this file as data.schema. Worth a look, column by column:
-#   presence       min_fraction: 1.0 says that no value may be missing; take it away where some may.
+#   value_count    {{ min: 1 max: 1 }} says that no value may be missing; take it away where some may.
 #   domain         a string_domain, at the end of the file, lists the words that a column may hold: add those that will
 #                  come, or let a share be others with distribution_constraints {{ min_domain_mass: 0.95 }}.
 #   float_domain   {{ min: 0.0 max: 24.0 }}, or int_domain, bounds a number; inferred are none.
@@ -47,8 +47,12 @@ def inferred_schema(pipeline_file: Path, span: str = "") -> str:
             output_path=f"{folder}/statistics",
             pipeline_options=PipelineOptions(["--runner=FnApiRunner"]),
         )
+        lacking = {name for name, cells in read_staged(table.folder / table.file).items() if "" in cells}
     schema = tfdv.infer_schema(statistics, infer_feature_shape=False, max_string_domain_size=1000)
     source = f"{config.csv.name} of {_shown(table.spans)}" if table.spans else config.csv.name
+    for feature in schema.feature:
+        if feature.name in lacking:  # examples hold it nevertheless, as a list of no values
+            feature.ClearField("value_count")
     draft: str = text_format.MessageToString(schema)
     return _HEADER.format(source=source, rows=table.rows) + draft
 
