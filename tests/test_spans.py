@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timezone
+
 import pytest
 
 from checkpoint_gate.errors import ConfigError
-from gated_pipelines.spans import SpanFile, find_window, spans_in_words
+from gated_pipelines.spans import SpanFile, find_window, read_time, require_span, spans_in_words
 
 
 @pytest.mark.parametrize(
@@ -109,3 +111,52 @@ def test_a_span_in_a_gap_is_not_there(tmp_path):
 )
 def test_spans_in_words(spans, words):
     assert spans_in_words(spans) == words
+
+
+AT = datetime(2013, 3, 1, 3, tzinfo=timezone.utc)
+
+
+@pytest.mark.parametrize(
+    ("span", "there", "expected"),
+    [
+        pytest.param("%Y%m", (201301, 201302, 201303, 201304), 201303, id="the month of the run"),
+        pytest.param("%Y%m", (201301, 201302), 201302, id="the newest there is, where that one has not come yet"),
+        pytest.param("%Y%m", (201204, 201304), 201204, id="however old"),
+        pytest.param("%Y%m%d%H", (2013030102, 2013030103, 2013030104), 2013030103, id="an hour"),
+        pytest.param("%G%V", (201308, 201309, 201310), 201309, id="a week by ISO 8601"),
+    ],
+)
+def test_a_span_by_the_time_of_the_run(tmp_path, span, there, expected):
+    for number in there:
+        (tmp_path / f"m-{number}.csv").touch()
+    (found,) = find_window(f"{tmp_path}/m-{{SPAN}}.csv", span, 1, AT)
+    assert found.span == expected
+
+
+def test_a_run_before_the_first_span_is_refused(tmp_path):
+    (tmp_path / "m-201304.csv").touch()
+    with pytest.raises(ConfigError, match=r"There is no file .* for a span up to 201303, which is the time as %Y%m\."):
+        find_window(f"{tmp_path}/m-{{SPAN}}.csv", "%Y%m", 1, AT)
+
+
+@pytest.mark.parametrize("span", ["%B", "%Y-%m", "%", "%Y%m%d%H%j%j%j%j", "%-m"])
+def test_a_time_that_is_not_written_as_a_number_is_refused(span):
+    with pytest.raises(ConfigError, match="span must be a whole number of at most 18 digits, a time as %Y%m, or empty"):
+        require_span(span)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        pytest.param("2013-03-01T03:00:00Z", AT, id="in UTC"),
+        pytest.param("2013-03-01T05:00:00+02:00", AT, id="in another zone"),
+        pytest.param("2013-03-01T03:00:00.000000+00:00", AT, id="with a fraction"),
+    ],
+)
+def test_the_time_of_a_run(text, expected):
+    assert read_time(text) == expected
+
+
+def test_where_the_backend_does_not_tell_the_time_it_is_now():
+    before = datetime.now(timezone.utc)
+    assert before <= read_time("{{$.pipeline_job_schedule_time_utc}}") <= datetime.now(timezone.utc)

@@ -1,15 +1,21 @@
-"""Which of many tables a run takes: `{SPAN}` in a place stands for a whole number, as in TFX's ExampleGen."""
+"""Which of many tables a run takes: `{SPAN}` in a place stands for a whole number, as in TFX's ExampleGen.
+
+A span is asked for by its number; or by a time, as `%Y%m`, which is the newest span that is not later than the time of
+the run; or, by nothing, it is the largest there is.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime, timezone
 
 from checkpoint_gate.errors import ConfigError
 from checkpoint_gate.uri_files import names_in
 
 SPAN = "{SPAN}"
+_TIME = re.compile(r"(?:%[YmdHjGVu]|[0-9])*")  # what `strftime` makes digits of
 _MOST_DIGITS = 18  # ML Metadata and TFX keep a span as a signed 64-bit integer
 
 
@@ -21,15 +27,17 @@ class SpanFile:
     span: int | None
 
 
-def find_window(place: str, span: str, count: int) -> tuple[SpanFile, ...]:
+def find_window(place: str, span: str, count: int, time: datetime | None = None) -> tuple[SpanFile, ...]:
     """The files of the last spans up to one, oldest first: fewer than `count` where there are no more.
 
     Spans need not follow each other by one; those that are there count.
 
     Args:
       place: a path or a URL, with `{SPAN}` at most once, in the file's name; without, there is one file.
-      span: the last span's number, at most 18 digits; "" takes the largest there is.
+      span: the last span's number, at most 18 digits; "" takes the largest there is, and a time such as "%Y%m" the
+        largest that is not beyond what `time` is written so.
       count: 1 or more.
+      time: of the run; None for now.
 
     Raises:
       ConfigError: `span` is no such number, does not fit the place, or is not there.
@@ -44,7 +52,13 @@ def find_window(place: str, span: str, count: int) -> tuple[SpanFile, ...]:
     if SPAN in folder or name.count(SPAN) > 1:
         raise ConfigError(f"{place} must have {SPAN} once, in the name of the file.")
     found = _spans(folder, name)
-    wanted = int(span) if span else max(found, default=None)
+    if "%" in span:
+        last = int(f"{time or datetime.now(timezone.utc):{span}}")
+        wanted = max((number for number in found if number <= last), default=None)
+        if wanted is None:
+            raise ConfigError(f"There is no file {place} for a span up to {last}, which is the time as {span}.")
+    else:
+        wanted = int(span) if span else max(found, default=None)
     if wanted is None:
         raise ConfigError(f"There is no file {place} for any {SPAN}.")
     if wanted not in found:
@@ -66,13 +80,23 @@ def require_span(span: str) -> None:
     """Refuses what cannot be a span's number.
 
     Raises:
-      ConfigError: `span` is neither empty nor a number of at most 18 digits.
+      ConfigError: `span` is neither empty, nor a number of at most 18 digits, nor a time that is written as one.
     """
-    if not re.fullmatch(f"[0-9]{{0,{_MOST_DIGITS}}}", span):
+    as_time = "%" in span and _TIME.fullmatch(span) is not None
+    written = f"{datetime.now(timezone.utc):{span}}" if as_time else span
+    if not re.fullmatch(f"[0-9]{{0,{_MOST_DIGITS}}}", written):
         raise ConfigError(
-            f"span must be a whole number of at most {_MOST_DIGITS} digits, or empty for the largest there is. "
-            f"Received: {span!r}."
+            f"span must be a whole number of at most {_MOST_DIGITS} digits, a time as %Y%m, or empty for the largest "
+            f"there is. Received: {span!r}."
         )
+
+
+def read_time(text: str) -> datetime:
+    """The time for which a run was scheduled, by RFC 3339; now where the backend does not tell it."""
+    try:
+        return datetime.fromisoformat(text.replace("Z", "+00:00")).astimezone(timezone.utc)
+    except ValueError:  # a placeholder that an earlier server leaves as it is
+        return datetime.now(timezone.utc)
 
 
 def _spans(folder: str, name: str) -> dict[int, str]:

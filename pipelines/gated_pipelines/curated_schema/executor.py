@@ -11,7 +11,6 @@ from tfx.types import artifact_utils
 
 from checkpoint_gate.uri_files import write_file
 
-
 _FILE = "schema.pbtxt"  # SchemaGen's name for it
 
 

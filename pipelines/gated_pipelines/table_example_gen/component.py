@@ -12,6 +12,9 @@ from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionP
 from gated_pipelines.spec import TabularSpec
 from gated_pipelines.table_example_gen import executor
 
+# Filled in by the backend with the time for which the run is scheduled, or else at which it was made.
+SCHEDULED = "{{$.pipeline_job_schedule_time_utc}}"
+
 
 class CsvExampleGenSpec(ComponentSpec):
     """What goes in and out of CsvExampleGen."""
@@ -19,6 +22,7 @@ class CsvExampleGenSpec(ComponentSpec):
     PARAMETERS = {
         "data": ExecutionParameter(type=str),
         "span": ExecutionParameter(type=str),
+        "scheduled": ExecutionParameter(type=str),
         "root": ExecutionParameter(type=str),
         "pipeline": ExecutionParameter(type=str),
         "table": ExecutionParameter(type=str),
@@ -52,7 +56,8 @@ class CsvExampleGen(base_beam_component.BaseBeamComponent):
 
         Args:
           data: a CSV, by path or URL; a relative one is below `root`. `{SPAN}` in it stands for a whole number.
-          span: that number; "" takes the largest there is.
+          span: that number; or a time, as "%Y%m", for the newest span that is not later than the time for which the run
+            is scheduled; "" takes the largest there is.
           root: a path or a URL.
           pipeline: the text of the pipeline.yaml.
           table: the columns and classes that the pipeline is compiled for.
@@ -61,6 +66,7 @@ class CsvExampleGen(base_beam_component.BaseBeamComponent):
         spec = CsvExampleGenSpec(
             data=data,
             span=span,
+            scheduled=SCHEDULED,
             root=root,
             pipeline=pipeline,
             table=table.to_json(),

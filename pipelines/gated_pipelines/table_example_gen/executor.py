@@ -18,7 +18,7 @@ from checkpoint_gate.data_note import write_data_note
 from checkpoint_gate.errors import ConfigError
 from checkpoint_gate.uri_files import below, copy_file, is_there, told
 from gated_pipelines.config import PipelineConfig, parse_config
-from gated_pipelines.spans import SpanFile, find_window, spans_in_words
+from gated_pipelines.spans import SpanFile, find_window, read_time, spans_in_words
 from gated_pipelines.spec import TabularSpec
 from gated_pipelines.staging import NEWEST, PREVIOUS, StagedTable, stage_table
 
@@ -44,7 +44,8 @@ class Executor(tfx_executor.Executor):
         wanted = below(exec_properties["root"], exec_properties["data"])
         with told(f"The table {wanted} cannot be found"):
             config = parse_config(exec_properties["pipeline"], Path("pipeline.yaml"))
-            window = find_window(wanted, exec_properties["span"], max(config.data.window, 2))
+            time = read_time(exec_properties["scheduled"])
+            window = find_window(wanted, exec_properties["span"], max(config.data.window, 2), time)
         with tempfile.TemporaryDirectory(prefix="table-") as folder:
             table = _stage(config, wanted, window, TabularSpec.from_json(exec_properties["table"]), Path(folder))
             named = window[-1].file.partition("?")[0]  # what signs a URL stays out of logs and papers
