@@ -11,8 +11,10 @@
 # make image-context, make test-image
 #              what kubeflow/Dockerfile copies; its install steps replayed without Docker, and a task run there
 # make bench   benchmarks, one JSON object a line on standard output
+# make bench-year
+#              a year of monthly retraining on all flights of 2013, a JSON object a month and a table; about an hour
 
-.PHONY: setup setup-peers demo test test-faults test-faults-long test-kills rehearse compile setup-strace check format bench constraints image-context test-image clean
+.PHONY: setup setup-peers demo test test-faults test-faults-long test-kills rehearse compile setup-strace check format bench bench-year constraints image-context test-image clean
 
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 unexport PYTHONDONTWRITEBYTECODE
@@ -62,6 +64,9 @@ format: setup
 
 bench: setup
 	@.venv/bin/python tests/benchmarks/run.py
+
+bench-year: setup
+	@.venv/bin/python tests/benchmarks/year/flights.py
 
 # For pip: the versions that the tests ran with.
 constraints: setup
