@@ -23,7 +23,7 @@ from checkpoint_gate.data_note import read_data_note
 from checkpoint_gate.errors import DataAnomalies
 from checkpoint_gate.uri_files import copy_file, is_there, read_file, told, write_file
 from gated_pipelines.anomalies import DRIFT, FILE, SKEW, Anomaly, anomalies_in, in_words
-from gated_pipelines.example_validator.comparing import only_compared, with_comparators
+from gated_pipelines.example_validator.comparing import add_missing, only_compared, with_comparators
 from gated_pipelines.span_statistics import statistics_of
 from gated_pipelines.staging import NEWEST, PREVIOUS
 
@@ -115,8 +115,12 @@ def _compare(
     newest = statistics_of(rows.newest, schema)
     if rows.previous is not None and drift is not None:
         before = statistics_of(rows.previous, schema)
-        yield DRIFT, only_compared(tfdv.validate_statistics(newest, drift, previous_statistics=before))
+        found = only_compared(tfdv.validate_statistics(newest, drift, previous_statistics=before))
+        add_missing(found, DRIFT, drift, newest, before)
+        yield DRIFT, found
     if rows.several and skew is not None:
         statistics = artifact_utils.get_single_instance(input_dict["statistics"])
         trained = stats_artifact_utils.load_statistics(statistics, "train").proto()
-        yield SKEW, only_compared(tfdv.validate_statistics(trained, skew, serving_statistics=newest))
+        found = only_compared(tfdv.validate_statistics(trained, skew, serving_statistics=newest))
+        add_missing(found, SKEW, skew, trained, newest)
+        yield SKEW, found
