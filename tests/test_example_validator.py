@@ -188,6 +188,13 @@ def test_a_warning_is_the_same_sentence_and_writes_what_was_found(validate, tmp_
     assert [(one.feature, one.where) for one in found] == [("kind", "train"), ("x", "drift")]
 
 
+def test_of_the_newest_span_only_what_was_compared_is_told(validate, tmp_path):
+    """The splits are validated against the schema; they hold its rows."""
+    newest = span(tmp_path / "new.csv", 2, kind=lambda i: "oak" if i % 20 == 0 else ["ash", "birch", "cedar"][i % 3])
+    places = {"newest": str(newest), "previous": str(span(tmp_path / "old.csv", 1))}
+    assert validate(span(tmp_path / "t.csv", 3), **places, drift=0.5, skew=0.5, spans=2) == []
+
+
 def test_its_id_is_that_of_the_stock_component():
     from tfx.types import channel
 

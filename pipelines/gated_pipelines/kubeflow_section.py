@@ -15,6 +15,7 @@ ComponentId = Literal[
     "CsvExampleGen",
     "StatisticsGen",
     "SchemaGen",
+    "ImportSchemaGen",
     "ExampleValidator",
     "Transform",
     "Trainer",
