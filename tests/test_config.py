@@ -52,7 +52,8 @@ def test_the_least_takes_the_defaults(load):
     assert config.features is None
     assert config.positive is None
     assert config.model.model_dump() == {"hidden": (32, 16), "dropout": 0.0, "learning_rate": 0.005}
-    assert config.train.model_dump() == {"epochs": 40, "batch_size": 32, "seed": 7}
+    assert config.train.model_dump() == {"epochs": 40, "batch_size": 32, "seed": 7, "warm_start": None}
+    assert config.evaluate.champion.against == "last"
     assert config.rules.keep is None
     assert config.rules.prune is None
     assert config.push.folder == "serving"
@@ -262,8 +263,14 @@ def test_where_names_the_line_of_a_key(load, tmp_path):
         ),
         pytest.param(
             LEAST + "train: {epoch: 3}",
-            "pipeline.yaml line 6: unknown key train.epoch (did you mean epochs?), known are epochs, batch_size, seed.",
+            "pipeline.yaml line 6: unknown key train.epoch (did you mean epochs?), known are epochs, batch_size, seed, "
+            "warm_start.",
             id="unknown key in a section",
+        ),
+        pytest.param(
+            LEAST + "train: {warm_start: best}",
+            "pipeline.yaml line 6: train.warm_start must be champion, received 'best'",
+            id="a warm start from something else",
         ),
         pytest.param(
             LEAST + "evaluate: {thresholds: [{metric: example_count, atleast: 1}]}",

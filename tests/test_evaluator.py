@@ -32,6 +32,8 @@ from tfx.proto import pusher_pb2
 from tfx.types import channel, standard_artifacts
 from tfx.utils import path_utils, proto_utils
 
+from checkpoint_gate.best_so_far import hand_on as hand_on_best
+from checkpoint_gate.best_so_far import place_for
 from checkpoint_gate.champion import Champion
 from checkpoint_gate.errors import ConfigError, ModelError
 from checkpoint_gate.evaluator import BlessingVerdict, Evaluator, read_verdict
@@ -257,6 +259,69 @@ def check(blessing: types.Artifact, verdict: BlessingVerdict, candidate: types.A
         "champion": verdict.champion,
         "rebaselined": verdict.rebaselined,
     }
+
+
+@pytest.fixture(scope="session")
+def held_against(models, judge, tmp_path_factory):
+    """Runs the executor with a champion that brings another version along as the best so far."""
+
+    def run(candidate: str, champion: str, best: str, **properties: object) -> BlessingVerdict:
+        name = f"{champion}, best {best}"
+        if name not in models:
+            model = standard_artifacts.Model()
+            model.uri = str(tmp_path_factory.mktemp("champion"))
+            for source, place in ((champion, model.uri), (best, place_for(model.uri))):
+                shutil.copytree(models[source].uri, place, dirs_exist_ok=True)
+            hand_on_best(model.uri, "/push", 7)
+            models[name] = model
+        blessing, _ = judge(candidate, name, NO_WORSE, **properties)
+        return read_verdict(blessing.uri)
+
+    return run
+
+
+def test_a_candidate_is_held_against_the_best_so_far_as_well_as_the_last(held_against):
+    verdict = held_against("cat, eel", "fair", "good", against="best")
+    assert not verdict.blessed
+    assert verdict.reason.startswith(
+        "binary_accuracy is 0.95 against 1 of the best champion so far, version 7, on all examples, a change of -0.05, "
+        "required is at least -0.01; "
+    )
+    row = verdict.comparison[0]
+    assert (row.slice, row.candidate, row.champion, row.best, row.holds) == (ALL_EXAMPLES, 0.95, 0.9, 1.0, False)
+    assert [row.holds for row in verdict.comparison if row.best is None] == [True, True, True]
+    assert (verdict.best, verdict.improves_on_best) == ("/push/7", False)
+    assert verdict.best_metrics["binary_accuracy"] == 1.0
+    assert verdict.champion_metrics["binary_accuracy"] == pytest.approx(0.9)
+
+
+def test_better_than_the_best_so_far(held_against):
+    verdict = held_against("good", "poor", "fair", against="best")
+    assert (verdict.outcome, verdict.improves_on_best) == ("blessed", True)
+    assert {row.best for row in verdict.comparison} > {None}
+
+
+def test_against_the_last_the_best_so_far_does_not_count(held_against):
+    verdict = held_against("cat, eel", "fair", "good", against="last")
+    assert (verdict.outcome, verdict.best, verdict.improves_on_best) == ("blessed", None, None)
+    assert {row.best for row in verdict.comparison} == {None}
+
+
+@pytest.mark.parametrize("best", ["two outputs", "no weights", "other column"])
+def test_a_best_so_far_that_cannot_be_compared_with_blesses_nothing(held_against, best):
+    verdict = held_against("good", "fair", best, against="best")
+    assert not verdict.blessed
+    assert verdict.reason.startswith("the candidate cannot be compared with the best champion so far, /push/7: ")
+    assert verdict.reason.endswith("run once with --rebaseline")
+
+
+def test_against_is_last_or_best(data):
+    with pytest.raises(ConfigError, match=r"against must be last or best\. Received: 'all'\."):
+        Evaluator(
+            examples=channel.Channel(type=standard_artifacts.Examples),
+            eval_config=eval_config(BOTH),
+            against="all",
+        )
 
 
 BLESS = {"first_run": "bless_on_value_thresholds"}
