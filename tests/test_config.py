@@ -98,7 +98,8 @@ def test_evaluation_defaults_by_task(load, task, metrics, metric):
         "require": (),
         "average": False,
     }
-    assert evaluate.champion.model_dump() == {"metric": metric, "mode": "min", "worse_by_at_most": 0.0}
+    champion = {"metric": metric, "mode": "min", "worse_by_at_most": 0.0, "against": "last"}
+    assert evaluate.champion.model_dump() == champion
     assert evaluate.slices == ()
     assert evaluate.thresholds == ()
 

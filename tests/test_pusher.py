@@ -342,7 +342,8 @@ def with_papers(models, tmp_path):
 @pytest.mark.parametrize("scheme", ["", "file://"], ids=["by rename", "where there is no rename"])
 def test_the_pushed_copy_s_papers_say_how_it_was_pushed(push, folder, with_papers, tmp_path, scheme):
     push("second")
-    blessing = verdict(tmp_path, candidate_metrics={"auc": 0.9}, champion_metrics={"auc": 0.8})
+    held = {"best": f"{folder}/{NOW}", "improves_on_best": False}
+    blessing = verdict(tmp_path, candidate_metrics={"auc": 0.9}, champion_metrics={"auc": 0.8}, **held)
     pushed = push(with_papers("first").uri, now=NOW + 60, blessed=blessing, to=f"{scheme}{folder}")
     papers = read_papers(folder / str(NOW + 60))
     assert papers.model_copy(update={"push": None}) == papers_of()
@@ -358,8 +359,10 @@ def test_the_pushed_copy_s_papers_say_how_it_was_pushed(push, folder, with_paper
             "first_run": True,
             "candidate_metrics": {"auc": 0.9},
             "champion_metrics": {"auc": 0.8},
+            **held,
         },
         "rollback": None,
+        "best": NOW,
     }
     assert tree(folder / str(NOW + 60)) == tree(pathlib.Path(pushed.uri))
 

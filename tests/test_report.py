@@ -227,6 +227,15 @@ def test_who_was_not_blessed_stands_beside_the_champion_with_what_was_required(p
     assert [row for row in found.all("tr") if row.get("class") == "fails"] != []
 
 
+def test_the_best_so_far_stands_beside_the_champion_where_it_was_measured(page):
+    row = {"metric": "loss", "slice": "all examples", "candidate": 0.5, "champion": 0.25, "holds": False}
+    rows = [{**row, "best": 0.125, "required": "at most 1"}, {**row, "best": None, "required": "at most 2"}]
+    words = " ".join(page(summary(outcome="not_blessed", comparison=rows)).words.split())
+    assert "challengerchampionbest so farrequired" in words
+    assert "lossall examples0.50.250.125at most 1fails" in words
+    assert "lossall examples0.50.25at most 2fails" in words
+
+
 def test_without_a_champion_none_stays(page):
     words = page(summary(outcome="not_blessed", champion=None, pushed=None, reason="worse.")).words
     assert "The winner was not blessed: worse." in words

@@ -70,6 +70,7 @@ def test_its_papers_say_that_it_was_brought_back_and_the_earlier_ones_stay_as_th
         "replaces": 30,
         "blessing": before.push.blessing,
         "rollback": {"withdrew": 30, "restored": 20, "reason": "wrong prices"},
+        "best": None,
     }
     assert papers.model_copy(update={"push": None}) == before.model_copy(update={"push": None})
     assert read_papers(folder / "20") == before

@@ -39,6 +39,13 @@ def test_who_was_not_blessed_stands_beside_the_champion():
     assert "outcome not blessed, the champion stays: worse" in lines
 
 
+def test_the_best_so_far_stands_beside_the_champion_where_it_was_measured():
+    row = {**WORSE, "best": 0.0625, "required": "a change of at most +0.1 against the best so far, version 7"}
+    lines = [" ".join(line) for line in told(outcome="not_blessed", comparison=[row, {**WELL, "best": None}])]
+    assert any("challenger" in line and "champion" in line and "best so far" in line for line in lines)
+    assert any("│ 0.25 │ 0.125 │ 0.0625 │ a change of at most +0.1 against the best so far" in line for line in lines)
+
+
 def test_what_was_not_computed_is_left_empty():
     lines = told(outcome="not_blessed", comparison=[{**WORSE, "candidate": "nan", "champion": None}])
     assert any(line[8:12] == ["nan", "│", "│", "a"] for line in lines)

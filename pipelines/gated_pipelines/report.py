@@ -103,7 +103,7 @@ def render(summary: Summary, history: History, config_name: str, rules: RuleSet,
         ranking=Markup(ranking) if ranking else None,
         scored=any(row.score for row in ranked),
         comparison=[_compared(row) for row in summary.comparison],
-        best=any(row["best"] is not None for row in summary.comparison),
+        best=any(row.get("best") is not None for row in summary.comparison),
         seconds=list(_seconds(summary)),
         total=f"{sum(summary.seconds.values()):.1f} s",
         champion_before=champion_before,
@@ -146,7 +146,7 @@ def _of_run(row: Row, summary: Summary) -> bool:
 
 
 def _compared(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {**row, **{name: format_value(row[name]) for name in ("candidate", "champion", "best")}}
+    return {**row, **{name: format_value(row.get(name)) for name in ("candidate", "champion", "best")}}
 
 
 def _not_finite(history: History) -> Sequence[str]:

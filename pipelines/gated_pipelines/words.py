@@ -118,7 +118,7 @@ def _comparison(summary: Summary) -> Table:
         caption_justify="left",
     )
     sides = {"challenger": "candidate", "champion": "champion"}
-    if any(row["best"] is not None for row in summary.comparison):
+    if any(row.get("best") is not None for row in summary.comparison):
         sides["best so far"] = "best"
     for name in ("metric", "slice", *sides, "required"):
         table.add_column(name, justify="right" if name in sides else "left")
