@@ -270,7 +270,9 @@ def test_where_there_is_none_to_be_held_against_the_candidate_is_the_best(rebase
     stands = standing(champion, "bless_on_value_thresholds", rebaseline, None, "best")
     assert verdict_of(stands, measured("loss", 0.5), [], Result(True)).improves_on_best is improves
     last = standing(champion, "bless_on_value_thresholds", rebaseline, None)
-    assert verdict_of(last, measured("loss", 0.5), [], Result(True)).improves_on_best is None
+    refused = standing(champion, "refuse", False, "damaged", "best")
+    for other in (last, refused):
+        assert verdict_of(other, measured("loss", 0.5), [], Result(True)).improves_on_best is None
 
 
 # Many challengers in a row, on real push folders.

@@ -35,7 +35,8 @@ class Standing:
     @property
     def begins_anew(self) -> bool | None:
         """True where a candidate is the best so far, since there is none to hold it against; else None."""
-        return True if self.against == "best" and not self.compared else None
+        alone = self.obstacle is None and not self.compared
+        return True if alone and self.against == "best" else None
 
     @property
     def compared(self) -> bool:
