@@ -512,3 +512,18 @@ def test_records_within_epochs_run_over_steps_and_never_mix_with_those_at_their_
     assert found["value within epochs"].xs == (10, 20, 30)
     assert found["mean of the last 2 within epochs"].ys[1:] == pytest.approx((0.8, 0.6))
     assert found["mean of the last 2"].ys[1:] == pytest.approx((0.5,))
+
+
+@pytest.mark.parametrize(
+    ("champion", "drawn"),
+    [
+        pytest.param({"val_loss": 0.4}, True, id="with its number"),
+        pytest.param(None, False, id="not at all while there is none"),
+    ],
+)
+def test_a_limit_that_is_relative_to_the_champion_is_drawn(champion, drawn):
+    text = "save: {metric: val_loss, at_most: {champion: val_loss, times: 1.5}}"
+    rules = parse_rules(text).resolved(champion)
+    (panel,) = panels(history(*falling(6)).entries, rules)
+    limits = [curve.ys for curve in panel.curves if curve.kind == "gate"]
+    assert limits == ([pytest.approx((0.6,) * 6)] if drawn else [])
