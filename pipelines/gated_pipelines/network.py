@@ -6,11 +6,12 @@ It stands in `assets/network.json`, which stays when the model is loaded and sav
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import tensorflow as tf
+import tensorflow_transform as tft
 
 from checkpoint_gate.errors import ModelError
 from checkpoint_gate.records import dump_json, load_json
@@ -35,6 +36,15 @@ class Network:
     hidden: tuple[int, ...]
     scale: LabelScale
     vocabularies: Mapping[str, tuple[str, ...]]
+
+    @staticmethod
+    def of(spec: TabularSpec, hidden: Sequence[int], scale: LabelScale, transform: tft.TFTransformOutput) -> Network:
+        """The network over what Transform makes of the table."""
+        vocabularies = {}
+        for key in spec.categorical_keys().values():
+            names = transform.vocabulary_by_name(key)
+            vocabularies[key] = tuple(name.decode("utf-8", "backslashreplace") for name in names)
+        return Network(spec, tuple(hidden), scale, vocabularies)
 
     def difference(self, other: Network) -> str | None:
         """Why weights of `other` mean nothing in this one, in words; None when they do."""

@@ -85,7 +85,7 @@ def run_fn(fn_args: FnArgs) -> None:
     key = name_to_train(Store(settings.store), key)
 
     keras.utils.set_random_seed(settings.seed)
-    network = _network(settings, spec, transform, _scale(train, spec))
+    network = Network.of(spec, settings.hidden, _scale(train, spec), transform)
     sizes = {name: transform.vocabulary_size_by_name(name) for name in spec.categorical_keys().values()}
     model = build_model(spec, sizes, asdict(settings), network.scale)
     start = look_at_start(settings.store, key, settings.push_folder, settings.warm_start is not None)
@@ -130,16 +130,6 @@ def _fit(
 
 def _files(patterns: list[str]) -> list[Path]:
     return [path for pattern in patterns for path in sorted(Path(pattern).parent.glob(Path(pattern).name))]
-
-
-def _network(
-    settings: TrainSettings, spec: TabularSpec, transform: tft.TFTransformOutput, scale: LabelScale
-) -> Network:
-    vocabularies = {}
-    for key in spec.categorical_keys().values():
-        names = transform.vocabulary_by_name(key)
-        vocabularies[key] = tuple(name.decode("utf-8", "backslashreplace") for name in names)
-    return Network(spec, tuple(settings.hidden), scale, vocabularies)
 
 
 def _scale(train: Split, spec: TabularSpec) -> LabelScale:

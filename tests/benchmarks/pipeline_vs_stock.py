@@ -228,6 +228,7 @@ def run_fn(fn_args: Any) -> None:
 
     from gated_pipelines.datasets import read_split, training_batches, validation_batches
     from gated_pipelines.model import LabelScale, build_model
+    from gated_pipelines.network import Network
     from gated_pipelines.serving import export
     from gated_pipelines.spec import TabularSpec
 
@@ -251,7 +252,8 @@ def run_fn(fn_args: Any) -> None:
         callbacks=[keras.callbacks.TensorBoard(log_dir=fn_args.model_run_dir, write_graph=False)],
         verbose=0,
     )
-    export(model, transform, spec, fn_args.serving_model_dir)
+    network = Network.of(spec, settings["hidden"], LabelScale(), transform)
+    export(model, transform, network, fn_args.serving_model_dir)
 
 
 if __name__ == "__main__":
