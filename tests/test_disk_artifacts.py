@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import pytest
+from faults.crowd import Crowd
 from faults.papers import pushed_papers, write_version
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -13,6 +15,9 @@ from small_metadata import SmallRuns
 
 from checkpoint_gate.errors import PruneRefused
 from checkpoint_gate.papers import write_papers
+from checkpoint_gate.pointer import RunPointer
+from checkpoint_gate.store import Store
+from checkpoint_gate.store.retiring import is_retired
 from gated_pipelines.disk.planning import Bounds, plan_disk
 from gated_pipelines.disk.pruning import carry_out, execute, metadata_of
 
@@ -342,6 +347,115 @@ def test_empty_folders_that_tfx_leaves_go(runs, state, goes):
     runs.step(runs.run())
     prune(runs)
     assert (empty.exists(), driver.exists(), full.exists()) == (not goes, not goes, True)
+
+
+def stage(runs: SmallRuns, name: str, age: float = 1e6) -> Path:
+    """A staged table that is so many seconds old."""
+    folder = runs.places.data / name
+    folder.mkdir(parents=True)
+    (folder / "table.csv").write_bytes(b"x" * 30)
+    os.utime(folder, (time.time() - age,) * 2)
+    return folder
+
+
+def test_staged_tables_go_with_the_runs_that_used_them(runs):
+    old, kept, pushed = (stage(runs, digit * 16) for digit in "abc")
+    runs.execution(runs.run(), "CsvExampleGen", input_base=str(old))
+    run = runs.run()
+    runs.execution(run, "CsvExampleGen", input_base=str(pushed))
+    model = runs.step(run)
+    folder = runs.places.root / "serving"
+    write_version(folder, 7, "w1", pushed_papers(7, "w1", 1.0))
+    notes = {"pushed": 1, "pushed_version": "7", "pushed_destination": str(folder / "7")}
+    runs.execution(run, "Pusher", [model], [runs.artifact("Pusher/pushed_model/7", {"m": b"m"}, **notes)])
+    runs.execution(runs.run(), "CsvExampleGen", input_base=str(kept), state="CACHED")
+    runs.execution(runs.run(), "Validator", previous=f"{kept}/table.csv")
+    assert [each.path for each in plan_of(runs).going] == ["data/aaaaaaaaaaaaaaaa"]
+    assert prune(runs).freed == 30
+    assert [each.exists() for each in (old, kept, pushed)] == [False, True, True]
+
+
+@pytest.mark.parametrize(
+    ("name", "age", "goes"),
+    [
+        pytest.param("a" * 16, 1e6, True, id="one that no run used"),
+        pytest.param("a" * 16, -60.0, False, id="not one that was staged since the oldest run that counts"),
+        pytest.param("my-tables", 1e6, False, id="not a folder of somebody else"),
+    ],
+)
+def test_a_table_that_nobody_names(runs, name, age, goes):
+    _two_new(runs)
+    stage(runs, name, age)
+    assert [each.path for each in plan_of(runs).going] == [f"data/{name}"] * goes
+
+
+def test_the_newest_logs_stay_and_other_files_too(runs):
+    names = [f"2026010{day}T000000Z.log" for day in range(1, 6)]
+    for name in (*names, "notes.txt", "old.log"):
+        runs.places.logs.mkdir(exist_ok=True)
+        (runs.places.logs / name).write_bytes(b"x" * 5)
+    bounds = Bounds(keep_runs=None, keep_logs=2, grace=0.0, rules="0" * 64)
+    assert prune(runs, bounds).freed == 15
+    assert sorted(os.listdir(runs.places.logs)) == [*names[3:], "notes.txt", "old.log"]
+
+
+def test_a_log_that_is_a_link_stays(runs, outside):
+    runs.places.logs.mkdir()
+    (runs.places.logs / "20260101T000000Z.log").symlink_to(outside / "precious")
+    (runs.places.logs / "20260102T000000Z.log").write_bytes(b"x")
+    assert plan_of(runs, Bounds(None, 1, 0.0, "0" * 64)).is_empty
+
+
+def test_without_a_number_of_runs_all_stay(runs):
+    for _ in range(30):
+        runs.step(runs.run())
+    assert plan_of(runs, Bounds(None, None, 0.0, "0" * 64)).is_empty
+
+
+def test_what_leads_to_an_old_run_leaves_the_cache_before_the_run_is_retired(runs, clock, killable, killed):
+    """A live version's Trainer stays for its lineage, but its run in the store goes: the cache must not lead there."""
+    store = Crowd(runs.places.store, clock)
+    clock.now = 1_000_000_000.0
+    store.store.start("old", determined_by={})
+    store.run([0.9, 0.5], key="old").ledger.append_event("finished", epochs=2)
+    run = runs.run()
+    model_run = runs.artifact("Trainer/model_run/1", {"log": b"x"}, kind="ModelRun")
+    RunPointer(str(runs.places.store), "old").write(runs.places.artifacts / "Trainer" / "model_run" / "1")
+    folder = runs.places.root / "serving"
+    write_version(folder, 7, "w1", pushed_papers(7, "w1", 1.0))
+    notes = {"pushed": 1, "pushed_version": "7", "pushed_destination": str(folder / "7")}
+    pushed = runs.artifact("Pusher/pushed_model/7", {"m": b"m"}, **notes)
+    runs.execution(run, "Trainer", [], [model_run])
+    runs.execution(run, "Pusher", [model_run], [pushed])
+    runs.step(runs.run())
+    assert plan_of(runs).is_empty  # while the run is among the newest two, all of it stays
+    runs.step(runs.run())
+    plan = plan_of(runs)
+    assert ([each.run for each in plan.retiring], plan.uncached, going(plan)) == (["old"], (model_run,), [])
+    old = Store.open(runs.places.store).run("old")
+    killable.arm(0)
+    with pytest.raises(killed):
+        carry_out(runs.places, plan, TWO, runs.store)
+    killable.arm(None)
+    assert (runs.states()[model_run], is_retired(old.ledger.read())) == ("MARKED_FOR_DELETION", False)
+    prune(runs)
+    assert is_retired(old.ledger.read())
+    assert runs.has_bytes(model_run)
+    assert plan_of(runs).is_empty
+
+
+def test_a_run_at_work_in_the_store_is_left_for_the_next_time(runs, clock):
+    clock.now = 1_000_000_000.0
+    crowd = Crowd(runs.places.store, clock)
+    crowd.store.start("old", determined_by={})
+    crowd.run([0.9, 0.5], key="old")
+    _two_new(runs)
+    with crowd.store.run("old").lease("training"):
+        done = prune(runs)
+    assert "(training)" in done.left[0]
+    assert len(crowd.store.run("old").live()) == 2
+    assert prune(runs).left == ()
+    assert crowd.store.run("old").live() == []
 
 
 def test_a_plan_is_carried_out_as_shown_or_not_at_all(runs):
