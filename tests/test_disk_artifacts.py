@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from pathlib import Path
 
@@ -18,9 +19,12 @@ from checkpoint_gate.papers import write_papers
 from checkpoint_gate.pointer import RunPointer
 from checkpoint_gate.store import Store
 from checkpoint_gate.store.retiring import is_retired
+from gated_pipelines.config import load_config
 from gated_pipelines.disk.planning import Bounds, plan_disk
 from gated_pipelines.disk.pruning import carry_out, execute, metadata_of
+from gated_pipelines.staging import stage_table
 
+PENGUINS = Path(__file__).parents[1] / "data" / "penguins"
 TWO = Bounds(keep_runs=2, keep_logs=None, grace=0.0, rules="0" * 64)
 
 
@@ -387,6 +391,19 @@ def test_a_table_that_nobody_names(runs, name, age, goes):
     _two_new(runs)
     stage(runs, name, age)
     assert [each.path for each in plan_of(runs).going] == [f"data/{name}"] * goes
+
+
+def test_a_table_that_is_staged_again_for_a_run_that_waits_stays(runs, tmp_path):
+    shutil.copytree(PENGUINS, tmp_path / "project")
+    config = load_config(tmp_path / "project" / "pipeline.yaml")
+    staged = stage_table(config, runs.places.data)
+    written = (staged.folder / staged.file).stat().st_mtime
+    os.utime(staged.folder, (1e9, 1e9))
+    _two_new(runs)
+    assert [each.kind for each in plan_of(runs).going] == ["table"]
+    stage_table(config, runs.places.data)
+    assert plan_of(runs).is_empty
+    assert (staged.folder / staged.file).stat().st_mtime == written  # the examples are told by it
 
 
 def test_the_newest_logs_stay_and_other_files_too(runs):

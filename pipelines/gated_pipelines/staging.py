@@ -165,6 +165,7 @@ def _csv_bytes(columns: dict[str, list[str]]) -> bytes:
 def _write_once(path: Path, data: bytes) -> None:
     """Writes `path` whole or not at all. The temporary file stands outside its folder, where nothing reads it."""
     if path.is_file() and path.read_bytes() == data:
+        os.utime(path.parent)  # a pruning leaves what was staged of late; TFX goes by the time of the file
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.parent.with_name(f".{path.parent.name}.{os.getpid()}.tmp")
