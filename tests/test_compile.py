@@ -179,6 +179,15 @@ def test_a_wrong_section_is_told_with_its_line(section, words):
             (f"push.keep ({PENGUINS} line 56) has no effect in a compiled pipeline: every pushed version stays.",),
             id="keeping few versions",
         ),
+        pytest.param(
+            "on_no_survivors:",
+            "disk: {keep_runs: 3}\non_no_survivors:",
+            (
+                f"disk ({PENGUINS} line 57) has no effect in a compiled pipeline: what its runs leave stays below the "
+                "root until somebody removes it.",
+            ),
+            id="keeping few runs",
+        ),
     ],
 )
 def test_what_has_no_effect_once_compiled_is_told_with_its_line(old, new, told):

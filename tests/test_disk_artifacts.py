@@ -14,14 +14,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from small_metadata import SmallRuns
 
-from checkpoint_gate.errors import PruneRefused
+from checkpoint_gate.errors import LeaseHeld, PruneRefused
 from checkpoint_gate.papers import write_papers
 from checkpoint_gate.pointer import RunPointer
 from checkpoint_gate.store import Store
+from checkpoint_gate.store.files import LocalFiles
+from checkpoint_gate.store.lease import Lease
 from checkpoint_gate.store.retiring import is_retired
 from gated_pipelines.config import load_config
 from gated_pipelines.disk.planning import Bounds, plan_disk
-from gated_pipelines.disk.pruning import carry_out, execute, metadata_of
+from gated_pipelines.disk.pruning import carry_out, execute, metadata_of, prune_after_run
 from gated_pipelines.staging import stage_table
 
 PENGUINS = Path(__file__).parents[1] / "data" / "penguins"
@@ -603,3 +605,28 @@ def test_without_a_database_only_logs_are_looked_at(tmp_path):
     runs.places.metadata.unlink()
     assert metadata_of(runs.places) is None
     assert plan_disk(runs.places, str(tmp_path / "serving"), TWO, None).is_empty
+
+
+def test_at_the_end_of_a_run_what_is_old_goes_and_is_told(runs, caplog):
+    caplog.set_level("INFO", "gated_pipelines")
+    old = _old(runs)
+    _two_new(runs)
+    (runs.places.artifacts / "orphan").write_bytes(b"x" * 7)
+    prune_after_run(runs.places, str(runs.places.root / "serving"), TWO)
+    assert runs.states()[old] == "DELETED"
+    assert [record.getMessage() for record in caplog.records if record.name.startswith("gated")] == [
+        "of old runs, 100 B were freed and 0 B moved to the store's trash",
+        "left alone: 7 B that ML Metadata does not know, such as artifacts/orphan",
+    ]
+
+
+def test_what_goes_wrong_at_the_end_of_a_run_is_only_told(runs, caplog):
+    runs.places.metadata.write_bytes(b"no database" * 100)
+    prune_after_run(runs.places, str(runs.places.root / "serving"), TWO)
+    assert caplog.messages[0].startswith("old runs were not pruned: CheckpointGateError: ML Metadata's database")
+
+
+def test_who_prunes_by_hand_waits_for_no_run(runs):
+    at_work = Lease(LocalFiles(runs.places.root), "run.lease", "running a pipeline", time.time)
+    with at_work, pytest.raises(LeaseHeld, match=r"\(running a pipeline\)"):
+        execute(runs.places, str(runs.places.root / "serving"), TWO, "0" * 64)

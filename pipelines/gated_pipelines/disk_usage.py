@@ -59,6 +59,11 @@ def disk_used(root: Path, push_folder: str | None = None) -> DiskUsage:
     )
 
 
+def bytes_held(path: Path) -> int:
+    """Bytes of a file, or of those below a folder, whether or not they have a name elsewhere; links count themselves."""
+    return _bytes_below(path, set())
+
+
 def bytes_freed(paths: Iterable[Path]) -> int:
     """The bytes that the disk gets back when these files and folders go: a file with a name elsewhere gives none."""
     names: dict[_Inode, int] = {}

@@ -19,7 +19,7 @@ from gated_pipelines.disk.keeping import Kept, Needs, needs, staying
 from gated_pipelines.disk.old_runs import OldRuns, old_runs
 from gated_pipelines.disk.plan import DiskPlan, Going, Staying
 from gated_pipelines.disk.pushed_models import pushed_models
-from gated_pipelines.disk_usage import bytes_freed
+from gated_pipelines.disk_usage import bytes_freed, bytes_held
 from gated_pipelines.places import Places
 
 _LOG = re.compile(r"\d{8}T\d{6}Z\.log")  # as a run names its log
@@ -179,20 +179,12 @@ def _told(graph: ArtifactGraph, stay: Mapping[int, Kept], files: LocalFiles, roo
         if artifact.id not in stay:
             continue
         path = folder_inside(files, root, artifact.uri)
-        size = 0
-        if path is not None:
-            size = sum(each.stat().st_size for each in _plain_files(files.local(path)))
+        size = bytes_held(files.local(path)) if path is not None else 0
         told.append(Staying(artifact.id, artifact.uri, artifact.kind, size, stay[artifact.id].reason))
     return tuple(sorted(told, key=lambda each: (-each.bytes, each.artifact)))
-
-
-def _plain_files(folder: Path) -> Iterable[Path]:
-    return (path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
 
 
 def _unknown(graph: ArtifactGraph, files: LocalFiles, root: str) -> tuple[tuple[str, int], ...]:
     known = (folder_inside(files, root, artifact.uri) for artifact in graph.artifacts)
     paths = unknown_folders(files, (path for path in known if path is not None))
-    return tuple(
-        (f"artifacts/{path}", sum(each.stat().st_size for each in _plain_files(files.local(path)))) for path in paths
-    )
+    return tuple((f"artifacts/{path}", bytes_held(files.local(path))) for path in paths)

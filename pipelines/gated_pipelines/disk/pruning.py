@@ -121,10 +121,8 @@ def prune_after_run(places: Places, push_folder: str, bounds: Bounds) -> None:
     for why in (*plan.left, *done.left):
         _LOG.warning("left alone: %s", why)
     if plan.unknown:
-        size = format_size(sum(held for _, held in plan.unknown))
-        _LOG.warning(
-            "ML Metadata does not know %d folders with %s, such as %s", len(plan.unknown), size, plan.unknown[0][0]
-        )
+        size, first = format_size(sum(held for _, held in plan.unknown)), plan.unknown[0][0]
+        _LOG.warning("left alone: %s that ML Metadata does not know, such as %s", size, first)
 
 
 def _put_state(metadata: Any, ids: Iterable[int], state: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gated_pipelines.config import PipelineConfig
+from gated_pipelines.sections import Disk
 
 
 def without_effect(config: PipelineConfig) -> tuple[str, ...]:
@@ -12,5 +13,10 @@ def without_effect(config: PipelineConfig) -> tuple[str, ...]:
         told.append(
             f"push.keep ({config.where('push', 'keep')}) has no effect in a compiled pipeline: "
             "every pushed version stays."
+        )
+    if config.disk != Disk():
+        told.append(
+            f"disk ({config.where('disk')}) has no effect in a compiled pipeline: what its runs leave stays below the "
+            "root until somebody removes it."
         )
     return tuple(told)
