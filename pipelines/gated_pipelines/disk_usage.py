@@ -60,7 +60,7 @@ def disk_used(root: Path, push_folder: str | None = None) -> DiskUsage:
 
 
 def bytes_held(path: Path) -> int:
-    """Bytes of a file, or of those below a folder, whether or not they have a name elsewhere; links count themselves."""
+    """Bytes of a file, or of those below a folder, whether or not they have another name elsewhere."""
     return _bytes_below(path, set())
 
 
