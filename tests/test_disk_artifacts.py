@@ -198,6 +198,15 @@ def test_all_of_the_run_that_pushed_stays_not_only_what_leads_to_the_model(runs)
     assert "pushed version 7" in reason(plan_of(runs), anomalies)
 
 
+def test_a_later_run_that_took_the_pushed_model_from_the_cache_did_not_push_it(runs):
+    pushed = push(runs, runs.step(runs.run()), 7, runs.places.root / "serving")
+    later = runs.run()
+    runs.execution(later, "Pusher", outputs=[pushed], state="CACHED")
+    other = runs.step(later, "ExampleValidator")
+    _two_new(runs)
+    assert going(plan_of(runs)) == [other]
+
+
 def test_a_version_that_was_pushed_to_another_folder_counts(runs, tmp_path):
     model = runs.step(runs.run())
     push(runs, model, 7, tmp_path / "elsewhere")

@@ -28,11 +28,10 @@ def folder_inside(files: LocalFiles, root: str, uri: str) -> str | None:
     if any(part.startswith(".") for part in parts):  # what climbs, and what TFX keeps for itself
         return None
     try:
-        if files.exists(path) and not (files.is_folder(path) or files.is_file(path)):
-            return None
-        return path if os.path.realpath(files.place(path)) == files.place(path) else None
-    except (StoreError, OSError):
+        plain = files.is_folder(path) or files.is_file(path) or not files.exists(path)
+    except (StoreError, OSError):  # a link on the way, or a spelling of its own
         return None
+    return path if plain else None
 
 
 def real_place(uri: str) -> str | None:
