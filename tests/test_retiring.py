@@ -43,6 +43,23 @@ def test_all_checkpoints_and_the_state_to_resume_from_go(crowd):
     assert is_retired(run.ledger.read())
 
 
+def test_what_a_resumed_training_had_overtaken_goes_at_once(crowd):
+    run = crowd.run([0.9, 0.5])
+    [aside] = run.resume_after(1)
+    assert run.files.exists(aside)
+    done = go(run)
+    assert not run.files.exists(aside)
+    assert (done.swept > 0, steps(trashed(run))) == (True, [1])
+
+
+def test_what_is_damaged_and_was_set_aside_is_evidence_and_stays(crowd):
+    run = crowd.run([0.9, 0.5])
+    [aside] = run.resume_after(1)
+    run.files.replace(f"{aside}/manifest.json", b"{")
+    assert go(run).left == ()
+    assert run.files.exists(aside)
+
+
 def test_its_history_still_tells(crowd):
     run = crowd.run([0.9, 0.5])
     before = run.ledger.read().entries

@@ -1,4 +1,4 @@
-"""Old runs: their checkpoints and the state to resume from go; what tells of them stays for ever.
+"""Old runs: their checkpoints and the states to resume from go; what tells of them stays for ever.
 
     {"event": "retired", "time": 1790000000.0, "why": "an old run"}
 
@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from checkpoint_gate.errors import PruneRefused, RunMissing
-from checkpoint_gate.store.checkpoints import bytes_held
+from checkpoint_gate.store.checkpoints import STEP_FOLDER, Stored, bytes_held, half_removed, read_all, remove_checkpoint
 from checkpoint_gate.store.layout import STORE_FILE
 from checkpoint_gate.store.lease import Lease
 from checkpoint_gate.store.ledger import History
@@ -33,11 +33,12 @@ class Retirement:
 
     Attributes:
       plan: its checkpoints, to the trash; `staying` says what is protected.
-      states: step -> bytes of each state to resume from; they are freed at once.
+      at_once: folder -> bytes, of the states to resume from and of what a resumed training has overtaken; they are
+        freed without a grace, since nobody could go on with them.
     """
 
     plan: PrunePlan
-    states: Mapping[int, int]
+    at_once: Mapping[str, int]
 
     @property
     def run(self) -> str:
@@ -45,7 +46,7 @@ class Retirement:
 
     @property
     def is_empty(self) -> bool:
-        return not (self.plan.going or self.states)
+        return not (self.plan.going or self.at_once)
 
 
 def plan_retirement(run: Run, grace: float, rules: str, by: str) -> Retirement:
@@ -65,8 +66,7 @@ def plan_retirement(run: Run, grace: float, rules: str, by: str) -> Retirement:
     refuse_losses(run, live)
     rejected = {stored.step: WHY for stored in live}
     plan = make_plan(run, rejected, run.protected(), grace, rules, by)
-    states = {stored.step: bytes_held(run.files, stored.folder) for stored in run.resumable.stored()}
-    return Retirement(plan, states)
+    return Retirement(plan, {stored.folder: bytes_held(run.files, stored.folder) for stored in _of_no_use(run)})
 
 
 def retire(run: Run, retirement: Retirement, lease: Lease) -> Pruned:
@@ -83,17 +83,23 @@ def retire(run: Run, retirement: Retirement, lease: Lease) -> Pruned:
         run.ledger.append_event("retired", why=WHY)
     done = execute_prune(run, retirement.plan, lease)
     swept = before.swept + done.swept
-    for stored in run.resumable.stored():
-        if stored.step not in retirement.states:
+    for stored in _of_no_use(run):
+        if stored.folder not in retirement.at_once:
             continue
         lease.renew()
-        if run.resumable.remove(stored):
-            swept += retirement.states[stored.step]
+        if remove_checkpoint(run.files, stored, run.fence):
+            swept += retirement.at_once[stored.folder]
         else:
-            left.append(
-                stored.damage or f"{run.files.place(stored.folder)} holds files that its manifest does not list"
-            )
+            left.append(f"{run.files.place(stored.folder)} holds files that its manifest does not list")
     return Pruned(done.trashed, swept, (*left, *done.left))
+
+
+def _of_no_use(run: Run) -> list[Stored]:
+    """The states to resume from, and what a resumed training has overtaken; less what is damaged, which is evidence."""
+    folder = f"{run.key}/superseded"
+    names = [name for name in run.files.names(folder) if STEP_FOLDER.match(name)]
+    found = (*run.resumable.stored(), *read_all(run.files, folder, names, run.key))
+    return [stored for stored in found if stored.manifest is not None or half_removed(run.files, stored)]
 
 
 def is_retired(history: History) -> bool:

@@ -35,7 +35,7 @@ def prune(pipeline: Path, root: Path | None, keep_runs: int | None, digest: str 
 
     --json prints: digest, executed, bytes (freed at once), to_trash_bytes, freed_bytes, trashed_bytes, going (kind,
     path, bytes, last_used, artifact, type), uncached (artifacts that the cache gives no more), runs (run, steps, bytes,
-    states, staying), staying (artifact, uri, type, bytes, reason), unknown (path, bytes), left (sentences).
+    at_once_bytes, staying), staying (artifact, uri, type, bytes, reason), unknown (path, bytes), left (sentences).
     """
     from checkpoint_gate.quantities import format_size
     from gated_pipelines.config import load_config

@@ -78,13 +78,13 @@ class DiskPlan:
         return sum(each.plan.bytes for each in self.retiring)
 
     @property
-    def states(self) -> int:
-        """Bytes of the retired runs' states to resume from."""
-        return sum(size for each in self.retiring for size in each.states.values())
+    def at_once(self) -> int:
+        """Bytes that the retired runs give without a grace."""
+        return sum(size for each in self.retiring for size in each.at_once.values())
 
     def _body(self) -> dict[str, Any]:
         return {
             "going": [asdict(each) for each in self.going],
             "uncached": list(self.uncached),
-            "retiring": {each.run: [each.plan.digest, sorted(each.states)] for each in self.retiring},
+            "retiring": {each.run: [each.plan.digest, sorted(each.at_once)] for each in self.retiring},
         }

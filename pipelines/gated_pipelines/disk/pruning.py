@@ -154,7 +154,7 @@ def _retire(places: Places, planned: Retirement, bounds: Bounds) -> Pruned:
         run = Store.open(places.store).run(planned.run)
         with run.lease("retiring") as lease:
             now = plan_retirement(run, bounds.grace, bounds.rules, planned.plan.by)
-            if (now.plan.digest, now.states) != (planned.plan.digest, planned.states):
+            if (now.plan.digest, now.at_once) != (planned.plan.digest, planned.at_once):
                 return Pruned(left=(f"The run {planned.run} has changed since the plan was made.",))
             return retire(run, planned, lease)
     except CheckpointGateError as error:

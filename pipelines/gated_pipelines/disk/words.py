@@ -28,15 +28,16 @@ def plan_lines(plan: DiskPlan, executed: bool) -> Iterator[str]:
     for each in plan.retiring:
         count, held = len(each.plan.going), format_size(each.plan.bytes)
         yield f"run {each.run}: {count} checkpoints, {held} {verb} to the trash: no recent pipeline run used it"
-        if each.states:
-            yield f"  its state to resume from, {format_size(sum(each.states.values()))}, {verb} at once"
+        if each.at_once:
+            held = format_size(sum(each.at_once.values()))
+            yield f"  what it would resume from or had set aside, {held}, {verb} at once"
         yield from (f"  step {step} stays: {why}" for step, why in sorted(each.plan.staying.items()))
     if plan.staying:
         yield f"stays: {len(plan.staying)} artifacts, {format_size(sum(each.bytes for each in plan.staying))}"
         yield from (f"  {format_size(s.bytes):>10}  {s.uri}: {s.reason}" for s in plan.staying[:_LARGEST] if s.bytes)
     for path, size in plan.unknown:
         yield f"unknown to ML Metadata, left alone: {path}, {format_size(size)}"
-    freed, trashed = format_size(plan.frees + plan.states), format_size(plan.to_trash)
+    freed, trashed = format_size(plan.frees + plan.at_once), format_size(plan.to_trash)
     yield f"frees {freed} at once; {trashed} of checkpoints follow after their grace"
     yield f"digest {plan.digest}"
 
@@ -52,7 +53,7 @@ def plan_json(plan: DiskPlan, done: DiskPruned | None) -> dict[str, Any]:
     return {
         "digest": plan.digest,
         "executed": done is not None,
-        "bytes": plan.frees + plan.states,
+        "bytes": plan.frees + plan.at_once,
         "to_trash_bytes": plan.to_trash,
         "freed_bytes": done.freed if done is not None else 0,
         "trashed_bytes": done.trashed if done is not None else 0,
@@ -63,7 +64,7 @@ def plan_json(plan: DiskPlan, done: DiskPruned | None) -> dict[str, Any]:
                 "run": each.run,
                 "steps": [item.step for item in each.plan.going],
                 "bytes": each.plan.bytes,
-                "states": sorted(each.states),
+                "at_once_bytes": sum(each.at_once.values()),
                 "staying": {str(step): why for step, why in sorted(each.plan.staying.items())},
             }
             for each in plan.retiring
