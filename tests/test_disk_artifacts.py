@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import time
 from pathlib import Path
@@ -17,6 +18,8 @@ from small_metadata import SmallRuns
 from checkpoint_gate.errors import LeaseHeld, PruneRefused
 from checkpoint_gate.papers import write_papers
 from checkpoint_gate.pointer import RunPointer
+from checkpoint_gate.quantities import format_size
+from checkpoint_gate.records import Record
 from checkpoint_gate.store import Store
 from checkpoint_gate.store.files import LocalFiles
 from checkpoint_gate.store.lease import Lease
@@ -24,6 +27,7 @@ from checkpoint_gate.store.retiring import is_retired
 from gated_pipelines.config import load_config
 from gated_pipelines.disk.planning import Bounds, plan_disk
 from gated_pipelines.disk.pruning import carry_out, execute, metadata_of, prune_after_run
+from gated_pipelines.disk.words import plan_json, plan_lines
 from gated_pipelines.staging import stage_table
 
 PENGUINS = Path(__file__).parents[1] / "data" / "penguins"
@@ -484,6 +488,39 @@ def test_a_run_at_work_in_the_store_is_left_for_the_next_time(runs, clock):
     assert len(crowd.store.run("old").live()) == 2
     assert prune(runs).left == ()
     assert crowd.store.run("old").live() == []
+
+
+def test_a_plan_in_words_and_for_programs(runs, clock):
+    clock.now = 1_000_000_000.0
+    crowd = Crowd(runs.places.store, clock)
+    crowd.store.start("old", determined_by={})
+    run = crowd.run([0.9, 0.5], key="old")
+    run.pin(1, "a paper cites it")
+    run.publish_resumable(Record(2, 1, {}), "0" * 64)
+    for _ in range(3):
+        runs.step(runs.run(), size=2048)
+    (runs.places.artifacts / "orphan").write_bytes(b"x" * 7)
+    plan = plan_of(runs)
+    [retirement] = plan.retiring
+    checkpoint, state = (format_size(size) for size in (retirement.plan.bytes, plan.at_once))
+    lines = list(plan_lines(plan, executed=False))
+    assert lines[0] == "artifacts: 1, 2.0 KiB would go"
+    assert re.fullmatch(r" +2.0 KiB  artifacts/Trainer/out/1, Model, last used 20.* UTC", lines[1])
+    assert lines[2:] == [
+        f"run old: 1 checkpoints, {checkpoint} would go to the trash: no recent pipeline run used it",
+        f"  what it would resume from or had set aside, {state}, would go at once",
+        "  step 1 stays: pinned: a paper cites it",
+        "stays: 2 artifacts, 4.0 KiB",
+        f"     2.0 KiB  {runs.places.artifacts}/Trainer/out/2: one of the newest 2 runs used it",
+        f"     2.0 KiB  {runs.places.artifacts}/Trainer/out/3: one of the newest 2 runs used it",
+        "unknown to ML Metadata, left alone: artifacts/orphan, 7 B",
+        f"frees {format_size(2048 + plan.at_once)} at once; {checkpoint} of checkpoints follow after their grace",
+        f"digest {plan.digest}",
+    ]
+    said = plan_json(plan, None)
+    assert (said["executed"], said["bytes"], said["to_trash_bytes"]) == (False, 2048 + plan.at_once, plan.to_trash)
+    assert said["runs"][0]["staying"] == {"1": "pinned: a paper cites it"}
+    assert said["unknown"] == [{"path": "artifacts/orphan", "bytes": 7}]
 
 
 def test_a_plan_is_carried_out_as_shown_or_not_at_all(runs):
