@@ -135,4 +135,3 @@ def test_the_report_draws_the_limit_that_held(months):
     (origin,) = read_papers(months[1].summary.pushed).origins
     words = " ".join(re.sub("<[^>]*>", " ", report).split())
     assert f"the champion's {origin.metrics['val_loss']:.6g}" in words
-    assert "best so far" in report
