@@ -13,6 +13,7 @@ from faults.crowd import Crowd
 from faults.papers import pushed_papers, write_version
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from ml_metadata.proto import metadata_store_pb2 as mlmd
 from small_metadata import SmallRuns
 
 from checkpoint_gate.errors import LeaseHeld, PruneRefused
@@ -27,7 +28,9 @@ from checkpoint_gate.store.retiring import is_retired
 from gated_pipelines.config import load_config
 from gated_pipelines.disk.planning import Bounds, plan_disk
 from gated_pipelines.disk.pruning import carry_out, execute, metadata_of, prune_after_run
+from gated_pipelines.disk.unfinished import fail_unfinished
 from gated_pipelines.disk.words import plan_json, plan_lines
+from gated_pipelines.places import Places
 from gated_pipelines.staging import stage_table
 
 PENGUINS = Path(__file__).parents[1] / "data" / "penguins"
@@ -676,3 +679,20 @@ def test_who_prunes_by_hand_waits_for_no_run(runs):
     at_work = Lease(LocalFiles(runs.places.root), "run.lease", "running a pipeline", time.time)
     with at_work, pytest.raises(LeaseHeld, match=r"\(running a pipeline\)"):
         execute(runs.places, str(runs.places.root / "serving"), TWO, "0" * 64)
+
+
+def test_what_a_killed_run_was_at_work_on_goes_once_the_next_run_has_said_so(runs):
+    old = runs.step(runs.run())
+    killed = runs.execution(runs.run(), inputs=[old], state="RUNNING")
+    for _ in range(2):
+        runs.step(runs.run())
+    assert going(plan_of(runs)) == []
+    assert fail_unfinished(runs.places) == 1
+    (execution,) = runs.store.get_executions_by_id([killed])
+    assert execution.last_known_state == mlmd.Execution.FAILED
+    assert going(plan_of(runs)) == [old]
+    assert fail_unfinished(runs.places) == 0
+
+
+def test_before_the_first_run_nobody_is_at_work(tmp_path):
+    assert fail_unfinished(Places(tmp_path)) == 0

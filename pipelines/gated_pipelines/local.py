@@ -29,6 +29,7 @@ from checkpoint_gate.store.sweeping import sweep_store
 from gated_pipelines.console import quiet
 from gated_pipelines.disk.bounds import bounds_of
 from gated_pipelines.disk.pruning import prune_after_run
+from gated_pipelines.disk.unfinished import fail_unfinished
 from gated_pipelines.job import Job, prepare
 from gated_pipelines.novelty import nothing_new, why_new, work_of
 from gated_pipelines.places import Places
@@ -129,6 +130,7 @@ def _run(job: Job) -> tuple[Summary, Job]:
     """What came of it, and the job with the state that the next run will find."""
     since = time.time()
     _require_metadata(job.places)
+    fail_unfinished(job.places)
     before = champion_path(job.push_folder)
     _settle_push_folder(job)
     job = _remember(job)
