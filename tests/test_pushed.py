@@ -9,10 +9,11 @@ from faults.papers import origin_of, pushed_papers, write_version
 
 from checkpoint_gate.papers import FILE as PAPERS
 from checkpoint_gate.push_folder import live_versions
+from checkpoint_gate.pusher.noting import note_pushed
 from checkpoint_gate.pusher.pruning import PrunedVersions
 from checkpoint_gate.store import Store
 from checkpoint_gate.store.champion import read_pushed
-from gated_pipelines.pushed import note_pushed, prune_pushed
+from gated_pipelines.pushed import prune_pushed
 from gated_pipelines.sections import KeepVersions, Push
 
 LAST_2 = Push(keep=KeepVersions(last=2), grace="0s")

@@ -30,6 +30,8 @@ from checkpoint_gate.pusher.executor import Executor
 from checkpoint_gate.pusher.publish import exclusive
 from checkpoint_gate.pusher.rollback import plan_rollback, plan_undo, roll_back, undo_rollback
 from checkpoint_gate.pusher.servable import require_servable
+from checkpoint_gate.store import Store
+from checkpoint_gate.store.champion import ChampionNote, read_champion
 from checkpoint_gate.uri_files import copy_file
 from checkpoint_gate.weights import weights_digest
 
@@ -188,6 +190,26 @@ def test_a_refused_challenger_fails_the_run_where_that_is_wished(push, folder, t
 def test_where_nobody_was_refused_the_run_does_not_fail(push, tmp_path, outcome):
     blessing = verdict(tmp_path, **REFUSED | {"outcome": outcome})
     assert not is_pushed(push("first", blessed=blessing, on_not_blessed="fail"))
+
+
+def test_the_store_is_told_what_is_in_production(push, folder, with_papers, tmp_path):
+    store = Store(tmp_path / "runs" / "store").create()
+    push(with_papers("first").uri, root=str(tmp_path / "runs"), store="store")
+    papers = read_papers(folder / str(NOW))
+    assert read_champion(store.files) == ChampionNote(papers.run, papers.step, str(NOW))
+
+
+def test_a_store_that_cannot_be_told_takes_no_push_back(push, folder, tmp_path, caplog):
+    store = Store(tmp_path / "runs" / "store").create()
+    (tmp_path / "runs" / "store" / "champion.json").write_text("{")
+    assert is_pushed(push("first", root=str(tmp_path / "runs"), store="store"))
+    assert names(folder) == [str(NOW)]
+    assert f"The store {store.root} was not told" in caplog.text
+
+
+def test_where_there_is_no_store_nobody_is_told(push, tmp_path, caplog):
+    assert is_pushed(push("first", root=str(tmp_path / "runs"), store="store"))
+    assert "not told" not in caplog.text
 
 
 def test_without_a_blessing_channel_the_model_is_pushed_as_stock_does(push, folder):

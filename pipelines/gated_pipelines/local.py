@@ -19,6 +19,7 @@ from checkpoint_gate.errors import (
 )
 from checkpoint_gate.known_champion import resolved_for
 from checkpoint_gate.push_folder import champion_path
+from checkpoint_gate.pusher.noting import note_pushed
 from checkpoint_gate.rule_text import RuleSet
 from checkpoint_gate.store import Store
 from checkpoint_gate.store.files import LocalFiles
@@ -33,7 +34,7 @@ from gated_pipelines.disk.unfinished import fail_unfinished
 from gated_pipelines.job import Job, prepare
 from gated_pipelines.novelty import nothing_new, why_new, work_of
 from gated_pipelines.places import Places
-from gated_pipelines.pushed import note_pushed, prune_pushed
+from gated_pipelines.pushed import prune_pushed
 from gated_pipelines.recorder import Recorder
 from gated_pipelines.report import write_report
 from gated_pipelines.sections import Disk

@@ -29,6 +29,7 @@ from gated_pipelines.spans import SPAN
 from gated_pipelines.spec import TabularSpec
 from gated_pipelines.staging import StagedTable
 
+STORE = "store"  # below the root
 # Beam's own choice first tries to download a runner.
 BEAM_ARGS = ("--runner=FnApiRunner",)
 
@@ -166,6 +167,7 @@ def create_components(config: PipelineConfig, table: TabularSpec, wiring: Wiring
         model_blessing=evaluator.outputs["blessing"],
         push_folder=wiring.push_folder,
         root=wiring.root,
+        store=STORE,
         on_not_blessed=wiring.on_not_blessed,
         custom_config={"push_state": wiring.push_state},  # what is pushed depends on what is there
     )

@@ -33,6 +33,7 @@ class Recorder:
         self.history = History(root)
         self.began = clock()
         self._clock = clock
+        self._since = time.monotonic()
         self._id = uuid.uuid4().hex
         self._trigger = trigger
         self._why = ""
@@ -64,11 +65,10 @@ class Recorder:
         self._try(lambda: self.history.end(self._line(summary, job, before, skipped)))
 
     def _line(self, summary: Summary, job: Job | None, before: str | None, skipped: bool) -> Ended:
-        now = self._clock()
         return Ended(
             id=self._id,
             began=self.began,
-            ended=now,
+            ended=self._clock(),
             trigger=self._trigger,
             why=self._why or summary.reason,
             skipped=skipped,
@@ -85,7 +85,7 @@ class Recorder:
             champion_before=_version(before),
             champion=_version(summary.champion),
             metric=_measured(summary, job) if job is not None else None,
-            seconds=round(now - self.began, 3),
+            seconds=round(time.monotonic() - self._since, 3),
             disk=asdict(disk_used(job.places.root, job.push_folder)) if job is not None else {},
         )
 

@@ -9,12 +9,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from checkpoint_gate.errors import CheckpointGateError, ConfigError
+from checkpoint_gate.pusher.noting import note_pushed
 from checkpoint_gate.pusher.pruning import PrunedVersions
 from checkpoint_gate.pusher.publish import exclusive
 from checkpoint_gate.pusher.rollback import RollbackPlan, plan_rollback, plan_undo, roll_back, undo_rollback
 from gated_pipelines.config import load_config
 from gated_pipelines.places import Places
-from gated_pipelines.pushed import note_pushed, prune_pushed
+from gated_pipelines.pushed import prune_pushed
 from gated_pipelines.sections import Push
 
 

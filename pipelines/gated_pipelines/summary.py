@@ -52,7 +52,7 @@ class Summary:
       comparison: the thresholds that judged the winner on the test split, champion and challenger side by side:
         `{metric, slice, candidate, champion, best, required, holds}`; those that failed come first. `best` is the value
         of the best champion so far, None where that is the champion or does not count.
-      measured: `{challenger, champion}`: the metrics of each over the whole test split, where this run measured them.
+      measured: `{challenger, champion}`: the metrics of each over the whole test split, where this run judged by them.
       rebaselined: the champion that was set aside by --rebaseline, or None.
       pushed: folder of the version that this run pushed, or None.
       champion: folder of the newest live version after the run, or None.
@@ -230,7 +230,7 @@ def _outcome(summary: Summary, steps: Mapping[str, Step]) -> None:
     nobody = empty_reason(str(model)) if model is not None else None
     if verdict is not None:
         summary.comparison = [row.to_json() for row in verdict.comparison]
-        if "Evaluator" in summary.executed:
+        if {"Evaluator", "Pusher"} & set(summary.executed):
             both = {"challenger": verdict.candidate_metrics, "champion": verdict.champion_metrics}
             summary.measured = {who: encode_metrics(metrics) for who, metrics in both.items() if metrics}
         summary.rebaselined = verdict.champion if verdict.rebaselined else None

@@ -22,6 +22,7 @@ class PusherSpec(standard_component_specs.PusherSpec):
         **standard_component_specs.PusherSpec.PARAMETERS,
         executor.PUSH_FOLDER: component_spec.ExecutionParameter(type=str, optional=True),
         executor.ROOT: component_spec.ExecutionParameter(type=str, optional=True),
+        executor.STORE: component_spec.ExecutionParameter(type=str, optional=True),
         executor.ON_NOT_BLESSED: component_spec.ExecutionParameter(type=str, optional=True),
     }
 
@@ -46,6 +47,7 @@ class Pusher(base_component.BaseComponent):
         *,
         push_folder: str | RuntimeParameter | None = None,
         root: str | RuntimeParameter | None = None,
+        store: str | None = None,
         on_not_blessed: Literal["fail", "keep_champion"] | None = None,
     ) -> None:
         """Wires the component; exactly one of `push_destination` and `push_folder` is given.
@@ -54,7 +56,8 @@ class Pusher(base_component.BaseComponent):
           model, model_blessing, infra_blessing, custom_config: as TFX's; one of `model` and `infra_blessing` is given.
           push_destination: names a `filesystem.base_directory`, a path or a URL.
           push_folder: that folder by itself; unlike a part of `push_destination` it can be a RuntimeParameter.
-          root: a path or a URL; a relative `push_folder` is below it.
+          root: a path or a URL; a relative `push_folder` is below it, and a relative `store`.
+          store: of the checkpoints; it is told which of them are in production, and prunes them no more.
           on_not_blessed: whether a challenger that Evaluator refused fails the component, so that the run's state tells
             it; None is "keep_champion".
 
@@ -76,6 +79,7 @@ class Pusher(base_component.BaseComponent):
             push_destination=push_destination,
             push_folder=push_folder,
             root=root,
+            store=store,
             on_not_blessed=on_not_blessed,
             custom_config=json_utils.dumps(custom_config),
             pushed_model=types.Channel(type=standard_artifacts.PushedModel),

@@ -14,12 +14,13 @@ from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import io_utils, proto_utils
 
 from checkpoint_gate.best_so_far import best_after
-from checkpoint_gate.errors import ConfigError, ModelError, NotBlessed
+from checkpoint_gate.errors import CheckpointGateError, ConfigError, ModelError, NotBlessed
 from checkpoint_gate.evaluator.verdict import VERDICT_FILE, read_verdict
 from checkpoint_gate.markers import empty_reason
 from checkpoint_gate.papers import Push, read_papers, write_papers
 from checkpoint_gate.push_folder import champion_path, next_version
 from checkpoint_gate.push_log import withdrawal_of, withdrawn_from
+from checkpoint_gate.pusher.noting import note_pushed
 from checkpoint_gate.pusher.publish import exclusive, publish
 from checkpoint_gate.pusher.servable import require_servable
 from checkpoint_gate.records import load_json
@@ -28,6 +29,7 @@ from checkpoint_gate.weights import weights_digest
 
 PUSH_FOLDER = "push_folder"
 ROOT = "root"
+STORE = "store"
 ON_NOT_BLESSED = "on_not_blessed"
 
 _log = logging.getLogger("checkpoint_gate")
@@ -72,6 +74,7 @@ class Executor(tfx_executor.Executor):
             path = publish(pushed.uri, folder, version, require_servable)
         self._MarkPushed(pushed, pushed_destination=path, pushed_version=os.path.basename(path))
         _log.info("Pushed %s.", path)
+        _note(exec_properties, folder)
 
     def _refusal(self, input_dict: _Artifacts) -> str | None:
         """Why the model must not be pushed, whatever is in the push folder; None when it may be."""
@@ -85,6 +88,18 @@ class Executor(tfx_executor.Executor):
         self._MarkNotPushed(pushed)
         pushed.set_string_custom_property("not_pushed", reason)
         _log.info("Not pushed: %s.", reason)
+
+
+def _note(exec_properties: dict[str, Any], folder: str) -> None:
+    """Tells the store, if one is named; what is pushed stays pushed, whatever becomes of that."""
+    store = exec_properties.get(STORE)
+    if not store:
+        return
+    place = below(exec_properties.get(ROOT), store)
+    try:
+        note_pushed(place, folder)
+    except (CheckpointGateError, OSError) as error:
+        _log.warning("The store %s was not told, and may prune the checkpoint that was pushed: %s", place, error)
 
 
 def _fail_if_refused(input_dict: _Artifacts, exec_properties: dict[str, Any]) -> None:
