@@ -559,3 +559,17 @@ def test_a_lease_that_cannot_be_given_back_is_told_unless_worse_is_told(tmp_path
         with Lease(files, "lease.json", "pruning", clock):
             raise ValueError("worse")
     assert "could not be given back: No space left on device" in caplog.text
+
+
+def test_the_same_work_begun_again_in_this_process_takes_over_unless_it_may_not(tmp_path, clock):
+    def lease(again):
+        return Lease(LocalFiles(tmp_path), "run.lease", "running", clock, again=again)
+
+    with lease(again=False) as held:
+        with pytest.raises(LeaseHeld, match=rf"is in use by process {os.getpid()} .*\(running\)"):
+            lease(again=False).acquire()
+        held.check()
+    with lease(again=True) as held:
+        lease(again=True).acquire()
+        with pytest.raises(LeaseHeld):
+            held.prove()

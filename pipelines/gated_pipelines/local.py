@@ -75,7 +75,7 @@ def run_local(
     except CheckpointGateError as error:
         return _over(recorder, Summary(reason=str(error)))
     # One run at a time in a root: two would meet in ML Metadata and in the push folder.
-    lease = Lease(LocalFiles(job.places.root), "run.lease", "running a pipeline", time.time)
+    lease = Lease(LocalFiles(job.places.root), "run.lease", "running a pipeline", time.time, again=False)
     try:
         lease.acquire()
     except LeaseHeld as error:

@@ -53,10 +53,19 @@ class Lease:
       purpose: stands in another writer's error.
       clock: seconds since 1970 (UTC).
       seconds: how long a claim holds after its last renewal.
+      again: whether the same work that is begun again in this process takes over, as when a notebook's cell that was
+        interrupted is run once more.
     """
 
     def __init__(
-        self, files: Files, path: str, purpose: str, clock: Callable[[], float], seconds: float = SECONDS
+        self,
+        files: Files,
+        path: str,
+        purpose: str,
+        clock: Callable[[], float],
+        seconds: float = SECONDS,
+        *,
+        again: bool = True,
     ) -> None:
         self._files = files
         self._folder, _, name = path.rpartition("/")
@@ -64,6 +73,7 @@ class Lease:
         self._purpose = purpose
         self._clock = clock
         self._seconds = seconds
+        self._again = again
         self._claim: dict[str, Any] | None = None
         self._lost = False
         self._looked = 0.0
@@ -268,8 +278,8 @@ class Lease:
         if held.get("released") is True or held is _NOBODY:
             return True
         if held.get("host") == socket.gethostname():
-            if held.get("pid") == os.getpid() and held.get("purpose") == self._purpose:
-                return True  # the same work begun again in this process; the old holder's next renewal fails
+            if self._again and held.get("pid") == os.getpid() and held.get("purpose") == self._purpose:
+                return True  # the old holder's next renewal fails
             return held.get("born") is None or born(held["pid"]) != held["born"]
         return bool(held["expires"] + _SKEW < self._clock())
 

@@ -57,7 +57,7 @@ def alone(places: Places) -> Iterator[None]:
     Raises:
       LeaseHeld: a run is at work there.
     """
-    with Lease(LocalFiles(places.root), "run.lease", "pruning", time.time):
+    with Lease(LocalFiles(places.root), "run.lease", "pruning", time.time, again=False):
         yield
 
 
