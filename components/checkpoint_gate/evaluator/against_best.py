@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from checkpoint_gate.evaluator.comparison import binds
 from checkpoint_gate.evaluator.measurements import (
+    ALL_EXAMPLES,
     Measurements,
     Metric,
     bounds_in_words,
@@ -89,9 +90,10 @@ def hold_against(best: Best, thresholds: Sequence[Threshold], measured: Measurem
 
 
 def _changes(thresholds: Sequence[Threshold], measured: Measurements) -> Iterator[tuple[str, Metric, Any]]:
+    slices = sorted(measured.slices.items(), key=lambda item: (item[0] != ALL_EXAMPLES, item[0]))
     for threshold in thresholds:
         if threshold.bound.HasField("change_threshold"):
-            for where, columns in measured.slices.items():
+            for where, columns in slices:
                 if binds(threshold.spec, columns):
                     yield where, metric_of(threshold.key), threshold.bound
 
