@@ -5,11 +5,13 @@ One run at a time: of the times that pass while one is at work, or while the mac
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
 import signal
 import subprocess
 import sys
-import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
@@ -22,6 +24,7 @@ from apscheduler.triggers.base import BaseTrigger
 from gated_pipelines.cron import Cron
 
 _LOG = logging.getLogger(__name__)
+_PAUSE = 0.2  # seconds
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -60,9 +63,8 @@ class Foreground:
         self._command = list(command)
         self._tell = tell
         self._ended = ended
-        self._stopping = threading.Event()
+        self._stopping = False
         self._child: subprocess.Popen[str] | None = None
-        self._signals = 0
 
     def serve(self, cron: Cron) -> None:
         """Runs until it is told to stop, or the schedule has no more times."""
@@ -79,14 +81,20 @@ class Foreground:
         try:
             self._tell_next(trigger)
             scheduler.start()
-            self._stopping.wait()
+            # In short pauses: a signal may reach another thread than this one, in which Python handles it.
+            while not self._stopping:
+                time.sleep(_PAUSE)
+            if self._child is not None:
+                self._tell("Stopping when the run that is at work has ended; a second signal stops it, too.")
+            while self._child is not None:
+                time.sleep(_PAUSE)
             scheduler.shutdown(wait=True)
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
 
     def _run(self, trigger: CronTimes) -> None:
-        if self._stopping.is_set():
+        if self._stopping:
             return
         try:
             # A session of its own: a Ctrl-C in the terminal is for the scheduler, which lets the run end.
@@ -99,26 +107,24 @@ class Foreground:
         finally:
             self._child = None
         self._ended(output, code)
-        if not self._stopping.is_set():
+        if not self._stopping:
             self._tell_next(trigger)
 
     def _tell_next(self, trigger: CronTimes) -> None:
-        time = trigger.get_next_fire_time(None, datetime.now(timezone.utc))
-        if time is None:
+        moment = trigger.get_next_fire_time(None, datetime.now(timezone.utc))
+        if moment is None:
             self._tell("The schedule names no further time.")
-            self._stopping.set()
+            self._stopping = True
         else:
-            self._tell(f"The next run is at {time:%Y-%m-%d %H:%M:%S %Z}.")
+            self._tell(f"The next run is at {moment:%Y-%m-%d %H:%M:%S %Z}.")
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        self._signals += 1
+        """Says nothing and takes no lock: it may have interrupted whoever holds one."""
         child = self._child
-        if child is not None and self._signals == 1:
-            self._tell("Stopping when the run that is at work has ended; a second signal stops it, too.")
-        elif child is not None:
-            self._tell("Stopping the run.")
-            child.send_signal(signal.SIGTERM)
-        self._stopping.set()
+        if self._stopping and child is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child.pid, signal.SIGTERM)
+        self._stopping = True
 
 
 def once_command(pipeline: str, root: str) -> list[str]:
