@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 import click
-from rich.console import Console
 
 from checkpoint_gate.errors import CheckpointGateError
 from gated_pipelines.data_command import data
@@ -50,16 +49,11 @@ def run(pipeline: Path, root: Path | None, span: int | None, retrain: bool, reba
     """Run PIPELINE (a pipeline.yaml) from its table to the push folder."""
     from gated_pipelines.local import run_local
     from gated_pipelines.rollback import default_root
-    from gated_pipelines.words import tell
+    from gated_pipelines.words import tell_end
 
     root = root or default_root(pipeline)
     summary = run_local(pipeline, root, span=span, retrain=retrain, rebaseline=rebaseline)
-    tell(summary, Console(stderr=as_json, highlight=False))
-    if not summary.green:
-        click.echo(f"Error: {summary.reason}", err=True)
-    if as_json:
-        click.echo(summary.to_json())
-    sys.exit(0 if summary.green else 1)
+    sys.exit(tell_end(summary, as_json))
 
 
 @cli.command()

@@ -10,11 +10,9 @@ A run that was killed has begun, and never ended.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import socket
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -22,6 +20,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from checkpoint_gate.errors import StoreError
+from checkpoint_gate.folder_lock import locked
 from checkpoint_gate.store.documents import JsonLines
 from checkpoint_gate.store.files import LocalFiles
 from checkpoint_gate.store.process import born
@@ -193,21 +192,11 @@ class History:
         self._write("ended", line)
 
     def _write(self, event: str, line: Begun | Ended) -> None:
-        with self._alone():
+        with locked(self._root):  # two that write at once would each take the other's line for a torn one
             self._lines().append({"event": event, **line.model_dump()})
 
     def _lines(self) -> JsonLines:
         return JsonLines(LocalFiles(self._root), FILE)
-
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Two runs that write at once would each take the other's line for a torn one."""
-        handle = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(handle)
 
 
 def to_json(past: Past) -> dict[str, Any]:

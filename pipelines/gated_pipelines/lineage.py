@@ -5,11 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ml_metadata.metadata_store import metadata_store
 from ml_metadata.proto import metadata_store_pb2 as mlmd
-from tfx.orchestration.metadata import sqlite_metadata_connection_config
 
-from checkpoint_gate.errors import CheckpointGateError
+from gated_pipelines.metadata import notes_of, open_metadata
 from gated_pipelines.step import Step
 
 
@@ -21,7 +19,7 @@ def newest_run(database: Path) -> int:
     """
     if not database.exists():
         return 0
-    return max((context.id for context in _open(database).get_contexts_by_type("pipeline_run")), default=0)
+    return max((context.id for context in open_metadata(database).get_contexts_by_type("pipeline_run")), default=0)
 
 
 def last_run(database: Path, after: int = 0) -> dict[str, Step]:
@@ -29,20 +27,9 @@ def last_run(database: Path, after: int = 0) -> dict[str, Step]:
     newest = newest_run(database)
     if newest <= after:
         return {}
-    store = _open(database)
+    store = open_metadata(database)
     executions = sorted(store.get_executions_by_context(newest), key=lambda execution: execution.id)
     return {_component(store, execution): _step(store, execution) for execution in executions}
-
-
-def _open(database: Path) -> Any:
-    try:
-        return metadata_store.MetadataStore(sqlite_metadata_connection_config(str(database)))
-    except RuntimeError as error:
-        what = next(iter(str(error).splitlines()), "")[:80]
-        raise CheckpointGateError(
-            f"ML Metadata's database {database} cannot be opened ({what}): wait until no other process uses it, or, "
-            "if it is damaged, move it and the artifacts away to execute all anew. The store keeps what it holds."
-        ) from error
 
 
 def _component(store: Any, execution: Any) -> str:
@@ -66,14 +53,5 @@ def _step(store: Any, execution: Any) -> Step:
         state=state,
         seconds=0.0 if state == "cached" else round(milliseconds / 1000, 3),
         outputs={keys[artifact.id]: artifact.uri for artifact in artifacts},
-        notes={keys[artifact.id]: _notes(artifact) for artifact in artifacts},
+        notes={keys[artifact.id]: notes_of(artifact) for artifact in artifacts},
     )
-
-
-def _notes(artifact: Any) -> dict[str, str | int]:
-    notes: dict[str, str | int] = {}
-    for name, value in artifact.custom_properties.items():
-        kind = value.WhichOneof("value")
-        if kind in ("string_value", "int_value"):
-            notes[name] = getattr(value, kind)
-    return notes

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import click
 from rich.console import Console, RenderableType
 from rich.table import Table
 
@@ -26,6 +27,20 @@ _HEADLINES = {
     "skipped": "skipped, nothing to push",
     "failed": "failed",
 }
+
+
+def tell_end(summary: Summary, as_json: bool) -> int:
+    """Ends a command that ran a pipeline; answers with its exit code.
+
+    Args:
+      as_json: whether standard output is for one JSON object, so that words go to standard error.
+    """
+    tell(summary, Console(stderr=as_json, highlight=False))
+    if not summary.green:
+        click.echo(f"Error: {summary.reason}", err=True)
+    if as_json:
+        click.echo(summary.to_json())
+    return 0 if summary.green else 1
 
 
 def tell(summary: Summary, console: Console) -> None:

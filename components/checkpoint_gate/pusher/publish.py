@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
 
 from checkpoint_gate.errors import ConfigError
+from checkpoint_gate.folder_lock import locked
 from checkpoint_gate.push_folder import next_version
 from checkpoint_gate.pusher.uploading import upload_model
 from checkpoint_gate.uri_files import is_local, local_copy
@@ -29,15 +29,11 @@ def exclusive(folder: str) -> Iterator[None]:
     if not is_local(folder):
         yield
         return
-    with config_error(folder):
-        _make(folder)
-        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        with contextlib.suppress(OSError):
-            fcntl.flock(handle, fcntl.LOCK_EX)
+    with contextlib.ExitStack() as held:
+        with config_error(folder):
+            _make(folder)
+            held.enter_context(locked(folder))
         yield
-    finally:
-        os.close(handle)
 
 
 def publish(model: str, folder: str, now: int, check: Callable[[str], None]) -> str:

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from ml_metadata.metadata_store import metadata_store
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
-from checkpoint_gate.errors import CheckpointGateError
+from gated_pipelines.metadata import notes_of
 
 LIVE = "live"
 MARKED = "marked_for_deletion"
@@ -104,22 +102,6 @@ class ArtifactGraph:
         return found
 
 
-def open_metadata(database: Path) -> Any:
-    """ML Metadata's store in an sqlite file that is there.
-
-    Raises:
-      CheckpointGateError: it cannot be opened.
-    """
-    config = mlmd.ConnectionConfig()
-    config.sqlite.filename_uri = str(database)
-    config.sqlite.connection_mode = mlmd.SqliteMetadataSourceConfig.READWRITE
-    try:
-        return metadata_store.MetadataStore(config)
-    except RuntimeError as error:
-        what = next(iter(str(error).splitlines()), "")[:80]
-        raise CheckpointGateError(f"ML Metadata's database {database} cannot be opened ({what}).") from error
-
-
 def read_graph(store: Any) -> ArtifactGraph:
     """All that the database tells of runs, executions and artifacts."""
     contexts = store.get_contexts_by_type("pipeline_run")
@@ -149,7 +131,7 @@ def read_graph(store: Any) -> ArtifactGraph:
                 uri=each.uri,
                 state=mlmd.Artifact.State.Name(each.state).lower(),
                 kind=each.type,
-                notes=dict(_notes(each)),
+                notes=notes_of(each),
             )
             for each in store.get_artifacts()
         ),
@@ -179,10 +161,3 @@ def _texts(execution: Any) -> Iterator[str]:
         for value in properties.values():
             if value.WhichOneof("value") == "string_value":
                 yield value.string_value
-
-
-def _notes(artifact: Any) -> Iterator[tuple[str, str | int]]:
-    for name, value in artifact.custom_properties.items():
-        kind = value.WhichOneof("value")
-        if kind in ("string_value", "int_value"):
-            yield name, getattr(value, kind)

@@ -27,9 +27,9 @@ from checkpoint_gate.store.lease import Lease
 from checkpoint_gate.store.pruning import Pruned
 from checkpoint_gate.store.retiring import Retirement, plan_retirement, retire
 from checkpoint_gate.store.whole_folders import remove_whole
-from gated_pipelines.disk.artifact_graph import open_metadata
 from gated_pipelines.disk.plan import DiskPlan, Going
 from gated_pipelines.disk.planning import Bounds, plan_disk
+from gated_pipelines.metadata import open_metadata
 from gated_pipelines.places import Places
 
 _LOG = logging.getLogger(__name__)

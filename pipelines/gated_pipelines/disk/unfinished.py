@@ -6,7 +6,7 @@ import logging
 
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
-from gated_pipelines.disk.artifact_graph import open_metadata
+from gated_pipelines.metadata import open_metadata
 from gated_pipelines.places import Places
 
 _LOG = logging.getLogger(__name__)

@@ -35,7 +35,10 @@ def local(pipeline: Path, cron_text: str | None, once: bool, root: Path | None, 
         raise click.UsageError("Give either --cron or --once.")
     root = (root or default_root(pipeline)).expanduser()
     if cron_text is None:
-        sys.exit(_once(pipeline, root, as_json))
+        from gated_pipelines.local import run_local
+        from gated_pipelines.words import tell_end
+
+        sys.exit(tell_end(run_local(pipeline, root, scheduled=True), as_json))
     from gated_pipelines.config import load_config
     from gated_pipelines.cron import read_cron
     from gated_pipelines.local_schedule.foreground import Foreground, in_local_time, once_command
@@ -49,21 +52,6 @@ def local(pipeline: Path, cron_text: str | None, once: bool, root: Path | None, 
 
     command = once_command(str(pipeline.absolute()), str(root.absolute()))
     Foreground(command, lambda words: click.echo(words, err=True), ended).serve(cron)
-
-
-def _once(pipeline: Path, root: Path, as_json: bool) -> int:
-    from rich.console import Console
-
-    from gated_pipelines.local import run_local
-    from gated_pipelines.words import tell
-
-    summary = run_local(pipeline, root, scheduled=True)
-    tell(summary, Console(stderr=as_json, highlight=False))
-    if not summary.green:
-        click.echo(f"Error: {summary.reason}", err=True)
-    if as_json:
-        click.echo(summary.to_json())
-    return 0 if summary.green else 1
 
 
 @click.command("print")
