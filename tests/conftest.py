@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import gc
 import re
 
 import pytest
 from faults.crowd import Clock, Crowd, write_state
 from faults.disk import Disk, Killed
 from faults.memory import memory_folder
+
+
+@pytest.fixture(scope="module")
+def quick_collection():
+    """What is there before is not looked through at every collection of garbage."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import gc
 import random
 import re
 import subprocess
 import sys
 import textwrap
-import threading
 import time
 from decimal import Decimal
 from fractions import Fraction
 
 import numpy as np
 import pytest
+from own_threads import joined
 
 from checkpoint_gate import GatedLoop, Store
 from checkpoint_gate.errors import (
@@ -29,6 +28,8 @@ from checkpoint_gate.errors import (
 )
 from checkpoint_gate.explaining import explain
 from checkpoint_gate.store.checking import check_store
+
+pytestmark = pytest.mark.usefixtures("quick_collection")
 
 STEPS = 60
 ALWAYS = "save: {metric: loss, at_most: 100.0}"
@@ -127,27 +128,6 @@ def unfinished_and_free(folder):
     with run.lease("another"):
         pass
     return "finished" not in events(run)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def quick_collection():
-    """What is there before is not looked through at every collection of garbage."""
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
-
-
-@contextlib.contextmanager
-def joined():
-    """At the end, the threads begun in it do what was given to them, and end: nobody holds their loop any more."""
-    before = set(threading.enumerate())
-    yield
-    deadline = time.monotonic() + 60
-    while any(thread.name.startswith("checkpoint-gate") for thread in set(threading.enumerate()) - before):
-        assert time.monotonic() < deadline
-        gc.collect()
-        time.sleep(0.002)
 
 
 def test_a_loop_is_gated_and_every_decision_recorded(tmp_path):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import os
 import random
 import runpy
@@ -11,8 +10,6 @@ import signal
 import subprocess
 import sys
 import textwrap
-import threading
-import time
 from dataclasses import dataclass
 
 import keras
@@ -21,8 +18,11 @@ import pytest
 import tensorflow as tf
 import tf_keras
 from faults.trained import trained
+from own_threads import joined
 
 from checkpoint_gate import GatedCheckpoint
+
+pytestmark = pytest.mark.usefixtures("quick_collection")
 
 EPOCHS, BATCHES, SIZE = 5, 7, 4
 X = np.random.default_rng(0).random((BATCHES * SIZE, 4)).astype("float32")
@@ -128,23 +128,13 @@ def draw(chance, batches=EPOCHS * BATCHES):
     return Kill(chance.randint(1, batches), chance.choice(["begin", "end"]), chance.random() < 0.5, dropped)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def quick_collection():
-    """What is there before is not looked through at every collection of garbage."""
-    gc.freeze()
-    yield
-    gc.unfreeze()
-
-
-def die(killable, dropped):
-    """Nothing of a dead process writes any more: its thread ends with the callback."""
-    if dropped is not None:
-        killable.arm(dropped)
-    deadline = time.monotonic() + 60
-    while any(thread.name.startswith("checkpoint-gate") for thread in threading.enumerate()):
-        assert time.monotonic() < deadline
-        gc.collect()
-        time.sleep(0.002)
+@contextlib.contextmanager
+def dying(killable, dropped):
+    """Nothing of a process that dies in it writes any more: its thread ends with the callback."""
+    with joined():
+        yield
+        if dropped is not None:
+            killable.arm(dropped)
     killable.arm(None)
 
 
@@ -191,9 +181,8 @@ def test_killed_at_a_random_batch_and_run_again(trainer, whole, memory_path, kil
     for number in range(15):
         kill = draw(chance)
         store = memory_path / str(number)
-        with pytest.raises(killed):
+        with dying(killable, kill.dropped), pytest.raises(killed):
             trainer.train(store, data, kill, killed)
-        die(killable, kill.dropped)
         if number % 7 == 0:
             trainer.rebuild()
         began = trainer.train(store, data)
@@ -210,9 +199,9 @@ def test_killed_again_after_it_was_run_again(trainer, whole, memory_path, killab
         kills = [draw(chance), draw(chance, BATCHES), draw(chance, 3 * BATCHES)]
         store = memory_path / str(number)
         for kill in kills:
-            with contextlib.suppress(killed):  # the epochs left may be too few to come to it
+            # The epochs left may be too few to come to it.
+            with dying(killable, kill.dropped), contextlib.suppress(killed):
                 trainer.train(store, arrays, kill, killed)
-            die(killable, kill.dropped)
         trainer.train(store, arrays)
         assert not differing(outcome(trainer.model, store), expected), kills
 
@@ -236,9 +225,8 @@ def test_dropout_of_tf_keras_is_exact_with_its_random_generators(generators, mem
     trainer.train(memory_path / "whole", arrays)
     expected = outcome(trainer.model, memory_path / "whole")
     for batch in (5, 16, 33):
-        with pytest.raises(killed):
+        with dying(killable, None), pytest.raises(killed):
             trainer.train(memory_path / str(batch), arrays, Kill(batch, "end", False, None), killed)
-        die(killable, None)
         trainer.train(memory_path / str(batch), arrays)
         assert not differing(outcome(trainer.model, memory_path / str(batch)), expected), batch
 
