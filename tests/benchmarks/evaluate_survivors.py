@@ -10,14 +10,16 @@ from __future__ import annotations
 import argparse
 import json
 import resource
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+from compared.sides import in_turn, line
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -46,44 +48,32 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory(prefix="evaluate_survivors-") as folder:
         speed = compare(Path(folder) / "speed", arguments.n, survivors=5, rows=20_000)
-        print(json.dumps(line("evaluate_survivors", "cpu s", "cpu", speed), sort_keys=True), flush=True)
+        print(line_of("evaluate_survivors", "cpu s", "cpu", speed), flush=True)
         memory = compare(Path(folder) / "memory", arguments.n, survivors=50, rows=1_000)
-        print(json.dumps(line("evaluate_survivors_memory", "MiB", "peak", memory), sort_keys=True))
+        print(line_of("evaluate_survivors_memory", "MiB", "peak", memory))
 
 
 def compare(folder: Path, n: int, survivors: int, rows: int) -> dict[str, list[dict[str, float]]]:
     """Runs both sides in turn, n times each; what each run took."""
     make_world(folder, survivors, rows)
-    taken: dict[str, list[dict[str, float]]] = {"ours": [], "peer": []}
-    for number in range(n):
-        for side, runs in taken.items():
-            target = folder / f"{side}-{number}"
-            target.mkdir()
-            command = [sys.executable, __file__, "--side", side, str(target)]
-            done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-            runs.append(json.loads(done.stdout.splitlines()[-1]))
-            print(f"{side} {number + 1} of {n}, {survivors} survivors: {runs[-1]}", file=sys.stderr, flush=True)
-        losses = [runs[-1].pop("loss") for runs in taken.values()]
-        if abs(losses[0] - losses[1]) > 1e-5 * abs(losses[1]):
-            raise SystemExit(f"the two sides measured different losses: {losses}")
+
+    def side(name: str, number: int) -> dict[str, float]:
+        target = folder / f"{name}-{number}"
+        target.mkdir()
+        command = [sys.executable, __file__, "--side", name, str(target)]
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+        found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+        return found
+
+    taken = in_turn(n, {name: partial(side, name) for name in ("ours", "peer")})
+    losses = [runs[-1].pop("loss") for runs in taken.values()]
+    if abs(losses[0] - losses[1]) > 1e-5 * abs(losses[1]):
+        raise SystemExit(f"the two sides measured different losses: {losses}")
     return taken
 
 
-def line(name: str, unit: str, key: str, taken: dict[str, list[dict[str, float]]]) -> dict[str, Any]:
-    values = {side: [run[key] for run in runs] for side, runs in taken.items()}
-    ratios = [a / b for a, b in zip(values["ours"], values["peer"], strict=True)]
-    middle = {side: statistics.median(found) for side, found in values.items()}
-    return {
-        "name": name,
-        "ours": middle["ours"],
-        "peer": middle["peer"],
-        "ratio": round(middle["ours"] / middle["peer"], 3),
-        "unit": unit,
-        "n": len(ratios),
-        "min": round(min(ratios), 3),
-        "max": round(max(ratios), 3),
-        "detail": {"runs": taken},
-    }
+def line_of(name: str, unit: str, key: str, taken: dict[str, list[dict[str, float]]]) -> str:
+    return line(name, unit, *([run[key] for run in taken[side]] for side in ("ours", "peer")), processes=taken)
 
 
 def make_world(folder: Path, survivors: int, rows: int) -> None:

@@ -20,6 +20,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from compared.sides import line, rounded
+
 PIPELINE = Path(__file__).parents[2] / "data" / "penguins" / "pipeline.yaml"
 
 
@@ -32,10 +34,10 @@ def main() -> None:
         run_stock(json.loads(arguments.stock.read_text(encoding="utf-8")))
         return
     with tempfile.TemporaryDirectory(prefix="pipeline_vs_stock-") as folder:
-        print(json.dumps(compare(arguments.n, Path(folder)), sort_keys=True))
+        print(compare(arguments.n, Path(folder)))
 
 
-def compare(n: int, folder: Path) -> dict[str, Any]:
+def compare(n: int, folder: Path) -> str:
     """Runs both sides in turn, n times each."""
     plan = plan_of_the_peer(folder / "data")
     taken: dict[str, list[float]] = {"ours": [], "peer": []}
@@ -55,26 +57,16 @@ def compare(n: int, folder: Path) -> dict[str, Any]:
             if side == "ours":
                 survivors.append(len(summary["survivors"]))
             say(f"{side} {number + 1} of {n}: {seconds:.1f} s, {sum(summary['seconds'].values()):.1f} in components")
-    ratios = [a / b for a, b in zip(taken["ours"], taken["peer"], strict=True)]
-    middle = {side: statistics.median(seconds) for side, seconds in taken.items()}
-    return {
-        "name": "pipeline_vs_stock",
-        "ours": middle["ours"],
-        "peer": middle["peer"],
-        "ratio": round(middle["ours"] / middle["peer"], 3),
-        "unit": "s",
-        "n": n,
-        "min": round(min(ratios), 3),
-        "max": round(max(ratios), 3),
-        "detail": {
-            "survivors": survivors,
-            "runs": taken,
-            "processor": processor,  # depends less than wall time on what else the machine does
-            "processor_ratio": round(statistics.median(processor["ours"]) / statistics.median(processor["peer"]), 3),
-            "spread": {side: [min(seconds), max(seconds)] for side, seconds in taken.items()},
-            "components": {side: medians(found) for side, found in components.items()},
-        },
-    }
+    return line(
+        "pipeline_vs_stock",
+        "s",
+        taken["ours"],
+        taken["peer"],
+        survivors=survivors,
+        processor=processor,  # depends less than wall time on what else the machine does
+        processor_ratio=rounded(statistics.median(processor["ours"]) / statistics.median(processor["peer"])),
+        components={side: medians(found) for side, found in components.items()},
+    )
 
 
 def processor_seconds() -> float:
