@@ -10,11 +10,13 @@
 # make compile the penguins' pipeline.yaml to kubeflow/gated-penguins.yaml
 # make image-context, make test-image
 #              what kubeflow/Dockerfile copies; its install steps replayed without Docker, and a task run there
-# make bench   benchmarks, one JSON object a line on standard output
+# make bench   benchmarks beside their peers: one JSON object a line, a table and plots in dist/bench; half an hour
+# make bench-check
+#              the same, tiny and once: only whether they run
 # make bench-year
 #              a year of monthly retraining on all flights of 2013, a JSON object a month and a table; about an hour
 
-.PHONY: setup setup-peers demo test test-faults test-faults-long test-kills rehearse compile setup-strace check format bench bench-year constraints image-context test-image clean
+.PHONY: setup setup-peers demo test test-faults test-faults-long test-kills rehearse compile setup-strace check format bench bench-check bench-year constraints image-context test-image clean
 
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 unexport PYTHONDONTWRITEBYTECODE
@@ -26,7 +28,7 @@ demo: setup
 	@.venv/bin/gated-pipeline run data/penguins/pipeline.yaml --root runs/penguins
 
 test: setup setup-peers
-	@.venv/bin/python -m pytest --numprocesses 2 --dist loadfile
+	@.venv/bin/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 test-faults: setup setup-strace
 	@cd tests && ../.venv/bin/python -m faults
@@ -62,8 +64,11 @@ format: setup
 	@.venv/bin/ruff check --fix
 	@.venv/bin/ruff format
 
-bench: setup
+bench: setup setup-peers
 	@.venv/bin/python tests/benchmarks/run.py
+
+bench-check: setup setup-peers
+	@.venv/bin/python tests/benchmarks/run.py --quick
 
 bench-year: setup
 	@.venv/bin/python tests/benchmarks/year/flights.py

@@ -10,6 +10,15 @@ from faults.crowd import Clock, Crowd, write_state
 from faults.disk import Disk, Killed
 from faults.memory import memory_folder
 
+# Files of minutes, begun first, so that the workers end together.
+LONG = ("test_simulated_year", "test_pipeline_flights", "test_pipeline_champion", "test_disk_pipeline")
+LONG += ("test_pipeline_rollback", "test_pipeline_penguins", "test_pipeline_on_s3", "test_kubeflow_rehearsal")
+
+
+def pytest_collection_modifyitems(items):
+    order = {name: number for number, name in enumerate(LONG)}
+    items.sort(key=lambda item: order.get(item.path.stem, len(order)))
+
 
 @pytest.fixture(scope="module")
 def quick_collection():

@@ -22,6 +22,7 @@ from checkpoint_gate.exporting import ServedModel
 from checkpoint_gate.records import Record
 from checkpoint_gate.selection import Selector
 from checkpoint_gate.store.manifest import FileEntry, Manifest
+from gated_pipelines.beam_args import BEAM_ARGS
 
 KINDS = ("ash", "birch", "cedar")
 COLOURS = ("blue", "green", "red")
@@ -233,7 +234,7 @@ def run_evaluator(
     average: bool = False,
     on_no_candidate: Literal["fail", "keep_champion"] = "fail",
     splits: Sequence[str] = ("eval",),
-    beam_args: Sequence[str] = ("--runner=FnApiRunner",),
+    beam_args: Sequence[str] = BEAM_ARGS,
 ) -> tuple[Any, Any]:
     """Runs the executor with the properties that the component gives it; (model, evaluation)."""
     component = CheckpointEvaluator(

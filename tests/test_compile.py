@@ -231,7 +231,8 @@ def example_gen(tmp_path):
     """Executes CsvExampleGen as a compiled pipeline does; gives its examples' folder and artifact."""
     from tfx.types import standard_artifacts
 
-    from gated_pipelines.pipeline import BEAM_ARGS, split_output
+    from gated_pipelines.beam_args import BEAM_ARGS
+    from gated_pipelines.pipeline import split_output
     from gated_pipelines.staging import stage_table
     from gated_pipelines.table_example_gen.component import CsvExampleGen
     from gated_pipelines.table_example_gen.executor import Executor
@@ -269,7 +270,8 @@ def test_examples_are_those_of_a_local_run(example_gen, tmp_path):
     from tfx.types import standard_artifacts
     from tfx.v1 import components, proto
 
-    from gated_pipelines.pipeline import BEAM_ARGS, split_output
+    from gated_pipelines.beam_args import BEAM_ARGS
+    from gated_pipelines.pipeline import split_output
     from gated_pipelines.staging import stage_table
 
     table = (PENGUINS.parent / "penguins.csv").read_text()

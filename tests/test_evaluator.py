@@ -50,6 +50,7 @@ from checkpoint_gate.push_folder import champion_path, listing_digest, live_vers
 from checkpoint_gate.push_log import Withdrawal, hand_on
 from checkpoint_gate.pusher import Pusher
 from checkpoint_gate.weights import weights_digest
+from gated_pipelines.beam_args import BEAM_ARGS
 from gated_pipelines.lineage import last_run
 
 ROWS = 40
@@ -199,9 +200,7 @@ def judge(models, data, tmp_path_factory):
         if champion is not None:
             inputs["baseline_model"] = [models[champion]]
         given = dict(inputs)
-        context = executor.Context(
-            beam_pipeline_args=["--runner=FnApiRunner"], tmp_dir=str(folder / "tmp"), unique_id="1"
-        )
+        context = executor.Context(beam_pipeline_args=list(BEAM_ARGS), tmp_dir=str(folder / "tmp"), unique_id="1")
         executor(context).Do(
             inputs,
             {"blessing": [blessing], "evaluation": [evaluation]},
@@ -681,7 +680,7 @@ def blessing_pipeline(models, data, root: Path, candidate: str, **arguments) -> 
         components=[*nodes.values(), champion, evaluator, pusher],
         enable_cache=True,
         metadata_connection_config=sqlite_metadata_connection_config(str(root / "metadata.sqlite")),
-        beam_pipeline_args=["--runner=FnApiRunner"],
+        beam_pipeline_args=list(BEAM_ARGS),
     )
 
 

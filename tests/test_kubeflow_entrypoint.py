@@ -17,6 +17,7 @@ from tensorflow_metadata.proto.v0 import statistics_pb2
 from tfx.dsl.components.base import base_executor
 
 from checkpoint_gate.errors import NoSurvivors
+from gated_pipelines.beam_args import BEAM_ARGS
 from gated_pipelines.kubeflow import entrypoint
 
 CHAMPION = "checkpoint_gate.champion.executor.Executor"
@@ -116,7 +117,7 @@ def arguments(executor: str, executor_input: dict, inputs: dict, outputs: dict |
         "--json_serialized_invocation_args", json.dumps(executor_input),
         "--json_serialized_inputs_spec_args", json.dumps(inputs),
         *(("--json_serialized_outputs_spec_args", json.dumps(outputs)) if outputs is not None else ()),
-        "--runner=FnApiRunner",
+        *BEAM_ARGS,
     ]  # fmt: skip
 
 

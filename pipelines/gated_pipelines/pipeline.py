@@ -18,6 +18,7 @@ from checkpoint_gate.checkpoint_filter import CheckpointFilter
 from checkpoint_gate.evaluator import Evaluator
 from checkpoint_gate.filtering import PrunePolicy
 from checkpoint_gate.pusher import Pusher
+from gated_pipelines.beam_args import BEAM_ARGS
 from gated_pipelines.config import PipelineConfig
 from gated_pipelines.curated_schema.component import ImportSchemaGen
 from gated_pipelines.evaluation import blessing_config, selection_config, selector
@@ -30,8 +31,6 @@ from gated_pipelines.spec import TabularSpec
 from gated_pipelines.staging import StagedTable
 
 STORE = "store"  # below the root
-# Beam's own choice first tries to download a runner.
-BEAM_ARGS = ("--runner=FnApiRunner",)
 
 
 @dataclass(frozen=True)

@@ -28,13 +28,14 @@ PIPELINE = Path(__file__).parents[2] / "data" / "penguins" / "pipeline.yaml"
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--n", type=int, default=3, help="how often each side is run")
+    parser.add_argument("--quick", action="store_true", help="once: only whether it runs")
     parser.add_argument("--stock", type=Path, help=argparse.SUPPRESS)  # the peer's process
     arguments = parser.parse_args()
     if arguments.stock is not None:
         run_stock(json.loads(arguments.stock.read_text(encoding="utf-8")))
         return
     with tempfile.TemporaryDirectory(prefix="pipeline_vs_stock-") as folder:
-        print(compare(arguments.n, Path(folder)))
+        print(compare(1 if arguments.quick else arguments.n, Path(folder)))
 
 
 def compare(n: int, folder: Path) -> str:

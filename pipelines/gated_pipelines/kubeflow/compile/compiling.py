@@ -16,11 +16,12 @@ from tfx.orchestration.pipeline import Pipeline
 
 from checkpoint_gate.filtering import PrunePolicy
 from checkpoint_gate.rule_text import RuleSet, read_rules, write_rules
+from gated_pipelines.beam_args import BEAM_ARGS
 from gated_pipelines.config import PipelineConfig, load_config
 from gated_pipelines.curated_schema import read_schema
 from gated_pipelines.kubeflow.compile.differences import without_effect
 from gated_pipelines.kubeflow.compile.finishing import finish
-from gated_pipelines.pipeline import BEAM_ARGS, Wiring, create_components, split_output
+from gated_pipelines.pipeline import Wiring, create_components, split_output
 from gated_pipelines.spec import TabularSpec
 from gated_pipelines.staging import stage_table
 from gated_pipelines.table_example_gen import CsvExampleGen
