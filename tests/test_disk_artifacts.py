@@ -354,6 +354,76 @@ def test_folders_that_the_database_does_not_know_are_told_and_left_alone(runs):
     assert (orphan / "half").is_file()
 
 
+def _half(runs, path: str) -> Path:
+    """What an execution was writing when it was killed."""
+    file = runs.places.artifacts / path / "half"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"x" * 7)
+    return file
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        pytest.param("Trainer/model/{}", id="an output"),
+        pytest.param("Trainer/.system/executor_execution/{}/.temp", id="what it had at hand"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("state", "goes"),
+    [
+        pytest.param("FAILED", True, id="of one that failed"),
+        pytest.param("CANCELED", True, id="of one that was canceled"),
+        pytest.param("RUNNING", False, id="not of one at work"),
+        pytest.param("COMPLETE", False, id="not of one that ended well"),
+    ],
+)
+def test_what_a_killed_execution_left_goes(runs, place, state, goes):
+    execution = runs.execution(runs.run(), state=state)
+    half = _half(runs, place.format(execution))
+    plan = plan_of(runs)
+    assert [(each.kind, each.bytes) for each in plan.going] == [("remains", 7)] * goes
+    assert (plan.unknown == ()) == (goes or ".system" in place)
+    assert prune(runs).freed == 7 * goes
+    assert half.parent.exists() != goes
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        pytest.param("Transform/model/{}", id="another component's"),
+        pytest.param("Trainer/{}", id="not as deep as outputs lie"),
+        pytest.param("Trainer/model/deep/{}", id="deeper"),
+        pytest.param("Trainer/model/0{}", id="another spelling"),
+    ],
+)
+def test_what_only_looks_like_it_stays(runs, place):
+    execution = runs.execution(runs.run(), state="FAILED")
+    half = _half(runs, place.format(execution))
+    assert prune(runs).freed == 0
+    assert half.is_file()
+
+
+@pytest.mark.parametrize("uri", ["Trainer/model/{}", "Trainer/model/{}/inner", "Trainer/model", "Trainer"])
+def test_what_is_shared_with_an_artifact_is_no_remains(runs, uri):
+    execution = runs.execution(runs.run(), state="FAILED")
+    half = _half(runs, f"Trainer/model/{execution}")
+    runs.artifact(uri.format(execution))  # made by no run, so it stays
+    assert prune(runs).freed == 0
+    assert half.is_file()
+
+
+def test_remains_that_are_a_link_or_hold_one_stay(runs, outside):
+    one, two = (runs.execution(runs.run(), state="FAILED") for _ in range(2))
+    (runs.places.artifacts / "Trainer" / "model").mkdir(parents=True)
+    (runs.places.artifacts / "Trainer" / "model" / str(one)).symlink_to(outside)
+    half = _half(runs, f"Trainer/model/{two}")
+    (half.parent / "link").symlink_to(outside)
+    assert prune(runs).freed == 0
+    assert half.is_file()
+    assert (outside / "precious").read_bytes() == b"precious"
+
+
 @pytest.mark.parametrize(
     ("state", "goes"),
     [pytest.param("FAILED", True, id="of one that ended"), pytest.param("RUNNING", False, id="not of one at work")],

@@ -15,6 +15,7 @@ LIVE = "live"
 MARKED = "marked_for_deletion"
 DELETED = "deleted"
 _UNFINISHED = ("new", "running")
+_FAILED = ("failed", "canceled")
 _READ = (mlmd.Event.INPUT, mlmd.Event.DECLARED_INPUT, mlmd.Event.INTERNAL_INPUT)
 _SOME = 20_000  # ids in one question to the database
 
@@ -53,6 +54,10 @@ class Execution:
     @property
     def unfinished(self) -> bool:
         return self.state in _UNFINISHED
+
+    @property
+    def failed(self) -> bool:
+        return self.state in _FAILED
 
     @property
     def artifacts(self) -> frozenset[int]:

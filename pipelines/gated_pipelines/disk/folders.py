@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from checkpoint_gate.errors import StoreError
@@ -83,10 +83,39 @@ def _unknown(files: LocalFiles, folder: str | None, known: set[str], above: set[
 
 
 def _holds_something(files: LocalFiles, path: str) -> bool:
-    """Whether there is anything but folders."""
+    """Whether there is anything but folders, and TFX's own."""
     if not files.is_folder(path):
         return True
-    return any(_holds_something(files, f"{path}/{name}") for name in files.names(path))
+    return any(_holds_something(files, f"{path}/{name}") for name in files.names(path) if name != ".system")
+
+
+def remains(files: LocalFiles, failed: Mapping[int, str], known: Iterable[str]) -> list[str]:
+    """Folders that TFX made for executions which then were killed: their outputs, and what they had at hand.
+
+    Args:
+      failed: execution -> its component, of those that ended without success.
+      known: paths of artifacts; no such folder is one of them, inside one, or above one.
+    """
+    known = set(known)
+    above = {parent for path in known for parent in _parents(f"/{path}")}
+    found = []
+    for execution, component in sorted(failed.items()):
+        if not files.is_folder(component):
+            continue
+        outputs = [f"{component}/{key}" for key in files.names(component) if key != ".system"]
+        for place in (f"{component}/.system/executor_execution", *outputs):
+            path = f"{place}/{execution}"
+            own = {path, *(parent[1:] for parent in _parents(f"/{path}"))}
+            if known.isdisjoint(own) and f"/{path}" not in above and _holds_something_here(files, path):
+                found.append(path)
+    return found
+
+
+def _holds_something_here(files: LocalFiles, path: str) -> bool:
+    try:
+        return files.is_folder(path) and _holds_something(files, path)
+    except (StoreError, OSError):  # a link on the way or in it
+        return False
 
 
 def empty_leftovers(files: LocalFiles, finished: Iterable[int], all_finished: bool) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from checkpoint_gate.store.retiring import Retirement
 from checkpoint_gate.store.trash import body_digest
 
-Kind = Literal["artifact", "table", "log", "leftover"]
+Kind = Literal["artifact", "remains", "table", "log", "leftover"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +16,8 @@ class Going:
     """Something that goes.
 
     Attributes:
-      kind: an artifact's folder, a staged table, a log file, or an empty folder that TFX has left.
+      kind: an artifact's folder, what a killed execution has left, a staged table, a log file, or an empty folder that
+        TFX has left.
       path: where it is, relative to the root, with "/" between names.
       bytes: of its files; some may have a name elsewhere, too.
       last_used: when the newest run that used it began, in seconds since 1970 (UTC); 0 where that is not known.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from checkpoint_gate.store.files import LocalFiles
 from checkpoint_gate.store.layout import POINTER_FILE
 from checkpoint_gate.store.whole_folders import files_in
 from gated_pipelines.disk.artifact_graph import DELETED, MARKED, Artifact, ArtifactGraph, read_graph
-from gated_pipelines.disk.folders import empty_leftovers, folder_inside, unknown_folders
+from gated_pipelines.disk.folders import empty_leftovers, folder_inside, remains, unknown_folders
 from gated_pipelines.disk.keeping import Kept, Needs, needs, staying
 from gated_pipelines.disk.old_runs import OldRuns, old_runs
 from gated_pipelines.disk.plan import DiskPlan, Going, Staying
@@ -62,18 +62,20 @@ def plan_disk(places: Places, push_folder: str, bounds: Bounds, metadata: Any) -
     files, root = LocalFiles(places.artifacts), str(places.artifacts)
     stay = staying(graph, need.artifacts, files, root)
     artifacts, left = _old_artifacts(graph, stay, files, root)
+    known = [path for a in graph.artifacts if (path := folder_inside(files, root, a.uri)) is not None]
+    killed, stuck = _remains(graph, known, files)
     old = old_runs(places.store, _runs_used(graph, stay), need.since, bounds.grace, bounds.rules)
     ended = [execution.id for execution in graph.executions if not execution.unfinished]
     empty = empty_leftovers(files, ended, len(ended) == len(graph.executions))
     leftovers = tuple(Going("leftover", f"artifacts/{path}", 0) for path in empty)
-    going = (*artifacts, *_old_tables(places, need), *leftovers, *logs)
+    going = (*artifacts, *killed, *_old_tables(places, need), *leftovers, *logs)
     return DiskPlan(
         going=going,
         uncached=_leading_to(graph, old, {each.artifact for each in artifacts}),
         retiring=old.retiring,
         staying=_told(graph, stay, files, root),
-        unknown=_unknown(graph, files, root),
-        left=(*left, *old.left),
+        unknown=_unknown([*known, *(each.path.removeprefix("artifacts/") for each in killed)], files),
+        left=(*left, *stuck, *old.left),
         frees=_frees(places, going),
     )
 
@@ -96,6 +98,18 @@ def _old_artifacts(
             continue
         when = used.get(artifact.id, 0.0)
         going.append(Going("artifact", f"artifacts/{path}", size, when, artifact.id, artifact.kind))
+    return tuple(going), left
+
+
+def _remains(graph: ArtifactGraph, known: Sequence[str], files: LocalFiles) -> tuple[tuple[Going, ...], list[str]]:
+    """What killed executions have left, and why some of it does not go."""
+    failed = {execution.id: execution.component for execution in graph.executions if execution.failed}
+    going, left = [], []
+    for path in remains(files, failed, known):
+        try:
+            going.append(Going("remains", f"artifacts/{path}", _size(files, path)))
+        except StoreError as error:
+            left.append(str(error))
     return tuple(going), left
 
 
@@ -184,7 +198,6 @@ def _told(graph: ArtifactGraph, stay: Mapping[int, Kept], files: LocalFiles, roo
     return tuple(sorted(told, key=lambda each: (-each.bytes, each.artifact)))
 
 
-def _unknown(graph: ArtifactGraph, files: LocalFiles, root: str) -> tuple[tuple[str, int], ...]:
-    known = (folder_inside(files, root, artifact.uri) for artifact in graph.artifacts)
-    paths = unknown_folders(files, (path for path in known if path is not None))
+def _unknown(known: Iterable[str], files: LocalFiles) -> tuple[tuple[str, int], ...]:
+    paths = unknown_folders(files, known)
     return tuple((f"artifacts/{path}", bytes_held(files.local(path))) for path in paths)

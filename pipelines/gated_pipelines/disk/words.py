@@ -12,7 +12,13 @@ from gated_pipelines.disk.pruning import DiskPruned
 
 _LARGEST = 5  # of what stays; more of them would bury what goes
 _ROWS = 40
-_KINDS = {"artifact": "artifacts", "table": "staged tables", "log": "logs", "leftover": "empty folders"}
+_KINDS = {
+    "artifact": "artifacts",
+    "remains": "left by killed components",
+    "table": "staged tables",
+    "log": "logs",
+    "leftover": "empty folders",
+}
 
 
 def plan_lines(plan: DiskPlan, executed: bool) -> Iterator[str]:
