@@ -142,6 +142,20 @@ def test_the_lease_of_a_dead_process_is_taken_over_at_once(lease, processes, tmp
         assert (written(tmp_path)["pid"], written(tmp_path)["token"]) == (os.getpid(), before["token"] + 1)
 
 
+def test_the_lease_of_one_that_died_and_whose_parent_never_asks_is_taken_over(lease, processes):
+    other = processes()
+    other.start()
+    assert other.answer() == "held"
+    os.kill(other.process.pid, signal.SIGKILL)
+    stat = pathlib.Path(f"/proc/{other.process.pid}/stat")
+    deadline = time.monotonic() + 10
+    while stat.read_text().rpartition(")")[2].split()[0] != "Z":
+        assert time.monotonic() < deadline
+    with lease():
+        pass
+    assert stat.exists()
+
+
 def test_a_reused_process_number_is_no_living_owner(lease, tmp_path, clock):
     claim = {"host": socket.gethostname(), "pid": 1, "born": "a time long ago", "purpose": "training", "token": 4}
     (tmp_path / "lease.000000004.json").write_text(json.dumps(claim | {"nonce": "n", "expires": clock.now + 600}))
