@@ -147,13 +147,13 @@ def test_the_lease_of_one_that_died_and_whose_parent_never_asks_is_taken_over(le
     other.start()
     assert other.answer() == "held"
     os.kill(other.process.pid, signal.SIGKILL)
-    stat = pathlib.Path(f"/proc/{other.process.pid}/stat")
     deadline = time.monotonic() + 10
-    while stat.read_text().rpartition(")")[2].split()[0] != "Z":
+    status = pathlib.Path(f"/proc/{other.process.pid}/status")
+    while not {"State:\tZ (zombie)", "Threads:\t1"} <= set(status.read_text().splitlines()):
         assert time.monotonic() < deadline
     with lease():
         pass
-    assert stat.exists()
+    assert status.exists()
 
 
 def test_a_reused_process_number_is_no_living_owner(lease, tmp_path, clock):
