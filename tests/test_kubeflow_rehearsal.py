@@ -112,6 +112,8 @@ def test_a_table_is_given_as_its_absolute_path(rehearse, tmp_path, monkeypatch):
     none = rehearse(tasks, parameters={"data": "data/gone.csv"})
     assert none.code == 1
     assert none.json["reason"] == f"There is no table {none.root}/data/gone.csv: give one with --data FILE."
+    gone = rehearse(tasks, "--data", "gone.csv", parameters={"data": "data/table.csv"})
+    assert gone.json["reason"] == f"There is no table {tmp_path}/gone.csv: give one with --data FILE."
     both = rehearse(tasks, "--data", "table.csv", "-p", "data=x", parameters={"data": "data/gone.csv"})
     assert both.code == 2
 
@@ -125,6 +127,8 @@ def test_a_table_with_a_span_is_looked_for_by_it(rehearse):
     (none.root / "m-3.csv").write_text("a\n1\n")
     done = rehearse(tasks, parameters=parameters)
     assert done.about("A")["given"]["inputs"]["parameterValues"] == {"data": "m-{SPAN}.csv", "span": ""}
+    told = rehearse(tasks, "--data", f"{none.root}/m-{{SPAN}}.csv", parameters={"data": "gone.csv", "span": ""})
+    assert told.about("A")["given"]["inputs"]["parameterValues"]["data"] == f"{none.root}/m-{{SPAN}}.csv"
     gone = rehearse(tasks, "-p", "span=7", parameters=parameters)
     assert "for the span 7; there are 3." in gone.json["reason"]
 

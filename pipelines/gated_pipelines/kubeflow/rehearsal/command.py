@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 @click.option("--parameter", "-p", "given", multiple=True, metavar="NAME=VALUE", help="A parameter of the pipeline.")
 @click.option(
     "--data",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="The table; short for -p data=PATH.",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="The table, or the tables with {SPAN} in their name; short for -p data=PATH.",
 )
 @click.option(
     "--mode",
