@@ -121,7 +121,7 @@ def store(home):
 def test_help_names_every_subcommand(home):
     result = home.call("--help")
     assert result.exit_code == 0
-    for name in ("list", "why", "replay", "check", "prune", "undelete", "pin", "unpin"):
+    for name in ("list", "why", "report", "replay", "check", "prune", "undelete", "pin", "unpin"):
         assert re.search(rf"^  {name} ", result.stdout, re.MULTILINE)
         assert home.call(name, "--help").exit_code == 0
 

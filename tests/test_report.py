@@ -11,9 +11,9 @@ import pytest
 from rich.console import Console
 
 from checkpoint_gate.records import Record
+from checkpoint_gate.report.curves import panels
 from checkpoint_gate.rule_text import parse_rules
 from checkpoint_gate.store.ledger import Entry, History
-from gated_pipelines.curves import panels
 from gated_pipelines.report import write_report
 from gated_pipelines.summary import Summary
 from gated_pipelines.words import tell

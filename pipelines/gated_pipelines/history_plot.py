@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from checkpoint_gate.errors import ConfigError
+from checkpoint_gate.report.plot import COLOURS
 from gated_pipelines.history import Ended, Past
-from gated_pipelines.plot import COLOURS
 
 _KINDS = (".svg", ".png", ".pdf")
 _MARKS: dict[str, dict[str, Any]] = {

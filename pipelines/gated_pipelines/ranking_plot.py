@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
-from gated_pipelines.plot import COLOURS, dress, for_page, printable
+from checkpoint_gate.report.plot import COLOURS, dress, for_page, printable
 from gated_pipelines.ranking import Row
 
 _WIDTH, _ROW, _REST = 10.0, 0.3, 0.9  # inches

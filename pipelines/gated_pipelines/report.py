@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from checkpoint_gate.quantities import format_size
+from checkpoint_gate.report.curves import by_steps
+from checkpoint_gate.report.pages import Bar, not_finite, render_page, times_refused, write_page
+from checkpoint_gate.report.plot import training_svg
 from checkpoint_gate.rule_text import RuleSet
 from checkpoint_gate.store.ledger import History
-from gated_pipelines.curves import by_steps
-from gated_pipelines.plot import training_svg
 from gated_pipelines.ranking import Row, ranked_by, rows
 from gated_pipelines.ranking_plot import ranking_svg
 from gated_pipelines.summary import CHAMPION_STAYS, Outcome, Summary, format_value, winner_in_words
@@ -25,16 +23,6 @@ _HEADLINES: dict[Outcome, str] = {
     "skipped": "There was nothing to push",
     "failed": "The run failed",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Bar:
-    """A row of a bar chart: `share` of the longest bar in percent; `grey` where nothing was done."""
-
-    name: str
-    words: str
-    share: float
-    grey: bool = False
 
 
 def write_report(
@@ -60,42 +48,29 @@ def write_report(
       OSError: the file cannot be written.
     """
     text = render(summary, history, config_name, rules or RuleSet(), champion_before)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(text, encoding="utf-8", errors="replace")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_page(path, text)
 
 
 def render(summary: Summary, history: History, config_name: str, rules: RuleSet, champion_before: str | None) -> str:
     """The page's text. The same input gives the same text."""
-    import jinja2
     from markupsafe import Markup
 
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("gated_pipelines"),
-        undefined=jinja2.StrictUndefined,
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters["size"] = format_size
     ranked = rows(summary)
     here = {row.survivor["step"]: row.won for row in ranked if _of_run(row, summary)}
     winner = next((step for step, won in here.items() if won), None)
     plot = training_svg(history.entries, rules, here, winner)
     noise = summary.selection is not None and summary.selection["within_noise"]
     ranking = ranking_svg(ranked, ranked_by(summary), noise)
-    return environment.get_template("report.html.j2").render(
+    return render_page(
+        "gated_pipelines",
+        "report.html.j2",
         name=config_name,
         summary=summary,
         sentence=_sentence(summary),
         records="records" if by_steps(history.entries) else "epochs",
         plot=Markup(plot) if plot else None,
-        not_finite=_not_finite(history),
-        refusals=list(_refusals(summary)),
+        not_finite=not_finite(history),
+        refusals=times_refused(summary.refusals),
         metrics=sorted({name for survivor in summary.candidates for name in survivor["metrics"]}),
         survivors=[_survivor(row, summary, history) for row in ranked],
         winner=winner_in_words(summary.winner).capitalize() if summary.winner else None,
@@ -117,12 +92,6 @@ def _sentence(summary: Summary) -> str:
     if summary.champion is not None and summary.outcome in CHAMPION_STAYS:
         headline += ", the champion stays"
     return f"{headline}: {reason}." if reason else f"{headline}."
-
-
-def _refusals(summary: Summary) -> Iterator[Bar]:
-    most = max(summary.refusals.values(), default=1)
-    for clause, times in sorted(summary.refusals.items(), key=lambda item: -item[1]):
-        yield Bar(clause, f"{times} time" + "s" * (times != 1), 100 * times / most)
 
 
 def _seconds(summary: Summary) -> Iterator[Bar]:
@@ -147,21 +116,3 @@ def _of_run(row: Row, summary: Summary) -> bool:
 
 def _compared(row: Mapping[str, Any]) -> dict[str, Any]:
     return {**row, **{name: format_value(row.get(name)) for name in ("candidate", "champion", "best")}}
-
-
-def _not_finite(history: History) -> Sequence[str]:
-    """Words for the metrics that were not finite at some time: "val_loss was nan or inf at epochs 3, 4"."""
-    epochs: dict[str, list[int]] = {}
-    values: dict[str, set[str]] = {}
-    for entry in history.entries:
-        for name, value in entry.record.metrics.items():
-            if entry.record.finite(name) is None:
-                epochs.setdefault(name, []).append(entry.record.epoch + 1)
-                values.setdefault(name, set()).add(str(value))
-    return [f"{name} was {' or '.join(sorted(values[name]))} at {_listed(found)}" for name, found in epochs.items()]
-
-
-def _listed(epochs: Sequence[int], most: int = 10) -> str:
-    unique = list(dict.fromkeys(epochs))
-    more = f" and {len(unique) - most} more" if len(unique) > most else ""
-    return f"epoch{'s' * (len(unique) > 1)} {', '.join(map(str, unique[:most]))}{more}"

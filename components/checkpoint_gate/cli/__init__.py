@@ -14,6 +14,7 @@ from checkpoint_gate.cli.check import check
 from checkpoint_gate.cli.listing import list_checkpoints
 from checkpoint_gate.cli.prune import prune
 from checkpoint_gate.cli.replay import replay
+from checkpoint_gate.cli.report import report
 from checkpoint_gate.cli.suggest import suggest
 from checkpoint_gate.cli.why import why
 from checkpoint_gate.errors import CheckpointGateError
@@ -47,7 +48,7 @@ def cli() -> None:
     """
 
 
-for _command in (list_checkpoints, why, replay, suggest, check, prune, undelete, pin, unpin):
+for _command in (list_checkpoints, why, report, replay, suggest, check, prune, undelete, pin, unpin):
     cli.add_command(_command)
 
 

@@ -11,9 +11,9 @@ import warnings
 from collections.abc import Collection, Sequence
 from typing import Any
 
+from checkpoint_gate.report.curves import LARGEST, Curve, Fate, Kind, Panel, Point, by_steps, panels
 from checkpoint_gate.rule_text import RuleSet
 from checkpoint_gate.store.ledger import Entry
-from gated_pipelines.curves import LARGEST, Curve, Fate, Kind, Panel, Point, by_steps, panels
 
 # By name in the page's style sheet. Drawn in the light ones; the page puts its own in their place.
 COLOURS = {
@@ -49,7 +49,7 @@ _WIDTH, _PANEL = 10.0, 3.1  # inches
 
 
 def training_svg(
-    entries: Sequence[Entry], rules: RuleSet, survivors: Collection[int], winner: int | None
+    entries: Sequence[Entry], rules: RuleSet, survivors: Collection[int], winner: int | None, name: str = "training"
 ) -> str | None:
     """One panel below the other for each metric that the rules look at.
 
@@ -58,6 +58,7 @@ def training_svg(
       rules: those of the run; `save` and `filter` are drawn.
       survivors: steps of this run's checkpoints that survived the filter.
       winner: the step of the one that was chosen, if it is of this run.
+      name: of the picture; one of several on a page needs its own.
 
     Returns:
       An `<svg>` element, or None when there is nothing to draw. The same input gives the same text.
@@ -73,7 +74,7 @@ def training_svg(
         warnings.filterwarnings("ignore", message="Glyph")  # the reader's browser has its own fonts
         figure = _figure(drawn, by_steps(entries), rules.save.after if rules.save else 0, set(survivors), winner)
         figure.savefig(target, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
-    return for_page(target.getvalue(), "training")
+    return for_page(target.getvalue(), name)
 
 
 def _figure(drawn: Sequence[Panel], stepwise: bool, after: int, survivors: set[int], winner: int | None) -> Any:

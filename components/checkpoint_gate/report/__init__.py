@@ -1,0 +1,1 @@
+"""What a training did, as pages for people: plots and tables. No TensorFlow, no TFX."""
