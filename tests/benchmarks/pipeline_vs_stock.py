@@ -45,6 +45,7 @@ def compare(n: int, folder: Path) -> str:
     processor: dict[str, list[float]] = {"ours": [], "peer": []}
     components: dict[str, list[dict[str, float]]] = {"ours": [], "peer": []}
     survivors = []
+    held = {}
     for number in range(n):
         for side, start in (("ours", ours), ("peer", peer)):
             root = folder / f"{side}-{number}"
@@ -57,6 +58,7 @@ def compare(n: int, folder: Path) -> str:
             components[side].append(summary["seconds"])
             if side == "ours":
                 survivors.append(len(summary["survivors"]))
+                held = bytes_held(summary)
             say(f"{side} {number + 1} of {n}: {seconds:.1f} s, {sum(summary['seconds'].values()):.1f} in components")
     return line(
         "pipeline_vs_stock",
@@ -64,10 +66,21 @@ def compare(n: int, folder: Path) -> str:
         taken["ours"],
         taken["peer"],
         survivors=survivors,
+        bytes=held,
         processor=processor,  # depends less than wall time on what else the machine does
         processor_ratio=rounded(statistics.median(processor["ours"]) / statistics.median(processor["peer"])),
         components={side: medians(found) for side, found in components.items()},
     )
+
+
+def bytes_held(summary: dict[str, Any]) -> dict[str, int]:
+    """What the store holds, its ledger and the state to resume from too, and what checkpoints of all epochs would take."""
+    from checkpoint_gate.store import Store
+
+    run = Store.open(summary["store"]).run(summary["survivors"][0]["run"])
+    sizes = [stored.manifest.size for stored in run.live() if stored.manifest is not None]
+    files = (path for path in Path(summary["store"]).rglob("*") if path.is_file())
+    return {"store": sum(path.stat().st_size for path in files), "every_epoch": max(sizes) * summary["epochs"]}
 
 
 def processor_seconds() -> float:
