@@ -74,7 +74,7 @@ def compare(n: int, folder: Path) -> str:
 
 
 def bytes_held(summary: dict[str, Any]) -> dict[str, int]:
-    """What the store holds, its ledger and the state to resume from too, and what checkpoints of all epochs would take."""
+    """What the store holds, ledger and state to resume from too, and what checkpoints of every epoch would take."""
     from checkpoint_gate.store import Store
 
     run = Store.open(summary["store"]).run(summary["survivors"][0]["run"])
