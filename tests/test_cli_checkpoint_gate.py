@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+import fsspec
 import pytest
 from click.testing import CliRunner
 from faults.papers import origin_of, papers_of, pushed_papers, write_version
@@ -520,6 +521,21 @@ def test_a_model_without_papers_is_told(home, store):
     assert home.error("why", "--model", papers, "--store", store) == (
         f"The run demo of the store {store} has no record of step 70."
     )
+
+
+def test_a_model_behind_a_url_is_explained(home):
+    place = "memory://why/serving"
+    write_papers(f"{place}/7", papers_of())
+    with fsspec.open(f"{place}/7/saved_model.pb", "wb") as file:
+        file.write(b"x")
+    for asked in (place, f"{place}/7"):
+        assert home.json("why", "--model", asked)["model"] == f"{place}/7"
+        assert home.call("why", "--model", asked).stdout.startswith(f"model {place}/7\n")
+    with fsspec.open("memory://why/other/a", "wb") as file:
+        file.write(b"x")
+    told = "The model memory://why/other carries no papers: it was not pushed by this project."
+    assert home.error("why", "--model", "memory://why/other") == told
+    assert home.error("why", "--model", "memory://why/none") == "The model memory://why/none does not exist."
 
 
 # replay

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -46,7 +46,7 @@ _TOLD_IN_FULL = 3  # more records than this become a table
 @run_option
 @click.option("--step", type=click.IntRange(min=0), help="Only the record of this optimizer step.")
 @click.option("--epoch", type=click.IntRange(min=0), help="Only this epoch; counts from 0, as in the ledger.")
-@click.option("--model", type=click.Path(path_type=Path), metavar="DIR", help="Explain a pushed model instead.")
+@click.option("--model", metavar="DIR", help="Explain a pushed model instead; a path or a URL.")
 @click.option("--store", "given_store", metavar="STORE", help="The same as STORE.")
 @json_option
 def why(
@@ -54,7 +54,7 @@ def why(
     key: str | None,
     step: int | None,
     epoch: int | None,
-    model: Path | None,
+    model: str | None,
     given_store: str | None,
     as_json: bool,
 ) -> None:
@@ -187,7 +187,7 @@ def _print_all(found: Sequence[Explanation]) -> None:
     print_table(titles, rows, right=("epoch", "step"))
 
 
-def _why_model(model: Path, place: str | None, as_json: bool) -> None:
+def _why_model(model: str, place: str | None, as_json: bool) -> None:
     model, papers = _papers(model)
     record = _record(papers, place) if place is not None else None
     if as_json:
@@ -198,17 +198,19 @@ def _why_model(model: Path, place: str | None, as_json: bool) -> None:
         click.echo("\n".join(told(record)))
 
 
-def _papers(model: Path) -> tuple[Path, Papers]:
+def _papers(model: str) -> tuple[str, Papers]:
     from checkpoint_gate.errors import ModelError
     from checkpoint_gate.papers import read_papers
     from checkpoint_gate.push_folder import champion_path
+    from checkpoint_gate.uri_files import files_below, is_local
 
     papers = read_papers(model)
-    if papers is None and (newest := champion_path(str(model))) is not None:
-        model = Path(newest)
+    if papers is None and (newest := champion_path(model)) is not None:
+        model = newest
         papers = read_papers(model)
     if papers is None:
-        what = "carries no papers: it was not pushed by this project" if model.exists() else "does not exist"
+        exists = os.path.exists(model) if is_local(model) else bool(files_below(model))
+        what = "carries no papers: it was not pushed by this project" if exists else "does not exist"
         raise ModelError(f"The model {model} {what}.")
     return model, papers
 
@@ -227,10 +229,12 @@ def _record(papers: Papers, place: str) -> Explanation:
     return (written or saved or records)[-1]
 
 
-def _model_json(model: Path, papers: Papers, record: Explanation | None) -> dict[str, Any]:
+def _model_json(model: str, papers: Papers, record: Explanation | None) -> dict[str, Any]:
+    from checkpoint_gate.uri_files import is_local
+
     left_out = {"format", "writer"}
     return {
         **papers.model_dump(exclude=left_out),
-        "model": str(model.absolute()),
+        "model": os.path.abspath(model) if is_local(model) else model,
         "record": record.to_json() if record is not None else None,
     }

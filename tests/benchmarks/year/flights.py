@@ -19,6 +19,7 @@ from pathlib import Path
 import pandas as pd
 from rich.console import Console
 from rich.table import Table
+from ruamel.yaml import YAML
 
 from checkpoint_gate.quantities import format_size
 from checkpoint_gate.records import dump_json
@@ -42,8 +43,10 @@ def main() -> None:
     for words in write_flights(whole):
         print(words, file=sys.stderr)
     project.mkdir()
-    for name in ("pipeline.yaml", "schema.pbtxt"):
-        shutil.copy(whole / name, project)
+    shutil.copy(whole / "schema.pbtxt", project)
+    settings = YAML().load(whole / "pipeline.yaml")
+    settings["push"]["grace"] = "0s"  # hardly any time passes between these months, so that no other would ever be over
+    YAML().dump(settings, project / "pipeline.yaml")
     rows = []
     every_epoch = 0
     for month in MONTHS:
