@@ -1,20 +1,30 @@
-"""All survivors in one pass, as CheckpointEvaluator does it, against TFMA with one model for each: processor seconds.
+"""All survivors in one pass, as CheckpointEvaluator does it, against TFMA itself: processor seconds, and memory.
 
-Both sides measure the same metrics of the same survivors on the same examples, 5 of them on 20,000 rows; each run is a
-process of its own, and counts from the survivors on disk to TFMA's written results, imports left out. The second line
-is about memory: the largest resident set of such a process with 50 survivors on 1,000 rows, in MiB.
+Both sides measure the same metrics on the same examples of a table, each run in a process of its own, and count from
+the survivors on disk to TFMA's written results, imports left out. Where the peer measures one survivor alone, its
+metrics must be those that the other side found for the same survivor.
+
+    evaluate_k10               10 survivors on 50,000 rows; TFMA on one of them
+    evaluate_k10_intervals     the same with confidence intervals (jackknife)
+    evaluate_k20_slice         20 survivors with a slice for each of three colours; TFMA on one, with the same slices
+    growth_evaluate_survivors  1 to 20 survivors on 5,000 rows; TFMA with a model for each
+    growth_evaluate_rows       10 survivors on 2,000 to 50,000 rows; TFMA on one
+    evaluate_survivors_memory  largest resident set with 50 survivors on 1,000 rows, MiB; TFMA with a model for each
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import resource
 import subprocess
 import sys
 import tempfile
 import time
 import warnings
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,107 +33,206 @@ from compared.sides import in_turn, line
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-CONFIG = """
-model_specs {
-  signature_name: "serving_default" label_key: "kind_xf" preprocessing_function_names: "transform_features"
-}
-slicing_specs {}
-slicing_specs { feature_keys: "colour" }
-metrics_specs {
-  metrics { class_name: "ExampleCount" }
-  metrics { class_name: "SparseCategoricalCrossentropy" }
-  metrics { class_name: "SparseCategoricalAccuracy" }
-}
-"""
+METRICS = (
+    "ExampleCount",
+    "BinaryCrossentropy",
+    "BinaryAccuracy",
+    "AUC",
+    "AUCPrecisionRecall",
+    "Precision",
+    "Recall",
+    "Calibration",
+)
+PEER_TAKES_ALL = "TFMA with a model for each"
+PEER_TAKES_ONE = "TFMA on one model"
+
+Run = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is measured.
+
+    Attributes:
+      survivors, rows: how many.
+      measured_by_peer: how many of them TFMA measures on the other side.
+      slices: by the column of three colours.
+      intervals: by the jackknife.
+    """
+
+    survivors: int
+    rows: int
+    measured_by_peer: int = 1
+    slices: bool = False
+    intervals: bool = False
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--n", type=int, default=1, help="how often each side is run")
-    parser.add_argument("--side", nargs=2, help=argparse.SUPPRESS)  # a side's own process: which, and its folder
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--n", type=int, default=3, help="how often each side is run; growth and memory once")
+    parser.add_argument("--quick", action="store_true", help="once and on few rows, to see that it runs")
+    parser.add_argument("--only", nargs="+", help=argparse.SUPPRESS)
+    parser.add_argument("--side", nargs=3, help=argparse.SUPPRESS)  # a side's own process: which, where, its setting
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
     if arguments.side is not None:
-        print(json.dumps(run_side(arguments.side[0], Path(arguments.side[1]))))
+        side, target, setting = arguments.side
+        print(json.dumps(run_side(side, Path(target), Setting(**json.loads(setting)))))
         return
     with tempfile.TemporaryDirectory(prefix="evaluate_survivors-") as folder:
-        speed = compare(Path(folder) / "speed", arguments.n, survivors=5, rows=20_000)
-        print(line_of("evaluate_survivors", "cpu s", "cpu", speed), flush=True)
-        memory = compare(Path(folder) / "memory", arguments.n, survivors=50, rows=1_000)
-        print(line_of("evaluate_survivors_memory", "MiB", "peak", memory))
+        benches = Benches(Path(folder), 1 if arguments.quick else arguments.n, arguments.quick)
+        benches.goals()
+        benches.growth()
+        benches.memory()
 
 
-def compare(folder: Path, n: int, survivors: int, rows: int) -> dict[str, list[dict[str, float]]]:
-    """Runs both sides in turn, n times each; what each run took."""
-    make_world(folder, survivors, rows)
+class Benches:
+    def __init__(self, folder: Path, n: int, quick: bool) -> None:
+        self.folder = folder
+        self.n = n
+        self.quick = quick
+        self.number = 0
 
-    def side(name: str, number: int) -> dict[str, float]:
-        target = folder / f"{name}-{number}"
-        target.mkdir()
-        command = [sys.executable, __file__, "--side", name, str(target)]
-        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-        found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-        return found
+    def goals(self) -> None:
+        rows = self.scaled(50_000)
+        self.print("evaluate_k10", "cpu", Setting(10, rows), self.n)
+        self.print("evaluate_k10_intervals", "cpu", Setting(10, rows, intervals=True), self.n)
+        self.print("evaluate_k20_slice", "cpu", Setting(20, rows, slices=True), self.n)
 
-    taken = in_turn(n, {name: partial(side, name) for name in ("ours", "peer")})
-    losses = [runs[-1].pop("loss") for runs in taken.values()]
-    if abs(losses[0] - losses[1]) > 1e-5 * abs(losses[1]):
-        raise SystemExit(f"the two sides measured different losses: {losses}")
-    return taken
+    def growth(self) -> None:
+        rows = self.scaled(5_000)
+        counts = (1, 2) if self.quick else (1, 5, 10, 20)
+        settings = {count: Setting(count, rows, count) for count in counts}
+        self.print_curve("growth_evaluate_survivors", "survivors", settings, PEER_TAKES_ALL)
+        sizes = (20, 50) if self.quick else (2_000, 10_000, 50_000)
+        settings = {rows: Setting(2 if self.quick else 10, rows) for rows in sizes}
+        self.print_curve("growth_evaluate_rows", "rows", settings, PEER_TAKES_ONE)
+
+    def memory(self) -> None:
+        survivors = 2 if self.quick else 50
+        self.print("evaluate_survivors_memory", "peak", Setting(survivors, self.scaled(1_000), survivors), 1)
+
+    def scaled(self, rows: int) -> int:
+        return 50 if self.quick else rows
+
+    def print(self, name: str, key: str, setting: Setting, n: int) -> None:
+        taken = self.compare(setting, n)
+        peer = PEER_TAKES_ONE if setting.measured_by_peer == 1 else PEER_TAKES_ALL
+        detail = {"setting": asdict(setting), "metrics": METRICS, "peer": peer, "processes": taken, **self.about()}
+        unit = "cpu s" if key == "cpu" else "MiB"
+        print(line(name, unit, *([run[key] for run in taken[side]] for side in ("ours", "peer")), **detail), flush=True)
+
+    def print_curve(self, name: str, over: str, settings: Mapping[int, Setting], peer: str) -> None:
+        runs = {x: {side: one[0] for side, one in self.compare(s, 1).items()} for x, s in settings.items()}
+        curves = {side: [[x, run[side]["cpu"]] for x, run in runs.items()] for side in ("ours", "peer")}
+        largest = runs[max(runs)]
+        detail = {"curve": {"over": over, **curves}, "metrics": METRICS, "peer": peer, **self.about()}
+        detail["linear_until"] = (
+            f"the largest that was measured, {max(runs)}: a part that is the same for all, and one for each"
+        )
+        print(line(name, "cpu s", [largest["ours"]["cpu"]], [largest["peer"]["cpu"]], **detail), flush=True)
+
+    def about(self) -> dict[str, bool]:
+        return {"quick": True} if self.quick else {}
+
+    def compare(self, setting: Setting, n: int) -> dict[str, list[Run]]:
+        """Runs both sides in turn, n times each; what each run took."""
+        self.number += 1
+        folder = self.folder / str(self.number)
+        make_world(folder, setting)
+        taken = in_turn(n, {name: partial(run_process, folder, name, setting) for name in ("ours", "peer")})
+        for runs in zip(*taken.values(), strict=True):
+            require_same(*(run.pop("metrics") for run in runs))
+        return taken
 
 
-def line_of(name: str, unit: str, key: str, taken: dict[str, list[dict[str, float]]]) -> str:
-    return line(name, unit, *([run[key] for run in taken[side]] for side in ("ours", "peer")), processes=taken)
+def run_process(folder: Path, side: str, setting: Setting, number: int) -> Run:
+    target = folder / f"{side}-{number}"
+    target.mkdir()
+    command = [sys.executable, __file__, "--side", side, str(target), json.dumps(asdict(setting))]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    found: Run = json.loads(done.stdout.splitlines()[-1])
+    return found
 
 
-def make_world(folder: Path, survivors: int, rows: int) -> None:
+def require_same(ours: dict[str, float], peer: dict[str, float]) -> None:
+    """Both sides found the same for the same survivor; TFMA's Keras metrics sum in float32."""
+    different = [name for name in peer if not math.isclose(ours.get(name, math.nan), peer[name], rel_tol=2e-5)]
+    if different or len(ours) != len(peer) or len(ours) < len(METRICS):
+        raise SystemExit(f"the two sides measured different metrics: {ours} and {peer}")
+
+
+def make_world(folder: Path, setting: Setting) -> None:
     import small_table
 
-    model = small_table.network(3, "softmax")
+    model = small_table.network(1, "sigmoid")
     values = model.get_weights()
-    weights = [[w * (1 + n / 50) if w.dtype.kind == "f" else w for w in values] for n in range(survivors)]
+    weights = [[w * (1 + n / 50) if w.dtype.kind == "f" else w for w in values] for n in range(setting.survivors)]
     small_table.write_survivors(folder / "set", model, weights)
-    small_table.write_examples(folder / "examples", small_table.rows(rows))
+    small_table.write_examples(folder / "examples", small_table.rows(setting.rows))
     small_table.export(model, folder / "trained")
     small_table.write_schema(folder / "schema")
 
 
-def run_side(side: str, target: Path) -> dict[str, float]:
+def run_side(side: str, target: Path, setting: Setting) -> Run:
     """Evaluates the survivors beside `target` one way or the other."""
     import tensorflow_model_analysis as tfma
-    from google.protobuf import text_format
     from small_table import existing_world, run_evaluator
 
     from checkpoint_gate.checkpoint_set import read_set
     from checkpoint_gate.selection import Selector
 
     world = target.parent
-    config = text_format.Parse(CONFIG, tfma.EvalConfig())
+    config = eval_config(setting)
     inputs = existing_world(world)
+    survivors = read_set(world / "set")
     began, worked = time.perf_counter(), time.process_time()
     if side == "ours":
-        run_evaluator(target, inputs, config, Selector("sparse_categorical_crossentropy", "min"))
+        run_evaluator(target, inputs, config, Selector("binary_crossentropy", "min"))
     else:
-        evaluate_with_tfma(target, world, config)
+        evaluate_with_tfma(target, world, config, survivors[-setting.measured_by_peer :])
     seconds, processor = time.perf_counter() - began, time.process_time() - worked
-    last = read_set(world / "set")[-1].name
-    result = tfma.load_eval_result(str(target / "evaluation"), model_name=last).get_metrics_for_slice()
+    alone = side == "peer" and setting.measured_by_peer == 1
+    name = "" if alone else survivors[-1].name
+    result = tfma.load_eval_result(str(target / "evaluation"), model_name=name)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    loss = result["sparse_categorical_crossentropy"]["doubleValue"]
-    return {"cpu": round(processor, 2), "wall": round(seconds, 2), "peak": round(peak), "loss": loss}
+    return {
+        "cpu": round(processor, 2),
+        "wall": round(seconds, 2),
+        "peak": round(peak),
+        "metrics": {
+            f"{where} {metric}": value.get("boundedValue", {}).get("value", value.get("doubleValue"))
+            for where, by_output in result.slicing_metrics
+            for metric, value in by_output[""][""].items()
+        },
+    }
 
 
-def evaluate_with_tfma(target: Path, world: Path, config: Any) -> None:
+def eval_config(setting: Setting) -> Any:
+    import tensorflow_model_analysis as tfma
+
+    config = tfma.EvalConfig()
+    spec = config.model_specs.add(signature_name="serving_default", label_key="is_ash_xf")
+    spec.preprocessing_function_names.append("transform_features")
+    config.slicing_specs.add()
+    if setting.slices:
+        config.slicing_specs.add(feature_keys=["colour"])
+    metrics = config.metrics_specs.add()
+    for name in METRICS:
+        metrics.metrics.add(class_name=name)
+    config.options.compute_confidence_intervals.value = setting.intervals
+    return config
+
+
+def evaluate_with_tfma(target: Path, world: Path, config: Any, survivors: Any) -> None:
     """What one would write without this project: a SavedModel and a named model spec for each checkpoint."""
     import apache_beam as beam
     import tensorflow_model_analysis as tfma
     from tfx.dsl.io import fileio
     from tfx_bsl.public import tfxio
 
-    from checkpoint_gate.checkpoint_set import read_set
     from checkpoint_gate.exporting import export_steps
 
-    survivors = read_set(world / "set")
     folders = {survivor.name: str(target / "models" / survivor.name) for survivor in survivors}
     for _ in export_steps(str(world / "trained" / "Format-Serving"), [(s.prefix, folders[s.name]) for s in survivors]):
         pass
@@ -131,10 +240,10 @@ def evaluate_with_tfma(target: Path, world: Path, config: Any) -> None:
     del config.model_specs[:]
     for name in folders:
         config.model_specs.add().CopyFrom(spec)
-        config.model_specs[-1].name = name
+        config.model_specs[-1].name = name if len(folders) > 1 else ""
     models = [
-        tfma.default_eval_shared_model(eval_saved_model_path=path, model_name=name, eval_config=config)
-        for name, path in folders.items()
+        tfma.default_eval_shared_model(eval_saved_model_path=path, model_name=spec.name, eval_config=config)
+        for spec, path in zip(config.model_specs, folders.values(), strict=True)
     ]
     source = tfxio.TFExampleRecord(
         file_pattern=fileio.glob(str(world / "examples" / "Split-eval" / "*")),
@@ -146,7 +255,9 @@ def evaluate_with_tfma(target: Path, world: Path, config: Any) -> None:
             pipeline
             | source.BeamSource()
             | tfma.ExtractEvaluateAndWriteResults(
-                eval_shared_model=models, eval_config=config, output_path=str(target / "evaluation")
+                eval_shared_model=models if len(models) > 1 else models[0],
+                eval_config=config,
+                output_path=str(target / "evaluation"),
             )
         )
 

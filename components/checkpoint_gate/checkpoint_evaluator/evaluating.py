@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import apache_beam as beam
@@ -12,15 +12,18 @@ from tfx.components.util import tfxio_utils
 from tfx.utils import io_utils
 from tfx_bsl.tfxio import tensor_adapter
 
+from checkpoint_gate.checkpoint_evaluator.batchwise.choosing import Choice, choose, say
+from checkpoint_gate.checkpoint_evaluator.batchwise.slicing import slicing_extractor
 from checkpoint_gate.checkpoint_evaluator.configuring import named_config
 from checkpoint_gate.checkpoint_evaluator.examples import split_uris
-from checkpoint_gate.checkpoint_evaluator.extracting import STAGE, before_unbatching, stacked_extractors
+from checkpoint_gate.checkpoint_evaluator.extracting import STAGE, UNBATCH, before_unbatching, stacked_extractors
 from checkpoint_gate.checkpoint_evaluator.measuring import Measuring
 from checkpoint_gate.checkpoint_evaluator.observing import CountNotFinite, WriteColumns
 from checkpoint_gate.checkpoint_evaluator.stacking import Stack
 
 _TELEMETRY = ["CheckpointEvaluator"]
 COUNTED = "CountNotFinite"
+_EXAMPLE_BY_EXAMPLE = (UNBATCH, tfma.extractors.SliceKeyExtractor().stage_name)
 _SEED = 1  # of the random folds of confidence intervals: the same examples give the same intervals
 
 
@@ -73,12 +76,23 @@ def wire_separately(
     return Wiring(one_or_more, config, _counted(extractors, list(folders), measuring))
 
 
-def evaluate(pipeline: beam.Pipeline, wire: Wire, measuring: Measuring) -> None:
-    """Adds to a Beam pipeline what writes TFMA's results, and what is observed beside them."""
+def evaluate(pipeline: beam.Pipeline, wire: Wire, measuring: Measuring, *, batchwise: bool = True) -> bool:
+    """Adds to a Beam pipeline what writes TFMA's results, and what is observed beside them.
+
+    Args:
+      batchwise: whether metrics may be computed batch by batch, where that is known for them.
+
+    Returns:
+      Whether some are.
+    """
     examples, adapter = _read(pipeline, measuring)
     wiring = wire(adapter, measuring)
+    choice = choose(wiring.config) if batchwise else Choice(wiring.config)
+    say(choice)
+    if choice.takes_batches:
+        wiring = sliced_by_batch(wiring, choice.each_alone)
     evaluators = tfma.default_evaluators(
-        eval_shared_model=wiring.models, eval_config=wiring.config, random_seed_for_testing=_SEED
+        eval_shared_model=wiring.models, eval_config=choice.config, random_seed_for_testing=_SEED
     )
     if wiring.run_after is not None:
         evaluators = [evaluator._replace(run_after=wiring.run_after) for evaluator in evaluators]
@@ -90,6 +104,14 @@ def evaluate(pipeline: beam.Pipeline, wire: Wire, measuring: Measuring) -> None:
         evaluators=evaluators,
         output_path=measuring.output,
     )
+    return bool(choice.batchwise)
+
+
+def sliced_by_batch(wiring: Wiring, each_alone: bool) -> Wiring:
+    """The wiring with batches to its end, for metrics that take them."""
+    kept = [one for one in wiring.extractors if one.stage_name not in _EXAMPLE_BY_EXAMPLE]
+    slices = slicing_extractor(wiring.config, each_alone)
+    return replace(wiring, extractors=[*kept, slices], run_after=slices.stage_name)
 
 
 def observe_predictions(pipeline: beam.Pipeline, wire: Wire, measuring: Measuring) -> None:

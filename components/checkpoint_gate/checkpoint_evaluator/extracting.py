@@ -21,7 +21,7 @@ STAGE = "SpreadOverCandidates"
 """Evaluators run after it."""
 
 _ALIKE = (tfma.constants.LABELS_KEY, tfma.constants.EXAMPLE_WEIGHTS_KEY, tfma.constants.TRANSFORMED_FEATURES_KEY)
-_UNBATCH = tfma.extractors.UnbatchExtractor().stage_name
+UNBATCH = tfma.extractors.UnbatchExtractor().stage_name
 
 
 def stacked_extractors(
@@ -48,7 +48,7 @@ def stacked_extractors(
 
 def before_unbatching(extractors: Sequence[Any], extractor: Any) -> list[Any]:
     """The extractors with another one where examples are still in batches and predictions are there."""
-    place = next(place for place, one in enumerate(extractors) if one.stage_name == _UNBATCH)
+    place = next(place for place, one in enumerate(extractors) if one.stage_name == UNBATCH)
     return [*extractors[:place], extractor, *extractors[place:]]
 
 

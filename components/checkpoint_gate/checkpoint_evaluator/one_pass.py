@@ -85,14 +85,29 @@ def measure(
 
 def _evaluate(make_pipeline: MakePipeline, plan: Plan, checkpoints: Mapping[str, str], measuring: Measuring) -> None:
     wire = _wire(plan, checkpoints, measuring)
+    some = False
     try:
         with make_pipeline() as pipeline:
-            evaluate(pipeline, wire, measuring)
+            some = evaluate(pipeline, wire, measuring)
+        return
     except CheckpointGateError:
         raise
     except Exception as error:  # a runner hands on whatever happened as whatever it likes
-        splits = ", ".join(measuring.splits)
-        raise EvaluationError(f"The survivors cannot be evaluated on {splits}: {brief_cause(error)}.") from error
+        if not some:
+            raise _failed(error, measuring) from error
+        # What TFMA's own metrics make of such examples, or how they fail on them, holds.
+        _LOG.info("not all can be computed batch by batch, so that TFMA computes it: %s", brief_cause(error))
+    shutil.rmtree(measuring.output, ignore_errors=True)
+    try:
+        with make_pipeline() as pipeline:
+            evaluate(pipeline, wire, measuring, batchwise=False)
+    except Exception as error:
+        raise _failed(error, measuring) from error
+
+
+def _failed(error: Exception, measuring: Measuring) -> EvaluationError:
+    splits = ", ".join(measuring.splits)
+    return EvaluationError(f"The survivors cannot be evaluated on {splits}: {brief_cause(error)}.")
 
 
 def _observe(
