@@ -292,6 +292,27 @@ metrics_specs {
   }
 }
 """
+UNKNOWN = """
+model_specs { label_key: "kind_xf" preprocessing_function_names: "transform_features" }
+metrics_specs { metrics { class_name: "ExampleCount" } metrics { class_name: "AUC" } }
+"""
+
+
+def test_what_cannot_be_computed_batch_by_batch_is_computed_by_tfma(tmp_path, caplog):
+    """A class that training did not know has the number -1, which TFMA takes for none."""
+    table = rows(30)
+    table[3]["kind"] = "oak"
+    caplog.set_level("INFO", logger="checkpoint_gate")
+    inputs = small_world(tmp_path, table, count=2)
+    _, evaluation = run_evaluator(tmp_path / "run", inputs, config(UNKNOWN), Selector("auc", "max"))
+    assert "2 metrics are computed batch by batch; by TFMA itself: none" in caplog.messages
+    assert "not all can be computed batch by batch, so that TFMA computes it" in caplog.text
+    assert "numbers of classes from 0 to 2" in caplog.text
+    for name in ("step-000000010", "step-000000020"):
+        assert number(values(evaluation, name)["example_count"]) == 30
+        assert 0 < number(values(evaluation, name)["auc"]) < 1
+
+
 BINARY = """
 model_specs { label_key: "is_ash_xf" preprocessing_function_names: "transform_features" }
 metrics_specs { metrics { class_name: "BinaryCrossentropy" } }

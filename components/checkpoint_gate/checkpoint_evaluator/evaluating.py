@@ -87,8 +87,10 @@ def evaluate(pipeline: beam.Pipeline, wire: Wire, measuring: Measuring, *, batch
     """
     examples, adapter = _read(pipeline, measuring)
     wiring = wire(adapter, measuring)
-    choice = choose(wiring.config) if batchwise else Choice(wiring.config)
-    say(choice)
+    choice = Choice(wiring.config)
+    if batchwise:
+        choice = choose(wiring.config)
+        say(choice)
     if choice.takes_batches:
         wiring = sliced_by_batch(wiring, choice.each_alone)
     evaluators = tfma.default_evaluators(

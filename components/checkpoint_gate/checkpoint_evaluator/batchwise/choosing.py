@@ -13,7 +13,8 @@ from tensorflow_model_analysis.metrics import metric_specs, metric_types
 from tensorflow_model_analysis.proto import config_pb2
 
 from checkpoint_gate.checkpoint_evaluator.batchwise.columns import Source
-from checkpoint_gate.checkpoint_evaluator.batchwise.metric import CONFUSIONS, Batchwise, Wanted, computed_of
+from checkpoint_gate.checkpoint_evaluator.batchwise.computing import CONFUSIONS, Wanted, find
+from checkpoint_gate.checkpoint_evaluator.batchwise.metric import Batchwise
 
 _LOG = logging.getLogger(__name__)
 _ANY = Source("", "", False)
@@ -70,13 +71,8 @@ def choose(config: config_pb2.EvalConfig) -> Choice:
 
 def say(choice: Choice) -> None:
     """Says in the log who computes what."""
-    if choice.batchwise and choice.others:
-        names = ", ".join(sorted(set(choice.others)))
-        _LOG.info("%d metrics are computed batch by batch; by TFMA itself: %s", len(choice.batchwise), names)
-    elif choice.batchwise:
-        _LOG.info("all %d metrics are computed batch by batch", len(choice.batchwise))
-    else:
-        _LOG.info("all metrics are computed by TFMA itself")
+    others = ", ".join(sorted(set(choice.others))) or "none"
+    _LOG.info("%d metrics are computed batch by batch; by TFMA itself: %s", len(choice.batchwise), others)
 
 
 def _is_plain(config: config_pb2.EvalConfig, spec: config_pb2.MetricsSpec) -> bool:
@@ -93,7 +89,7 @@ def _replace(metric: config_pb2.MetricConfig, name: str) -> bool:
     options = _options(metric)
     if metric.module and not (metric_types.is_registered_metric(metric.class_name) or _is_of_keras(metric)):
         return False  # somebody's own
-    if options is None or computed_of(Wanted(metric.class_name, name, json.dumps(options), _ANY)) is None:
+    if options is None or find(Wanted(metric.class_name, name, json.dumps(options), _ANY)) is None:
         return False
     made = {"name": name, "metric": metric.class_name, "options": options}
     metric.class_name, metric.module = Batchwise.__name__, Batchwise.__module__

@@ -119,7 +119,8 @@ def class_of(label: Any, classes: int) -> Any:
     """
     if label.shape[1] != 1 or classes < 2:
         raise NotBatchwise(f"Labels must be one number of a class. Received: {label.shape[1]} of {classes} classes.")
-    number = label[:, 0].astype(np.int64)
+    with np.errstate(invalid="ignore"):
+        number = label[:, 0].astype(np.int64)
     if ((number < 0) | (number >= classes) | (number != label[:, 0])).any():
         raise NotBatchwise(f"Labels must be numbers of classes from 0 to {classes - 1}.")
     return number

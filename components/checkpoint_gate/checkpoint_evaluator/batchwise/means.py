@@ -52,7 +52,8 @@ def _weighted(value: Callable[[Any, Any], Any]) -> Callable[[Columns], Sums]:
     """The weighted sum of a value of each example, as Keras' means take it."""
 
     def sums(columns: Columns) -> Sums:
-        values = value(columns.label, columns.prediction.astype(np.float32)).astype(np.float64)
+        with np.errstate(all="ignore"):  # of NaN comes NaN
+            values = value(columns.label, columns.prediction.astype(np.float32)).astype(np.float64)
         return float((values * columns.weight).sum()), float(columns.weight.sum())
 
     return sums

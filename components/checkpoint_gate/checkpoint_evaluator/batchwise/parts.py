@@ -121,6 +121,8 @@ class Confusion:
         found = batch.columns(self.source)
         if found.prediction.shape[1] < 2:
             raise NotBatchwise("Predictions must be of two classes or more. Received: one.")
+        if not np.isfinite(found.label).all():
+            raise NotBatchwise("Labels must be finite.")
         actual = found.label.argmax(axis=1) if found.label.shape[1] > 1 else found.label[:, 0].astype(np.int64)
         predicted = found.prediction.argmax(axis=1)
         top = found.prediction[np.arange(len(predicted)), predicted].astype(np.float64)
