@@ -18,6 +18,10 @@ from checkpoint_gate.checkpoint_evaluator.batchwise.choosing import Choice, choo
 from checkpoint_gate.checkpoint_evaluator.batchwise.slicing import slicing_extractor
 from checkpoint_gate.checkpoint_evaluator.configuring import named_config
 
+WEIGHTED = 'label_key: "y" example_weight_key: "w"'
+COARSE = ' metrics { class_name: "AUC" config: \'"num_thresholds": 200\' } '
+SLICES = 'slicing_specs {} slicing_specs { feature_keys: "colour" }'
+
 Results = dict[Any, dict[Any, Any]]
 """Slice key -> metric key -> value."""
 
@@ -98,3 +102,46 @@ def _require_same(mine: Any, theirs: Any, relative: float, where: Any) -> None:
         np.testing.assert_allclose(mine, theirs, rtol=relative, atol=1e-12, err_msg=str(where))
     else:
         assert mine == theirs, where
+
+
+def labels(random, kind, size):
+    if kind == "regression":
+        return random.normal(size=size).astype("float32").round(1)
+    if kind == "binary":
+        return random.integers(0, 2, size)
+    number = random.integers(0, 4, size)
+    return np.eye(4, dtype="int64")[number] if kind == "one hot" else number
+
+
+def predicted(random, kind, size):
+    if kind == "regression":
+        return random.normal(size=size).astype("float32")
+    if kind == "binary":  # some at the edges and at the threshold
+        return random.choice([0.0, 0.5, 1.0, *random.uniform(size=50)], size).astype("float32")
+    return random.dirichlet(np.ones(4), size).astype("float32")
+
+
+def batches(seed, kind, models=("",), sizes=(40, 1, 160), wide=True):
+    """Random batches of extracts, as TFMA's extractors give them before they unbatch."""
+    random = np.random.default_rng(seed)
+    made = []
+    for size in sizes:
+        predictions = {name: predicted(random, kind, size) for name in models}
+        label = labels(random, kind, size)
+        if wide and kind in ("binary", "regression"):
+            label = label[:, None]
+            predictions = {name: values[:, None] for name, values in predictions.items()}
+        weight = random.choice([0.0, 1.0, 2.0, *random.uniform(0, 3, 9)], size).astype("float32")
+        several = len(models) > 1
+        made.append(
+            {
+                "labels": dict.fromkeys(models, label) if several else label,
+                "predictions": predictions if several else predictions[""],
+                "example_weights": dict.fromkeys(models, weight) if several else weight,
+                "features": {
+                    "colour": random.choice(np.array([b"blue", b"green", b"red"], object), size)[:, None],
+                    "size": random.integers(0, 3, size),
+                },
+            }
+        )
+    return made

@@ -7,9 +7,9 @@ metrics must be those that the other side found for the same survivor.
     evaluate_k10               10 survivors on 50,000 rows; TFMA on one of them
     evaluate_k10_intervals     the same with confidence intervals (jackknife)
     evaluate_k20_slice         20 survivors with a slice for each of three colours; TFMA on one, with the same slices
-    growth_evaluate_survivors  1 to 20 survivors on 5,000 rows; TFMA with a model for each
-    growth_evaluate_rows       10 survivors on 2,000 to 50,000 rows; TFMA on one
-    evaluate_survivors_memory  largest resident set with 50 survivors on 1,000 rows, MiB; TFMA with a model for each
+    growth_evaluate_rows       10 survivors on 2,000 to 50,000 rows; TFMA on one of them
+    growth_evaluate_survivors  1 to 20 survivors on 2,000 rows; TFMA with a model for each
+    evaluate_survivors_memory  the same with 20: the largest resident set, in MiB
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from compared.sides import in_turn, line
@@ -43,10 +44,11 @@ METRICS = (
     "Recall",
     "Calibration",
 )
-PEER_TAKES_ALL = "TFMA with a model for each"
-PEER_TAKES_ONE = "TFMA on one model"
+SIDES = ("ours", "peer")
 
 Run = dict[str, Any]
+Taken = dict[str, list[Run]]
+"""Side -> what each of its runs took."""
 
 
 @dataclass(frozen=True)
@@ -69,9 +71,10 @@ class Setting:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--n", type=int, default=3, help="how often each side is run; growth and memory once")
+    parser.add_argument(
+        "--n", type=int, default=3, help="how often each side is run for the first three; once for the rest"
+    )
     parser.add_argument("--quick", action="store_true", help="once and on few rows, to see that it runs")
-    parser.add_argument("--only", nargs="+", help=argparse.SUPPRESS)
     parser.add_argument("--side", nargs=3, help=argparse.SUPPRESS)  # a side's own process: which, where, its setting
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
@@ -80,70 +83,63 @@ def main() -> None:
         print(json.dumps(run_side(side, Path(target), Setting(**json.loads(setting)))))
         return
     with tempfile.TemporaryDirectory(prefix="evaluate_survivors-") as folder:
-        benches = Benches(Path(folder), 1 if arguments.quick else arguments.n, arguments.quick)
-        benches.goals()
-        benches.growth()
-        benches.memory()
+        run_all(Worlds(Path(folder), arguments.quick), 1 if arguments.quick else arguments.n)
 
 
-class Benches:
-    def __init__(self, folder: Path, n: int, quick: bool) -> None:
-        self.folder = folder
-        self.n = n
-        self.quick = quick
-        self.number = 0
+def run_all(worlds: Worlds, n: int) -> None:
+    """Prints every line."""
+    rows, many = (50, 2) if worlds.quick else (50_000, 10)
+    alone = Setting(many, rows)
+    for_goals = {
+        "evaluate_k10": alone,
+        "evaluate_k10_intervals": Setting(many, rows, intervals=True),
+        "evaluate_k20_slice": Setting(2 * many, rows, slices=True),
+    }
+    found = {}
+    for name, setting in for_goals.items():
+        found[name] = worlds.compare(setting, n)
+        worlds.print(name, "cpu s", found[name], setting)
+    sizes = (20,) if worlds.quick else (2_000, 10_000)
+    runs = {size: worlds.compare(Setting(many, size), 1) for size in sizes} | {rows: found["evaluate_k10"]}
+    worlds.print_curve("growth_evaluate_rows", "rows", runs, alone)
+    counts = (1, 2) if worlds.quick else (1, 5, 10, 20)
+    few = 20 if worlds.quick else 2_000
+    runs = {count: worlds.compare(Setting(count, few, count), 1) for count in counts}
+    most = Setting(counts[-1], few, counts[-1])
+    worlds.print_curve("growth_evaluate_survivors", "survivors", runs, most)
+    worlds.print("evaluate_survivors_memory", "MiB", runs[counts[-1]], most)
 
-    def goals(self) -> None:
-        rows = self.scaled(50_000)
-        self.print("evaluate_k10", "cpu", Setting(10, rows), self.n)
-        self.print("evaluate_k10_intervals", "cpu", Setting(10, rows, intervals=True), self.n)
-        self.print("evaluate_k20_slice", "cpu", Setting(20, rows, slices=True), self.n)
 
-    def growth(self) -> None:
-        rows = self.scaled(5_000)
-        counts = (1, 2) if self.quick else (1, 5, 10, 20)
-        settings = {count: Setting(count, rows, count) for count in counts}
-        self.print_curve("growth_evaluate_survivors", "survivors", settings, PEER_TAKES_ALL)
-        sizes = (20, 50) if self.quick else (2_000, 10_000, 50_000)
-        settings = {rows: Setting(2 if self.quick else 10, rows) for rows in sizes}
-        self.print_curve("growth_evaluate_rows", "rows", settings, PEER_TAKES_ONE)
+@dataclass
+class Worlds:
+    """Tables, exports and survivors below a folder, and what it takes to evaluate them."""
 
-    def memory(self) -> None:
-        survivors = 2 if self.quick else 50
-        self.print("evaluate_survivors_memory", "peak", Setting(survivors, self.scaled(1_000), survivors), 1)
+    folder: Path
+    quick: bool
+    made: int = 0
 
-    def scaled(self, rows: int) -> int:
-        return 50 if self.quick else rows
-
-    def print(self, name: str, key: str, setting: Setting, n: int) -> None:
-        taken = self.compare(setting, n)
-        peer = PEER_TAKES_ONE if setting.measured_by_peer == 1 else PEER_TAKES_ALL
-        detail = {"setting": asdict(setting), "metrics": METRICS, "peer": peer, "processes": taken, **self.about()}
-        unit = "cpu s" if key == "cpu" else "MiB"
-        print(line(name, unit, *([run[key] for run in taken[side]] for side in ("ours", "peer")), **detail), flush=True)
-
-    def print_curve(self, name: str, over: str, settings: Mapping[int, Setting], peer: str) -> None:
-        runs = {x: {side: one[0] for side, one in self.compare(s, 1).items()} for x, s in settings.items()}
-        curves = {side: [[x, run[side]["cpu"]] for x, run in runs.items()] for side in ("ours", "peer")}
-        largest = runs[max(runs)]
-        detail = {"curve": {"over": over, **curves}, "metrics": METRICS, "peer": peer, **self.about()}
-        detail["linear_until"] = (
-            f"the largest that was measured, {max(runs)}: a part that is the same for all, and one for each"
-        )
-        print(line(name, "cpu s", [largest["ours"]["cpu"]], [largest["peer"]["cpu"]], **detail), flush=True)
-
-    def about(self) -> dict[str, bool]:
-        return {"quick": True} if self.quick else {}
-
-    def compare(self, setting: Setting, n: int) -> dict[str, list[Run]]:
+    def compare(self, setting: Setting, n: int) -> Taken:
         """Runs both sides in turn, n times each; what each run took."""
-        self.number += 1
-        folder = self.folder / str(self.number)
+        self.made += 1
+        folder = self.folder / str(self.made)
         make_world(folder, setting)
-        taken = in_turn(n, {name: partial(run_process, folder, name, setting) for name in ("ours", "peer")})
+        taken = in_turn(n, {name: partial(run_process, folder, name, setting) for name in SIDES})
         for runs in zip(*taken.values(), strict=True):
             require_same(*(run.pop("metrics") for run in runs))
         return taken
+
+    def print(self, name: str, unit: str, taken: Taken, setting: Setting, **detail: Any) -> None:
+        key = "cpu" if unit == "cpu s" else "peak"
+        peer = "TFMA on one model" if setting.measured_by_peer == 1 else "TFMA with a model for each"
+        detail |= {"setting": asdict(setting), "metrics": METRICS, "peer": peer, "processes": taken}
+        if self.quick:
+            detail["quick"] = True
+        print(line(name, unit, *([run[key] for run in taken[side]] for side in SIDES), **detail), flush=True)
+
+    def print_curve(self, name: str, over: str, runs: Mapping[int, Taken], setting: Setting) -> None:
+        curve = {side: [[x, median(run["cpu"] for run in taken[side])] for x, taken in runs.items()] for side in SIDES}
+        linear = f"{max(runs):,}, the most that was measured: a constant, and the same again for each"
+        self.print(name, "cpu s", runs[max(runs)], setting, curve={"over": over, **curve}, linear_until=linear)
 
 
 def run_process(folder: Path, side: str, setting: Setting, number: int) -> Run:
