@@ -52,6 +52,19 @@ def test_what_was_written_is_read(run, place, clock):
     assert verify_files(run.files, run.gated.read(folder_name(7))) is None
 
 
+def test_a_checkpoint_of_an_older_store_has_sha256_and_is_compared_with_it(run, place):
+    value = json.loads(place.read_bytes())
+    for entry in value["files"]:
+        data = place.with_name(entry["path"]).read_bytes()
+        entry["checksum"] = f"sha256:{hashlib.sha256(data).hexdigest()}"
+    place.write_bytes(signed(value))
+    stored = run.gated.read(folder_name(7))
+    assert verify_files(run.files, stored) is None
+    index = place.with_name("ckpt.index")
+    index.write_bytes(index.read_bytes().swapcase())
+    assert verify_files(run.files, stored) == f"{index} does not match its checksum"
+
+
 def test_every_flipped_bit_is_detected(run, place):
     whole = place.read_bytes()
     for offset in range(len(whole)):
@@ -170,6 +183,8 @@ def test_a_hostile_name_in_a_manifest_is_refused(place, name):
         ),
         pytest.param({"bytes": "9"}, r"files\.0\.bytes: Input should be a valid integer", id="a size that is text"),
         pytest.param({"checksum": "md5:0"}, r"files\.0\.checksum: String should match pattern", id="another checksum"),
+        pytest.param({"checksum": "xxh3-128:" + "0" * 64}, r"files\.0\.checksum", id="as long as one of another kind"),
+        pytest.param({"checksum": "xxh3-128:" + "F" * 32}, r"files\.0\.checksum", id="capitals in a short one"),
         pytest.param({"checksum": "sha256:" + "F" * 64}, r"files\.0\.checksum", id="capital digits"),
         pytest.param({"checksum": "sha256:" + "f" * 64 + "\n"}, r"files\.0\.checksum", id="a line break at its end"),
         pytest.param({"mode": 7}, r"files\.0\.mode: Extra inputs are not permitted", id="an unknown key"),

@@ -213,7 +213,7 @@ def test_large_files_go_up_and_down_in_parts(url, crowd, clock, tmp_path):
     assert files.names("run/checkpoints/large") == ["ckpt.data", "manifest.json"]
     files.link("run/checkpoints/large/ckpt.data", tmp_path / "copy")
     assert (tmp_path / "copy").read_bytes() == data
-    assert files.sha256("run/checkpoints/large/ckpt.data") == files.staging.sha256("run/tmp/x/ckpt.data")
+    assert files.checksum("run/checkpoints/large/ckpt.data") == files.staging.checksum("run/tmp/x/ckpt.data")
     files.staging.local("run/tmp/x/ckpt.data").write_bytes(data[1:])
     with pytest.raises(FileExistsError):
         files.publish_folder("run/tmp/x", "run/checkpoints/large", "manifest.json", b"{}", lambda: None)

@@ -459,9 +459,11 @@ def test_what_cannot_be_read_is_not_moved(run, crowd, monkeypatch):
         raise OSError(5, "Input/output error")
 
     flipped_live(run)
-    sha256 = type(run.files).sha256
+    checksum = type(run.files).checksum
     monkeypatch.setattr(
-        type(run.files), "sha256", lambda files, path: broken(path) if "/step-" in path else sha256(files, path)
+        type(run.files),
+        "checksum",
+        lambda files, path, kind: broken(path) if "/step-" in path else checksum(files, path, kind),
     )
     mended, left = repair(crowd.store)
     assert mended == []

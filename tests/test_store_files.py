@@ -9,6 +9,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import xxhash
 
 from checkpoint_gate.errors import DamagedCheckpoint, RunMissing, StoreError
 from checkpoint_gate.store import Store
@@ -60,7 +61,7 @@ OPERATIONS = {
     "size": lambda files, path: files.size(path),
     "read": lambda files, path: files.read(path, 100),
     "ends_with": lambda files, path: files.ends_with(path, b"x"),
-    "sha256": lambda files, path: files.sha256(path),
+    "checksum": lambda files, path: files.checksum(path),
     "make_folder": lambda files, path: files.make_folder(path),
     "create": lambda files, path: files.create(path, b"x"),
     "replace": lambda files, path: files.replace(path, b"x"),
@@ -96,7 +97,7 @@ def test_no_operation_passes_through_a_linked_folder(files, tmp_path, tree, name
     assert tree(tmp_path) == before
 
 
-@pytest.mark.parametrize("name", ["read", "sha256", "ends_with"])
+@pytest.mark.parametrize("name", ["read", "checksum", "ends_with"])
 def test_a_linked_file_is_not_read(files, tmp_path, name):
     (files.root / "link").symlink_to(tmp_path / "outside" / "b")
     with pytest.raises(StoreError, match="link is a symbolic link; the store does not follow links"):
@@ -174,10 +175,12 @@ def test_what_is_no_file_is_not_read(files):
         files.read("missing", 100)
 
 
-def test_checksums_are_those_of_the_bytes(files):
-    data = os.urandom(3 * 1024 * 1024 + 17)
+@pytest.mark.parametrize("size", [0, 1, 240, 241, (1 << 18) - 1, 1 << 18, 3 * 1024 * 1024 + 17])
+def test_checksums_are_those_of_the_bytes(files, size):
+    data = os.urandom(size)
     files.create("large", data)
-    assert files.sha256("large") == hashlib.sha256(data).hexdigest()
+    assert files.checksum("large") == f"xxh3-128:{xxhash.xxh3_128_hexdigest(data)}"
+    assert files.checksum("large", "sha256") == f"sha256:{hashlib.sha256(data).hexdigest()}"
 
 
 def test_create_is_exclusive(files):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+
+import xxhash
 
 from checkpoint_gate.filtering import PrunePolicy
 from checkpoint_gate.judgement import Decision
@@ -123,7 +124,7 @@ def entries_of(step: int, files: int) -> list[FileEntry]:
     """What the manifest of a step has to list."""
     content = sorted(state_files(step, files).items())
     return [
-        FileEntry(path=name, bytes=len(data), checksum=f"sha256:{hashlib.sha256(data).hexdigest()}")
+        FileEntry(path=name, bytes=len(data), checksum=f"xxh3-128:{xxhash.xxh3_128_hexdigest(data)}")
         for name, data in content
     ]
 

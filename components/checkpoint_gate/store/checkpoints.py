@@ -14,6 +14,7 @@ from typing import TypeVar
 from checkpoint_gate.errors import DamagedCheckpoint, ForeignCheckpoint, StoreError
 from checkpoint_gate.records import Record
 from checkpoint_gate.store import manifest as manifests
+from checkpoint_gate.store.checksums import kind_of
 from checkpoint_gate.store.files import LocalFiles
 from checkpoint_gate.store.filesystem import Fence, Files
 from checkpoint_gate.store.layout import UNFINISHED_FILE
@@ -97,7 +98,7 @@ class Shelf:
                     f"{name!r}."
                 )
             disk.sync_file(path)
-            entries.append(FileEntry(path=name, bytes=disk.size(path), checksum=f"sha256:{disk.sha256(path)}"))
+            entries.append(FileEntry(path=name, bytes=disk.size(path), checksum=disk.checksum(path)))
         if not entries:
             raise StoreError(f"Nothing was written to {disk.local(staged)}, so there is nothing to publish.")
         return self._manifest(record, kind, decision, rules, entries, writer)
@@ -359,4 +360,5 @@ def _differs(files: Files, path: str, entry: FileEntry) -> str | None:
     size = files.size(path)
     if size != entry.bytes:
         return f"has {size} bytes, its manifest says {entry.bytes}"
-    return None if f"sha256:{files.sha256(path)}" == entry.checksum else "does not match its checksum"
+    same = files.checksum(path, kind_of(entry.checksum)) == entry.checksum
+    return None if same else "does not match its checksum"

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import os
 import re
 import shutil
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from checkpoint_gate.errors import StoreError
+from checkpoint_gate.store.checksums import WRITTEN, checksum_of
 
 _CHUNK = 1 << 20
 _TIMES = 4  # a recovery may take a file that is being written for one that a crash has left
@@ -142,10 +142,10 @@ class LocalFiles:
             file.seek(max(0, size - len(end)))
             return size == 0 or file.read() == end
 
-    def sha256(self, path: str) -> str:
-        """sha256 of a file's bytes, in hex."""
+    def checksum(self, path: str, kind: str = WRITTEN) -> str:
+        """The checksum of a file's bytes."""
         with self._open(path) as file:
-            return _sha256(file)
+            return checksum_of(file, kind)
 
     def make_folder(self, path: str) -> None:
         """Makes a folder and its parents; fine when it is there."""
@@ -260,7 +260,7 @@ class LocalFiles:
                 copy.flush()
                 os.fsync(copy.fileno())
             with open(new, "rb") as copied:
-                same = _sha256(copied) == self.sha256(source)
+                same = checksum_of(copied) == self.checksum(source)
             if not same:
                 os.unlink(new)
                 raise StoreError(f"The copy {new} differs from {old}.") from None
@@ -423,10 +423,3 @@ def _unlink(place: Path) -> None:
     except FileNotFoundError:
         if os.path.lexists(place):  # a disk that says so of what is there has removed nothing
             raise
-
-
-def _sha256(file: BinaryIO) -> str:
-    digest = hashlib.sha256()
-    while chunk := file.read(_CHUNK):
-        digest.update(chunk)
-    return digest.hexdigest()

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Protocol
 from urllib.parse import unquote, urlsplit
 
 from checkpoint_gate.errors import StoreError
+from checkpoint_gate.store.checksums import WRITTEN
 from checkpoint_gate.store.files import LocalFiles
 
 if TYPE_CHECKING:
@@ -79,8 +80,8 @@ class Files(Protocol):
     def ends_with(self, path: str, end: bytes) -> bool:
         """Whether a file's last bytes are `end`; so it is taken to be where there is no file, or nothing in it."""
 
-    def sha256(self, path: str) -> str:
-        """sha256 of a file's bytes, in hex."""
+    def checksum(self, path: str, kind: str = WRITTEN) -> str:
+        """The checksum of a file's bytes, see `checksums`."""
 
     def make_folder(self, path: str) -> None:
         """Makes a folder and its parents; fine when it is there."""

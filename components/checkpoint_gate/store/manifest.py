@@ -1,7 +1,7 @@
 """A checkpoint's manifest: strict JSON, schema-checked, size-capped, and with a checksum of its own.
 
     {"at": "epoch", "bytes": 14210, "decision": "val_loss 0.41 is at most 0.45", "epoch": 6,
-     "files": [{"bytes": 1311, "checksum": "sha256:9f…", "path": "ckpt.index"}, …],
+     "files": [{"bytes": 1311, "checksum": "xxh3-128:9f…", "path": "ckpt.index"}, …],
      "format": 1, "kind": "gated", "metrics": {"loss": 0.40, "val_loss": 0.41}, "rules": "5d…", "run": "a1b2…",
      "self": "sha256:77…", "step": 49, "time": 1790000000.0, "writer": "checkpoint-gate 0.1.0"}
 
@@ -18,13 +18,14 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from checkpoint_gate.errors import DamagedCheckpoint, ForeignCheckpoint
 from checkpoint_gate.records import At, Record, decode_metrics, dump_json, encode_metrics, load_json
+from checkpoint_gate.store.checksums import PATTERN
 from checkpoint_gate.store.layout import UNFINISHED_FILE
 
 FORMAT = 1
 NAME = "manifest.json"
 MAX_BYTES = 4 << 20
 
-Checksum = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
+Checksum = Annotated[str, StringConstraints(pattern=PATTERN)]
 Kind = Literal["gated", "resumable"]
 _FILE_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,200}"  # means the same on every disk and in every object store
 FileName = Annotated[str, StringConstraints(pattern=f"^{_FILE_NAME}$")]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any, TypeVar
 
 from checkpoint_gate.errors import StoreError
 from checkpoint_gate.store import object_calls
+from checkpoint_gate.store.checksums import WRITTEN, checksum_of
 from checkpoint_gate.store.files import LocalFiles, plain_parts
 from checkpoint_gate.store.layout import PROBE_FILE
 from checkpoint_gate.store.marked_folders import MarkedFolders
@@ -121,9 +121,9 @@ class ObjectFiles(MarkedFolders):
             return True
         return not data or data.endswith(end)
 
-    def sha256(self, path: str) -> str:
-        """sha256 of an object's bytes, in hex."""
-        return self._call(path, self._digest, self._key(path))
+    def checksum(self, path: str, kind: str = WRITTEN) -> str:
+        """The checksum of an object's bytes."""
+        return self._call(path, self._checksum, self._key(path), kind)
 
     def make_folder(self, path: str) -> None:
         """Nothing to do: folders are parts of names."""
@@ -190,7 +190,7 @@ class ObjectFiles(MarkedFolders):
         try:
             self._call(path, self._fs.put_file, str(local), self._key(path), mode="create")
         except (FileExistsError, FileNotFoundError):  # or it is our own, and the first answer was lost
-            if not self.is_file(path) or self.sha256(path) != self.staging.sha256(staged):
+            if not self.is_file(path) or self.checksum(path) != self.staging.checksum(staged):
                 raise
         size = os.stat(local).st_size
         if self.size(path) != size:
@@ -216,12 +216,9 @@ class ObjectFiles(MarkedFolders):
                 f"two writers would not notice each other. Choose a store with conditional writes, or a local disk."
             )
 
-    def _digest(self, key: str) -> str:
-        digest = hashlib.sha256()
+    def _checksum(self, key: str, kind: str) -> str:
         with self._fs.open(key, "rb", block_size=_CHUNK) as file:
-            while chunk := file.read(_CHUNK):
-                digest.update(chunk)
-        return digest.hexdigest()
+            return checksum_of(file, kind)
 
     def _info(self, path: str) -> dict[str, Any]:
         value: dict[str, Any] = self._call(path, self._fs.info, self._key(path))
