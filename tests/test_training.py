@@ -22,6 +22,7 @@ from checkpoint_gate.rule_text import parse_rules, write_rules
 from checkpoint_gate.store import Store
 from checkpoint_gate.store.checking import check_run
 from checkpoint_gate.store.checkpoints import verify_files
+from checkpoint_gate.store.files import LocalFiles
 from checkpoint_gate.store.pruning import pruned_before
 from checkpoint_gate.training import GatedTraining
 
@@ -327,6 +328,18 @@ def test_a_damaged_state_is_not_resumed_from_where_a_gated_one_serves(loop):
     assert [step for step, _, _ in decisions(again.run)] == [5, 10]
     assert again.run.files.names("run/resume") == ["step-000000010"]
     assert again.run.files.names("run/quarantine") == ["step-000000015", "step-000000015.reason"]
+
+
+def test_the_state_that_is_resumed_from_is_read_once_to_verify_it(loop, monkeypatch):
+    training = loop()
+    training.train(LOSSES[:3], finish=False)
+    read = []
+    checksum = LocalFiles.checksum
+    monkeypatch.setattr(
+        LocalFiles, "checksum", lambda files, path, kind: read.append(path) or checksum(files, path, kind)
+    )
+    assert loop().start() == 3
+    assert sorted(read) == [f"run/resume/step-000000015/ckpt.{end}" for end in ("data-00000-of-00001", "index")]
 
 
 def test_a_gated_state_that_is_resumed_from_survives_retention(loop):

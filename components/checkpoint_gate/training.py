@@ -151,8 +151,10 @@ class GatedTraining:
         run = self.run
         state = run.resume_state()
         for stored in run.resumable.stored():
+            if state is not None and (stored.step < state.step or stored == state):
+                continue  # older, or verified already
             damage = verify_files(run.files, stored)
-            if damage is not None and (state is None or stored.step >= state.step):
+            if damage is not None:
                 _LOG.warning("set aside: %s", damage)
                 run.quarantine(stored, damage)
         if state is not None and state.manifest is not None and state.folder != run.resumable.path(state.step):
