@@ -190,3 +190,22 @@ def test_the_last_finished_line_counts(ledger):
 def test_a_copy_is_read_as_the_ledger_is(ledger):
     fill(ledger)
     assert parse_ledger(ledger.text() + '{"torn', "copy") == ledger.read()
+
+
+def test_a_line_whose_keys_somebody_has_put_in_another_order_holds(ledger, place):
+    ledger.append(record(1), YES)
+    value = json.loads(place.read_text())
+    place.write_text(json.dumps(dict(reversed(value.items()))) + "\n")
+    assert [r.step for r in ledger.read().records] == [1]
+
+
+def test_a_number_that_was_changed_in_a_line_is_noticed(ledger, place):
+    ledger.append(record(1), YES)
+    text = place.read_text()
+    for changed in ('"step": 2', '"step": 1.0', '"step":  1'):
+        place.write_text(text.replace('"step": 1', changed))
+        if changed == '"step":  1':  # says the same
+            assert [r.step for r in ledger.read().records] == [1]
+            continue
+        with pytest.raises(StoreError, match="its checksum does not hold"):
+            ledger.read()

@@ -107,6 +107,8 @@ class MetricWatch:
         Raises:
           UnknownMetricError: a name was due and is in no record.
         """
+        if not self._missing:
+            return
         self.recall(record)
         if record.at != "epoch":
             return

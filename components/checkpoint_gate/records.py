@@ -101,7 +101,9 @@ def decode_metrics(metrics: Any) -> dict[str, float]:
         raise ValueError(f"metrics must be an object. Received: {metrics!r}")
     decoded = {}
     for name, value in metrics.items():
-        if isinstance(value, str) and value in _NOT_FINITE:
+        if type(value) is float:
+            decoded[name] = value
+        elif isinstance(value, str) and value in _NOT_FINITE:
             decoded[name] = _NOT_FINITE[value]
         elif isinstance(value, bool) or not isinstance(value, (int, float)):
             raise ValueError(f'metric {name!r} must be a number, "nan", "inf" or "-inf". Received: {value!r}')

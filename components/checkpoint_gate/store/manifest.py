@@ -34,7 +34,7 @@ FileName = Annotated[str, StringConstraints(pattern=f"^{_FILE_NAME}$")]
 class FileEntry(BaseModel):
     """One file of a checkpoint, in the checkpoint's own folder."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, defer_build=True)
 
     path: FileName
     bytes: int = Field(ge=0)
@@ -51,7 +51,7 @@ class Manifest(BaseModel):
       time: seconds since 1970 (UTC) at which it was written.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, defer_build=True)
 
     format: Literal[1] = 1
     kind: Kind
