@@ -40,6 +40,7 @@ class Wanted:
       metric: the name of its class, in TFMA or in Keras.
       name: of the metric.
       options: what it is made with beside the name, as JSON.
+      source: what it is computed of.
     """
 
     metric: str
