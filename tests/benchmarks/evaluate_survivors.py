@@ -131,7 +131,7 @@ class Worlds:
     def print(self, name: str, unit: str, taken: Taken, setting: Setting, **detail: Any) -> None:
         key = "cpu" if unit == "cpu s" else "peak"
         peer = "TFMA on one model" if setting.measured_by_peer == 1 else "TFMA with a model for each"
-        detail |= {"setting": asdict(setting), "metrics": METRICS, "peer": peer, "processes": taken}
+        detail |= {"setting": asdict(setting), "metrics": METRICS, "compared_with": peer, "processes": taken}
         if self.quick:
             detail["quick"] = True
         print(line(name, unit, *([run[key] for run in taken[side]] for side in SIDES), **detail), flush=True)
