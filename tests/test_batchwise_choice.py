@@ -130,3 +130,15 @@ def test_a_histogram_takes_memory_for_buckets_in_use_alone():
     inputs = metric_types.StandardMetricInputs(extracts_of(Rows(batch)))
     accumulator = combiner.compact(combiner.add_input(combiner.create_accumulator(), inputs))
     assert len(pickle.dumps(accumulator)) < 2_000
+
+
+def test_examples_of_a_rare_slice_do_not_keep_all_batches_in_memory():
+    config = config_of(classes("MeanLabel"), spec='label_key: "y"')
+    combiner = BatchCombiner(sides(config)["batchwise"].config.SerializeToString(), parts_of)
+    accumulator = combiner.create_accumulator()
+    for number in range(450):
+        rows = Rows({"labels": np.full(50, float(number)), "predictions": np.zeros(50)}, only=7)
+        accumulator = combiner.add_input(accumulator, metric_types.StandardMetricInputs(extracts_of(rows)))
+        assert len(accumulator.waiting) < 100
+    (mean,) = combiner.extract_output(accumulator).values()
+    assert mean == np.mean(range(450))

@@ -11,19 +11,20 @@ from tensorflow_model_analysis.proto import config_pb2
 
 from checkpoint_gate.checkpoint_evaluator.batchwise.columns import Batch
 from checkpoint_gate.checkpoint_evaluator.batchwise.parts import Part
-from checkpoint_gate.checkpoint_evaluator.batchwise.rows import batch_of, length_of
+from checkpoint_gate.checkpoint_evaluator.batchwise.rows import batch_of, length_of, origin_of
 
 _ENOUGH = 1_000  # examples to wait for: numpy's price of a call is then spread over many
+_BATCHES = 100  # but not longer than this: an example of a rare slice keeps its whole batch in memory
 
 
 class Accumulated:
     """Inputs that wait to become a batch, and the sums of those that were."""
 
-    __slots__ = ("rows", "sums", "waiting")
+    __slots__ = ("batches", "origin", "rows", "sums", "waiting")
 
     def __init__(self, parts: int) -> None:
         self.waiting: list[metric_types.StandardMetricInputs] = []
-        self.rows = 0
+        self.rows = self.batches = self.origin = 0
         self.sums: list[Any] = [None] * parts
 
 
@@ -50,7 +51,11 @@ class BatchCombiner(beam.CombineFn):
     def add_input(self, accumulator: Accumulated, element: metric_types.StandardMetricInputs) -> Accumulated:
         accumulator.waiting.append(element)
         accumulator.rows += length_of(element)
-        if accumulator.rows >= _ENOUGH:
+        origin = origin_of(element)
+        if origin != accumulator.origin:
+            accumulator.origin = origin
+            accumulator.batches += 1
+        if accumulator.rows >= _ENOUGH or accumulator.batches >= _BATCHES:
             self._digest(accumulator)
         return accumulator
 
@@ -75,7 +80,8 @@ class BatchCombiner(beam.CombineFn):
         batch = Batch(batch_of(accumulator.waiting), self._config)
         sums = [part.sums(batch) for part in self._parts]
         accumulator.sums = [_added(*both) for both in zip(accumulator.sums, sums, strict=True)]
-        accumulator.waiting, accumulator.rows = [], 0
+        accumulator.waiting = []
+        accumulator.rows = accumulator.batches = accumulator.origin = 0
 
 
 def _added(one: Any, other: Any) -> Any:

@@ -68,11 +68,11 @@ def batch_of(inputs: Sequence[metric_types.StandardMetricInputs]) -> metric_type
     Raises:
       NotBatchwise: they are not all dense arrays of the same shape.
     """
-    batches = [_batch(list(alike)) for _, alike in groupby(inputs, _origin)]
+    batches = [_batch(list(alike)) for _, alike in groupby(inputs, origin_of)]
     return metric_types.StandardMetricInputs(_merged(batches, np.concatenate))
 
 
-def _origin(inputs: metric_types.StandardMetricInputs) -> int:
+def origin_of(inputs: metric_types.StandardMetricInputs) -> int:
     """The same for inputs that are rows of the same batch, and for all that are an example each."""
     rows = inputs.get(KEYS[0])
     return id(rows.batch) if isinstance(rows, Rows) else 0
