@@ -137,7 +137,8 @@ class _Processes:
         yield mock.patch("checkpoint_gate.store.lease.born", self._born)
         for name in ("os", "shutil"):
             yield mock.patch(f"checkpoint_gate.pusher.publish.{name}", disk)
-        yield mock.patch("checkpoint_gate.pusher.publish.fcntl", types.SimpleNamespace(flock=_no_lock, LOCK_EX=None))
+        yield mock.patch("checkpoint_gate.folder_lock.os", disk)
+        yield mock.patch("checkpoint_gate.folder_lock.fcntl", types.SimpleNamespace(flock=_no_lock, LOCK_EX=None))
         yield mock.patch("checkpoint_gate.store.lease.threading", _Threads)
         for module in ("files", "checkpoints", "lease"):
             yield mock.patch(f"checkpoint_gate.store.{module}.uuid", names)

@@ -79,7 +79,7 @@ class Shelf:
     def stage(self) -> tuple[str, Path]:
         """A new empty folder to write TensorFlow's files into: its name for `publish`, and its place on the disk."""
         path = self._new_temporary()
-        self._files.staging.make_folder(path)
+        self._files.staging.make_staged(path)
         return path, self._files.staging.local(path)
 
     def _new_temporary(self) -> str:

@@ -161,6 +161,11 @@ class LocalFiles:
                 os.mkdir(folder)
             self._sync_folder(folder.parent)
 
+    def make_staged(self, path: str) -> None:
+        """Makes a folder that is to be published, whose own name need not survive a power cut."""
+        self.make_folder(path.rpartition("/")[0])
+        os.mkdir(self._local(path))
+
     def create(self, path: str, data: bytes) -> None:
         """Writes a new file, whole from the moment it is seen, under a name that is free.
 
@@ -235,21 +240,29 @@ class LocalFiles:
         Raises:
           FileExistsError: the target is there.
         """
+        old, new = self._rename(source, target)
+        if old.parent != new.parent:
+            self._sync_folder(old.parent)
+
+    def _rename(self, source: str, target: str) -> tuple[Path, Path]:
         old, new = self.local(source), self.local(target)
         if os.path.lexists(new):
             raise FileExistsError(f"{new} is there already")
         os.rename(old, new)
         self._sync_folder(new.parent)
-        if old.parent != new.parent:
-            self._sync_folder(old.parent)
+        return old, new
 
     def link(self, source: str, target: str | Path) -> None:
         """Gives a file a second name (a hard link), or a verified copy where links cannot be made.
 
         `target` is relative to the store (a string) or a place outside it (a Path).
         """
-        old = self.local(source)
         new = target if isinstance(target, Path) else self.local(target)
+        self._link(source, new)
+        self._sync_folder(new.parent)
+
+    def _link(self, source: str, new: Path) -> None:
+        old = self.local(source)
         try:
             os.link(old, new, follow_symlinks=False)
         except FileExistsError:
@@ -264,7 +277,6 @@ class LocalFiles:
             if not same:
                 os.unlink(new)
                 raise StoreError(f"The copy {new} differs from {old}.") from None
-        self._sync_folder(new.parent)
 
     def remove_file(self, path: str) -> None:
         """Removes a name; fine when it is gone. A link goes itself, never what it points to."""
@@ -304,12 +316,17 @@ class LocalFiles:
         return self.exists(folder)
 
     def publish_folder(self, staged: str, target: str, marker: str, data: bytes, fence: Callable[[], None]) -> None:
-        """Renames a staged folder to a free name, `marker` added and all of it on the disk."""
-        self.create(f"{staged}/{marker}", data)
+        """Renames a staged folder to a free name, `marker` added and all of it on the disk.
+
+        As few syncs as will do, since each may take milliseconds: nobody sees the staged folder, so that its names are
+        synced once, and that it is gone from where it was need not last: what reappears there is cleared away.
+        """
+        handle = os.open(self._local(f"{staged}/{marker}"), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)
+        self._write_and_close(handle, data)
         self.sync_folder(staged)
         self.make_folder(target.rpartition("/")[0])
         fence()
-        self.rename(staged, target)
+        self._rename(staged, target)
 
     def publish_copy(
         self,
@@ -322,9 +339,9 @@ class LocalFiles:
         fence: Callable[[], None],
     ) -> None:
         """Links files of a folder into a new one, and publishes that."""
-        self.make_folder(staged)
+        self.make_staged(staged)
         for name in names:
-            self.link(f"{source}/{name}", f"{staged}/{name}")
+            self._link(f"{source}/{name}", self.local(f"{staged}/{name}"))
         self.publish_folder(staged, target, marker, data, fence)
 
     def move_folder(
