@@ -9,6 +9,7 @@ import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from json.encoder import encode_basestring
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -155,6 +156,8 @@ _dump = json.JSONEncoder(sort_keys=True, allow_nan=False, ensure_ascii=False).en
 
 def _dump_indented(value: Any, indent: str, line: str) -> str:
     """As `json.dumps` does it; but that goes without its compiled encoder as soon as it indents, and takes ages."""
+    if type(value) is str:
+        return encode_basestring(value)
     if type(value) is int:
         return str(value)
     if type(value) not in (dict, list) or not value:
@@ -162,7 +165,7 @@ def _dump_indented(value: Any, indent: str, line: str) -> str:
     below = line + indent
     if isinstance(value, list):
         return "[" + below + f",{below}".join([_dump_indented(v, indent, below) for v in value]) + line + "]"
-    pairs = [f"{_dump(key)}: {_dump_indented(v, indent, below)}" for key, v in sorted(value.items())]
+    pairs = [f"{encode_basestring(key)}: {_dump_indented(v, indent, below)}" for key, v in sorted(value.items())]
     return "{" + below + f",{below}".join(pairs) + line + "}"
 
 

@@ -1,7 +1,9 @@
 """What saving costs training, and what resuming costs, beside TensorFlow's own checkpoints and Orbax.
 
     save_stall_…          how long training stands still when a background save begins, the one before being done
-    save_sync_…           a synchronous save, durable when it returns; tf.train.CheckpointManager syncs nothing
+    save_sync_…           a synchronous save, durable when it returns: state, checksums, manifest and record; against
+                          tf.train.CheckpointManager, which syncs nothing. Neither removes older ones. `epoch_end` is
+                          what GatedCheckpoint's epoch takes, with the state to resume from, and one that goes
     restore_400mb         resuming: lease, ledger, checksums and all; against tf.train.Checkpoint.read
     save_lost_time_50mb   what a save takes from training on one core in all, however far behind it goes on
     growth_save           the synchronous save over the size of what is saved
@@ -62,7 +64,9 @@ def lines(folder: Path, n: int, quick: bool, more: dict[str, Any]) -> Iterator[s
         words = {"variables": taken[name]["variables"], "bytes": taken[name]["bytes"], **more}
         if name in GOALS:
             yield _line(f"save_stall_{name}", taken[name], "stall", "tf", **words)
-            yield _line(f"save_sync_{name}", taken[name], "sync", "tf", **words)
+            yield _line(
+                f"save_sync_{name}", taken[name], "sync", "tf", epoch_end=_ms(taken[name]["epoch_end"]), **words
+            )
         if name == "400mb":
             yield _line(f"restore_{name}", taken[name], "restore", "tf_read", **words)
     yield _growth(taken, more)
@@ -117,7 +121,9 @@ def one_size(folder: Path, mb: float, n: int) -> dict[str, Any]:
     """Seconds that training stood still, n times for each way to save; and to restore."""
     import tensorflow as tf
 
-    from checkpoint_gate import GatedCheckpoint
+    from checkpoint_gate import GatedCheckpoint, Store, TensorFlowState, parse_rules
+    from checkpoint_gate.records import Record
+    from checkpoint_gate.training import GatedTraining
 
     model, train = keras_model(mb)
     own = {saving: GatedCheckpoint(folder / saving, RULES, "run", saving=saving) for saving in _KINDS}
@@ -126,8 +132,16 @@ def one_size(folder: Path, mb: float, n: int) -> dict[str, Any]:
         gate.set_params({"epochs": None, "steps": 1})
         gate.on_train_begin()
     checkpoint = tf.train.Checkpoint(model=model, optimizer=model.optimizer)
-    manager = tf.train.CheckpointManager(checkpoint, str(folder / "tf"), max_to_keep=1)
-    taken: dict[str, list[float]] = {"stall": [], "sync": [], "tf": [], "restore": [], "tf_read": []}
+    manager = tf.train.CheckpointManager(checkpoint, str(folder / "tf"), max_to_keep=None)
+    state = TensorFlowState(checkpoint)
+    plain = GatedTraining(Store(folder / "sync"), parse_rules("save: {every: 1}"), "run", saving="synchronous")
+    plain.begin(None)
+
+    def save(epoch: int) -> None:
+        record = Record(epoch, epoch, {"loss": 0.5})
+        plain.commit(record, plain.observe(record), state, resumable=False)
+
+    taken: dict[str, list[float]] = {kind: [] for kind in ("stall", "epoch_end", "sync", "tf", "restore", "tf_read")}
     for epoch in range(n + 2):  # names are learnt at the first
         for kind, gate in own.items():
             gate.on_epoch_begin(epoch)
@@ -136,7 +150,11 @@ def one_size(folder: Path, mb: float, n: int) -> dict[str, Any]:
             taken[_KINDS[kind]].append(_seconds(partial(gate.on_epoch_end, epoch, logs)))
             _until_written(folder / kind, epoch)
         train()
+        taken["sync"].append(_seconds(partial(save, epoch)))
+        train()
         taken["tf"].append(_seconds(manager.save))
+        os.sync()  # what the peer has left to the kernel is no burden on the next round
+    plain.finish(None)
     for gate in own.values():
         gate.on_train_end()
     newest = manager.latest_checkpoint
@@ -149,12 +167,12 @@ def one_size(folder: Path, mb: float, n: int) -> dict[str, Any]:
         taken["restore"].append(_seconds(partial(again.resume, model, None)))
         again.close()
         taken["tf_read"].append(_seconds(partial(read, newest)))
-    size = sum(path.stat().st_size for path in Path(newest).parent.glob("*.data*"))
+    size = sum(path.stat().st_size for path in Path(newest).parent.glob(f"{Path(newest).name}.data*"))
     count = len(model.variables) + len(model.optimizer.variables)
     return {name: each[-n:] for name, each in taken.items()} | {"bytes": size, "variables": count}
 
 
-_KINDS = {"background": "stall", "synchronous": "sync"}
+_KINDS = {"background": "stall", "synchronous": "epoch_end"}
 
 
 def _until_written(store: Path, epoch: int) -> None:

@@ -16,11 +16,11 @@ import xxhash
 
 WRITTEN = "xxh3-128"
 PATTERN = r"^(xxh3-128:[0-9a-f]{32}|sha256:[0-9a-f]{64})$"
-_BUFFER = 1 << 18  # small enough to stay in the processor's cache between the read and the checksum
+_CHUNK = 1 << 18  # small enough to stay in the processor's cache between the read and the checksum
 
 
 class _Digest(Protocol):
-    def update(self, data: memoryview, /) -> None: ...
+    def update(self, data: bytes, /) -> None: ...
 
     def hexdigest(self) -> str: ...
 
@@ -31,9 +31,8 @@ _KINDS: dict[str, Callable[[], _Digest]] = {WRITTEN: xxhash.xxh3_128, "sha256": 
 def checksum_of(file: BinaryIO, kind: str = WRITTEN) -> str:
     """The checksum of what is left to read of `file`."""
     digest = _KINDS[kind]()
-    buffer = memoryview(bytearray(_BUFFER))
-    while size := file.readinto(buffer):  # type: ignore[attr-defined]
-        digest.update(buffer[:size])
+    while chunk := file.read(_CHUNK):
+        digest.update(chunk)
     return f"{kind}:{digest.hexdigest()}"
 
 
