@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import os
 import pathlib
@@ -16,6 +17,7 @@ import tensorflow as tf
 import tf_keras
 
 import checkpoint_gate
+from checkpoint_gate.saving import saver
 from checkpoint_gate.tensorflow_state import TensorFlowState
 
 K3, TFK = keras, tf_keras
@@ -389,6 +391,82 @@ def test_training_that_goes_on_changes_nothing_that_was_captured(tmp_path, k, tr
     assert sum(a != b for a, b in zip(before, values(model), strict=True)) > 6  # training did go on
     write(str(tmp_path / "1"))
     assert content(tmp_path / "1") == content(tmp_path / "truth")
+
+
+class Descent(tf.Module):
+    """A model without Keras, and the step that trains it."""
+
+    def __init__(self, size=50):
+        super().__init__()
+        start = tf.random.Generator.from_seed(1).normal
+        self.weights = [tf.Variable(start((size, size)), name=f"w{n}") for n in range(4)]
+        self.momenta = [tf.Variable(tf.zeros_like(weight)) for weight in self.weights]
+
+    def step(self, x):
+        with tf.GradientTape() as tape:
+            y = x
+            for weight in self.weights:
+                y = tf.tanh(tf.matmul(y, weight))
+            loss = tf.reduce_mean((y - x) ** 2)
+        for weight, momentum, slope in zip(self.weights, self.momenta, tape.gradient(loss, self.weights), strict=True):
+            momentum.assign(0.9 * momentum + slope)
+            weight.assign_sub(0.1 * momentum)
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_a_module_trained_while_it_is_written_is_written_as_it_was(tmp_path, jit_compile):
+    module = Descent()
+    step = tf.function(module.step, jit_compile=jit_compile, autograph=False)
+    x = tf.random.Generator.from_seed(2).normal((8, 50))
+    held = tf.train.Checkpoint(module=module)
+    state = TensorFlowState(held)
+    step(x)
+    state.write(str(tmp_path / "names"))
+    for number in range(5):
+        held.write(str(tmp_path / f"truth {number}"))
+        write = state.capture()
+        writer = threading.Thread(target=write, args=(str(tmp_path / f"{number}"),))
+        writer.start()
+        for _ in range(10):
+            step(x)
+        writer.join()
+        assert content(tmp_path / f"{number}") == content(tmp_path / f"truth {number}")
+    assert content(tmp_path / "4") != content(tmp_path / "3")  # training did go on
+
+
+def peak_of(work):
+    """Bytes by which the largest resident set is above that at the beginning."""
+    pathlib.Path("/proc/self/clear_refs").write_text("5")  # forgets the peak so far
+    before = _status("VmRSS")
+    work()
+    return _status("VmHWM") - before
+
+
+def _status(name):
+    (line,) = (each for each in pathlib.Path("/proc/self/status").read_text().splitlines() if each.startswith(name))
+    return int(line.split()[1]) * 1024
+
+
+def test_training_on_while_states_are_written_takes_the_memory_of_one_more(tmp_path):
+    size = 128 << 20
+    variables = [tf.Variable(tf.random.normal((size // 16 // 4,))) for _ in range(16)]
+    state = TensorFlowState(tf.train.Checkpoint(all=variables))
+    state.write(str(tmp_path / "0"))
+    behind = saver("background")
+
+    def train_on():
+        for number in range(1, 5):
+            behind.ready()
+            behind.add(functools.partial(state.capture(), str(tmp_path / str(number))), lambda: None)
+            for _ in range(3):
+                for variable in variables:
+                    variable.assign_add(tf.ones_like(variable))
+        behind.wait()
+
+    train_on()  # what TensorFlow keeps for the next time is there then
+    peak = peak_of(train_on)
+    behind.close()
+    assert peak < 1.5 * size
 
 
 def rows(variable):
