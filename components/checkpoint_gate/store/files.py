@@ -240,17 +240,13 @@ class LocalFiles:
         Raises:
           FileExistsError: the target is there.
         """
-        old, new = self._rename(source, target)
-        if old.parent != new.parent:
-            self._sync_folder(old.parent)
-
-    def _rename(self, source: str, target: str) -> tuple[Path, Path]:
         old, new = self.local(source), self.local(target)
         if os.path.lexists(new):
             raise FileExistsError(f"{new} is there already")
         os.rename(old, new)
         self._sync_folder(new.parent)
-        return old, new
+        if old.parent != new.parent:
+            self._sync_folder(old.parent)
 
     def link(self, source: str, target: str | Path) -> None:
         """Gives a file a second name (a hard link), or a verified copy where links cannot be made.
@@ -319,14 +315,14 @@ class LocalFiles:
         """Renames a staged folder to a free name, `marker` added and all of it on the disk.
 
         As few syncs as will do, since each may take milliseconds: nobody sees the staged folder, so that its names are
-        synced once, and that it is gone from where it was need not last: what reappears there is cleared away.
+        synced once.
         """
         handle = os.open(self._local(f"{staged}/{marker}"), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)
         self._write_and_close(handle, data)
         self.sync_folder(staged)
         self.make_folder(target.rpartition("/")[0])
         fence()
-        self._rename(staged, target)
+        self.rename(staged, target)
 
     def publish_copy(
         self,
