@@ -58,7 +58,7 @@ def main() -> None:
         every_epoch += summary.epochs * _checkpoint_bytes(root / "store", summary.run)
         rows.append(_row(month, end, summary.measured, sum(summary.seconds.values()), every_epoch))
         print(dump_json(rows[-1]), flush=True)
-    Console(stderr=True).print(_table(rows))
+    Console(stderr=True, width=120).print(_table(rows))
     print(f"All that was made is in {folder}.", file=sys.stderr)
 
 
