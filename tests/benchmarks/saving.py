@@ -2,7 +2,7 @@
 
     save_stall_…          how long training stands still when a background save begins, the one before being done
     save_sync_…           a synchronous save, durable when it returns: state, checksums, manifest and record; against
-                          tf.train.CheckpointManager, which syncs nothing. Neither removes older ones. `epoch_end` is
+                          tf.train.CheckpointManager, which syncs nothing and keeps only the newest. `epoch_end` is
                           what GatedCheckpoint's epoch takes, with the state to resume from, and one that goes
     restore_400mb         resuming: lease, ledger, checksums and all; against tf.train.Checkpoint.read
     save_lost_time_50mb   what a save takes from training on one core in all, however far behind it goes on
@@ -132,7 +132,7 @@ def one_size(folder: Path, mb: float, n: int) -> dict[str, Any]:
         gate.set_params({"epochs": None, "steps": 1})
         gate.on_train_begin()
     checkpoint = tf.train.Checkpoint(model=model, optimizer=model.optimizer)
-    manager = tf.train.CheckpointManager(checkpoint, str(folder / "tf"), max_to_keep=None)
+    manager = tf.train.CheckpointManager(checkpoint, str(folder / "tf"), max_to_keep=1)
     state = TensorFlowState(checkpoint)
     plain = GatedTraining(Store(folder / "sync"), parse_rules("save: {every: 1}"), "run", saving="synchronous")
     plain.begin(None)
