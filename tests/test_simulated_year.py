@@ -29,6 +29,8 @@ from gated_pipelines.flights import write_flights
 from gated_pipelines.history import History
 from gated_pipelines.local import run_local
 
+pytestmark = pytest.mark.timeout(2700)  # some fifteen pipeline runs before the first test
+
 DATA = Path(__file__).parents[1] / "data" / "flights"
 ALLOWED = 2.0  # minutes by which a champion may be worse than the best so far, on the rows of its three months
 SEASON = 1.0  # minutes more that this may come to on rows of the whole year
