@@ -23,7 +23,8 @@ FRAMEWORKS = {
 }
 PARSERS = {"pydantic", "ruamel"}
 # What the light layers need, with what those need in turn.
-LIGHT = {*PARSERS, "annotated_types", "pydantic_core", "typing_extensions", "typing_inspection", "checkpoint_gate"}
+LIGHT = {*PARSERS, "annotated_types", "pydantic_core", "typing_extensions", "typing_inspection", "xxhash"}
+LIGHT |= {"checkpoint_gate"}
 
 
 def brought(statement):

@@ -18,12 +18,21 @@ from checkpoint_gate.store.checkpoints import verify_files
 
 SECONDS = 30.0  # far more than leaving takes, even on a machine that does much else
 
-TRAINING = """
+SAY = """
+def say(words):
+    sys.stdout.write(words + "\\n")  # at once, since another thread may speak too
+    sys.stdout.flush()
+"""
+TRAINING = (
+    """
 import pathlib, signal, sys, threading, time
 from checkpoint_gate import GatedLoop
 
 FOLDER, STEPS, RULES = sys.argv[1], 40, "save: {metric: loss, at_most: 5}"
 total = 0
+"""
+    + SAY
+    + """
 
 def write(prefix):
     pathlib.Path(prefix + ".txt").write_text(str(total))
@@ -35,7 +44,7 @@ def read(prefix):
 def train(number):
     global total
     total = (total * 31 + number) % 1_000_003
-    print("step", number + 1, flush=True)
+    say(f"step {number + 1}")
     time.sleep(0.02)
     return total % 10
 
@@ -43,7 +52,7 @@ class Slowly:
     def capture(self):
         then = total
         def write(prefix):
-            print("writing", flush=True)
+            say("writing")
             time.sleep(1.0)
             pathlib.Path(prefix + ".txt").write_text(str(then))
         return write
@@ -51,6 +60,7 @@ class Slowly:
         self.capture()(prefix)
 
 """
+)
 LEAVES = """
 with GatedLoop(FOLDER, RULES, run="run") as gate:
     for number in range(gate.resume(read), STEPS):
@@ -249,7 +259,8 @@ def test_training_in_a_thread_works(program, tmp_path):
     assert events(Store.open(tmp_path).run("run")) == [("started", None), ("finished", None)]
 
 
-FIT = """
+FIT = (
+    """
 import hashlib, importlib, sys, time
 import numpy as np
 from checkpoint_gate import GatedCheckpoint, tensorflow_state
@@ -257,9 +268,11 @@ from checkpoint_gate import GatedCheckpoint, tensorflow_state
 folder, library, wait = sys.argv[1], importlib.import_module(sys.argv[2]), sys.argv[3]
 x = np.random.default_rng(0).random((28, 4)).astype("float32")
 plainly = tensorflow_state._write
-
+"""
+    + SAY
+    + """
 def slowly(*arguments):
-    print("writing", flush=True)
+    say("writing")
     time.sleep(1.0)
     plainly(*arguments)
 
@@ -268,14 +281,14 @@ if wait == "writing":
 
 class Tell(library.callbacks.Callback):
     def on_train_batch_begin(self, batch, logs=None):
-        print("batch", self.epoch, batch, flush=True)
+        say(f"batch {self.epoch} {batch}")
         time.sleep(0.05)
 
     def on_epoch_begin(self, epoch, logs=None):
         self.epoch = epoch
 
     def on_epoch_end(self, epoch, logs=None):
-        print("epoch", epoch, flush=True)
+        say(f"epoch {epoch}")
 
 def train(folder, *tell):
     library.utils.set_random_seed(1)
@@ -292,6 +305,7 @@ tell = Tell()
 ended = train(folder, tell)
 print("equal", ended == train(folder + " whole"), flush=True)
 """
+)
 
 
 @pytest.mark.parametrize("library", ["keras", "tf_keras"])
