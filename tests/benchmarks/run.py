@@ -34,18 +34,20 @@ def main() -> int:
     """Exit code 0 when every benchmark gave its lines."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="tiny and once: only whether they run")
+    parser.add_argument("--n", type=int, help="how often each side is run  [default: as each benchmark says]")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="these files alone, without .py")
     parser.add_argument("--output", type=Path, default=Path("dist", "bench"), help="folder  [default: %(default)s]")
     parser.add_argument("--docs", action="store_true", help=f"bring {PAGE.name} and the folder beside it up to date")
     given = parser.parse_args()
     scripts = [path for path in sorted(HERE.glob("*.py")) if not path.samefile(__file__)]
     scripts = [path for path in scripts if given.only is None or path.stem in given.only]
+    options = [*(["--quick"] if given.quick else []), *(["--n", str(given.n)] if given.n else [])]
     lines: list[dict[str, Any]] = []
     failed = []
     for script in scripts:
         began = time.monotonic()
         print(f"{script.stem} …", file=sys.stderr)
-        found = run(script, ["--quick"] if given.quick else [])
+        found = run(script, options)
         print(f"{script.stem}: {time.monotonic() - began:.0f} s", file=sys.stderr)
         if found is None:
             failed.append(script.stem)
