@@ -21,10 +21,8 @@ FRAMEWORKS = {
     "tf_keras",
     "tfx",
 }
-PARSERS = {"pydantic", "ruamel"}
-# What the light layers need, with what those need in turn.
-LIGHT = {*PARSERS, "annotated_types", "pydantic_core", "typing_extensions", "typing_inspection", "xxhash"}
-LIGHT |= {"checkpoint_gate"}
+PARSERS = {"msgspec", "pydantic", "ruamel"}
+LIGHT = {"checkpoint_gate", "msgspec", "ruamel", "typing_extensions", "xxhash"}  # what the light layers need
 
 
 def brought(statement):

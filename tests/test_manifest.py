@@ -113,17 +113,17 @@ def test_a_lost_file_is_told(run):
         pytest.param({"format": 2}, "its format is 2; this version reads format 1", id="format 2 is refused by name"),
         pytest.param({"format": "1"}, "its format is '1'; this version reads format 1", id="a format that is text"),
         pytest.param({"format": None}, "its format is None; this version reads format 1", id="no format"),
-        pytest.param({"step": -1}, "step: Input should be greater than or equal to 0", id="a negative step"),
-        pytest.param({"step": 7.0}, "step: Input should be a valid integer", id="a step with a point"),
-        pytest.param({"step": True}, "step: Input should be a valid integer", id="a step of yes"),
-        pytest.param({"kind": "best"}, "kind: Input should be 'gated' or 'resumable'", id="an unknown kind"),
-        pytest.param({"run": 7}, "run: Input should be a valid string", id="a run that is a number"),
-        pytest.param({"more": 1}, "more: Extra inputs are not permitted", id="an unknown key"),
+        pytest.param({"step": -1}, "step: Expected int >= 0", id="a negative step"),
+        pytest.param({"step": 7.0}, "step: Expected int, got float", id="a step with a point"),
+        pytest.param({"step": True}, "step: Expected int, got bool", id="a step of yes"),
+        pytest.param({"kind": "best"}, "kind: Invalid enum value 'best'", id="an unknown kind"),
+        pytest.param({"run": 7}, "run: Expected str, got int", id="a run that is a number"),
+        pytest.param({"more": 1}, "Object contains unknown field more", id="an unknown key"),
         pytest.param({"metrics": {"loss": "low"}}, "metric 'loss' must be a number", id="a metric that is text"),
-        pytest.param({"metrics": {"loss": True}}, "metrics.loss", id="a metric of yes"),
-        pytest.param({"metrics": [1]}, "metrics: Input should be a valid dictionary", id="metrics in a list"),
-        pytest.param({"files": "all"}, "files: Input should be a valid list", id="files that are text"),
-        pytest.param({"at": "batch"}, "at: Input should be 'epoch' or 'step'", id="at something else"),
+        pytest.param({"metrics": {"loss": True}}, "metrics: Expected float | str, got bool", id="a metric of yes"),
+        pytest.param({"metrics": [1]}, "metrics: Expected object, got array", id="metrics in a list"),
+        pytest.param({"files": "all"}, "files: Expected array, got str", id="files that are text"),
+        pytest.param({"at": "batch"}, "at: Invalid enum value 'batch'", id="at something else"),
     ],
 )
 def test_a_manifest_that_is_signed_but_wrong_is_refused(place, change, words):
@@ -140,7 +140,7 @@ def test_a_manifest_that_is_signed_but_wrong_is_refused(place, change, words):
 def test_a_manifest_needs_its_keys(place, key):
     value = json.loads(place.read_bytes())
     del value[key]
-    with pytest.raises(DamagedCheckpoint, match=rf"The manifest m is damaged: {key}: Field required"):
+    with pytest.raises(DamagedCheckpoint, match=rf"The manifest m is damaged: Object missing required field {key}"):
         parse_manifest(signed(value), "m")
 
 
@@ -178,16 +178,14 @@ def test_a_hostile_name_in_a_manifest_is_refused(place, name):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        pytest.param(
-            {"bytes": -1}, r"files\.0\.bytes: Input should be greater than or equal to 0", id="a negative size"
-        ),
-        pytest.param({"bytes": "9"}, r"files\.0\.bytes: Input should be a valid integer", id="a size that is text"),
-        pytest.param({"checksum": "md5:0"}, r"files\.0\.checksum: String should match pattern", id="another checksum"),
+        pytest.param({"bytes": -1}, r"files\.0\.bytes: Expected int >= 0", id="a negative size"),
+        pytest.param({"bytes": "9"}, r"files\.0\.bytes: Expected int, got str", id="a size that is text"),
+        pytest.param({"checksum": "md5:0"}, r"files\.0\.checksum: Expected str matching regex", id="another checksum"),
         pytest.param({"checksum": "xxh3-128:" + "0" * 64}, r"files\.0\.checksum", id="as long as one of another kind"),
         pytest.param({"checksum": "xxh3-128:" + "F" * 32}, r"files\.0\.checksum", id="capitals in a short one"),
         pytest.param({"checksum": "sha256:" + "F" * 64}, r"files\.0\.checksum", id="capital digits"),
         pytest.param({"checksum": "sha256:" + "f" * 64 + "\n"}, r"files\.0\.checksum", id="a line break at its end"),
-        pytest.param({"mode": 7}, r"files\.0\.mode: Extra inputs are not permitted", id="an unknown key"),
+        pytest.param({"mode": 7}, r"files\.0: Object contains unknown field mode", id="an unknown key"),
     ],
 )
 def test_a_wrong_file_entry_is_refused(place, change, words):
@@ -272,6 +270,13 @@ def test_a_folder_without_a_manifest_is_damaged(run, place):
     place.unlink()
     assert damage_of(run).endswith("step-000000007 has no manifest.")
     place.symlink_to("/etc/hostname")
+    assert damage_of(run).endswith("manifest.json is a symbolic link; the store does not follow links.")
+    place.unlink()
+    place.mkdir()
+    assert damage_of(run).endswith("manifest.json is not a plain file.")
+    place.rmdir()
+    place.parent.rename(place.parent.with_name("elsewhere"))
+    place.parent.write_text("no folder")
     assert damage_of(run).endswith("step-000000007 has no manifest.")
 
 

@@ -119,7 +119,7 @@ def test_a_hard_link_to_a_file_outside_loses_its_name_and_no_byte(crowd, memory_
         plan = plan_prune(run, {1: "too high", 2: "too high"}, [3], PrunePolicy(grace=0.0), RULES)
         assert execute_prune(run, plan, lease).left == ()
         sweep(run, lease)
-        run.gated.restate(run.live()[0].manifest.model_copy(update={"decision": "another"}))
+        run.gated.restate(run.live()[0].manifest.changed(decision="another"))
     assert [stored.step for stored in run.live()] == [3]
     assert {path.name: path.read_bytes() for path in outside.iterdir()} == before
     assert {path.stat().st_nlink for path in outside.iterdir() if not path.name.startswith("3")} == {1}

@@ -759,7 +759,7 @@ def test_a_state_from_within_an_epoch_is_resumed_from_where_it_was_saved_for_tha
 def finished(run):
     """All that a finished run is, but for the times at which it became so."""
     events = [{k: v for k, v in event.items() if k != "time"} for event in run.ledger.read().events]
-    manifests = [stored.manifest.model_dump(exclude={"time"}) for stored in run.live()]
+    manifests = [stored.manifest.changed(time=0.0) for stored in run.live()]
     tombstones = [(mark["step"], mark["event"], mark["by"], mark["reason"]) for mark in pruned_before(run)]
     return (*outcome(run), events, manifests, tombstones)
 

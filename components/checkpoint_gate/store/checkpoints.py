@@ -266,10 +266,8 @@ def read_checkpoint(files: Files, folder: str, run: str) -> Stored:
     path = f"{folder}/{manifests.NAME}"
     try:
         try:
-            if files.atomic and not files.is_file(path):  # a link is no manifest
-                raise FileNotFoundError
             data = files.read(path, manifests.MAX_BYTES)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             raise DamagedCheckpoint(f"{files.place(folder)} has no manifest.") from None
         manifest = parse_manifest(data, files.place(path))
         if manifest.run != run:

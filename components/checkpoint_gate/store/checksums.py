@@ -15,7 +15,7 @@ from typing import BinaryIO, Protocol
 import xxhash
 
 WRITTEN = "xxh3-128"
-PATTERN = r"^(xxh3-128:[0-9a-f]{32}|sha256:[0-9a-f]{64})$"
+PATTERN = r"^(xxh3-128:[0-9a-f]{32}|sha256:[0-9a-f]{64})\Z"
 _CHUNK = 1 << 18  # small enough to stay in the processor's cache between the read and the checksum
 
 

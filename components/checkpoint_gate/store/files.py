@@ -128,8 +128,9 @@ class LocalFiles:
           StoreError: it is larger, or not a plain file.
         """
         with self._open(path) as file:
-            data = file.read(limit + 1)
-        if len(data) > limit:
+            size = os.fstat(file.fileno()).st_size
+            data = file.read() if size <= limit else b""  # one with a size would have so much memory made ready for it
+        if max(size, len(data)) > limit:
             raise StoreError(f"{self.local(path)} is larger than the {limit} bytes that such a file may have.")
         return data
 

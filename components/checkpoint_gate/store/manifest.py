@@ -14,7 +14,8 @@ import hashlib
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+import msgspec
+from msgspec import Meta, Struct
 
 from checkpoint_gate.errors import DamagedCheckpoint, ForeignCheckpoint
 from checkpoint_gate.records import At, Record, decode_metrics, dump_json, encode_metrics, load_json
@@ -25,23 +26,22 @@ FORMAT = 1
 NAME = "manifest.json"
 MAX_BYTES = 4 << 20
 
-Checksum = Annotated[str, StringConstraints(pattern=PATTERN)]
+Checksum = Annotated[str, Meta(pattern=PATTERN)]
 Kind = Literal["gated", "resumable"]
 _FILE_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,200}"  # means the same on every disk and in every object store
-FileName = Annotated[str, StringConstraints(pattern=f"^{_FILE_NAME}$")]
+FileName = Annotated[str, Meta(pattern=rf"^{_FILE_NAME}\Z")]
+Whole = Annotated[int, Meta(ge=0)]
 
 
-class FileEntry(BaseModel):
+class FileEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One file of a checkpoint, in the checkpoint's own folder."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, defer_build=True)
-
     path: FileName
-    bytes: int = Field(ge=0)
+    bytes: Whole
     checksum: Checksum
 
 
-class Manifest(BaseModel):
+class Manifest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a checkpoint is and which files make it up.
 
     Attributes:
@@ -49,15 +49,14 @@ class Manifest(BaseModel):
       rules: sha256 of the gate's rules, in hex.
       decision: the gate's reason.
       time: seconds since 1970 (UTC) at which it was written.
+      checksum: sha256 over all the rest: tells this checkpoint from another one of the same step. `self` in the file.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, defer_build=True)
 
     format: Literal[1] = 1
     kind: Kind
     run: str
-    step: int = Field(ge=0)
-    epoch: int = Field(ge=0)
+    step: Whole
+    epoch: Whole
     at: At = "epoch"
     time: float
     metrics: dict[str, float | str]
@@ -65,6 +64,7 @@ class Manifest(BaseModel):
     rules: str
     files: list[FileEntry]
     writer: str
+    checksum: str = msgspec.field(name="self", default="")
 
     @property
     def size(self) -> int:
@@ -72,29 +72,24 @@ class Manifest(BaseModel):
         return sum(entry.bytes for entry in self.files)
 
     @property
-    def checksum(self) -> str:
-        """sha256 over all that it says: tells this checkpoint from another one of the same step."""
-        return _checksum(self.model_dump())
-
-    @property
     def record(self) -> Record:
         """The ledger record that this checkpoint was saved for."""
         return Record(self.step, self.epoch, decode_metrics(self.metrics), self.at, self.time)
 
     def to_bytes(self) -> bytes:
-        """The file's content, the checksum of itself included."""
-        return _to_bytes(self.model_dump())
+        """The file's content."""
+        return _to_bytes(msgspec.to_builtins(self))
+
+    def changed(self, **fields: Any) -> Manifest:
+        """The same with other fields, and the checksum of that."""
+        return _signed(msgspec.structs.replace(self, **fields))
 
     @staticmethod
     def build(*, record: Record, time: float, **fields: Any) -> Manifest:
-        """A manifest for `record`; the other fields are the attributes by name."""
-        return Manifest(
-            step=record.step,
-            epoch=record.epoch,
-            at=record.at,
-            time=time,
-            metrics=encode_metrics(record.metrics),
-            **fields,
+        """A manifest for `record`; the other fields are the attributes by name, but for the checksum."""
+        metrics = encode_metrics(record.metrics)
+        return _signed(
+            Manifest(step=record.step, epoch=record.epoch, at=record.at, time=time, metrics=metrics, **fields)
         )
 
 
@@ -111,26 +106,12 @@ def parse_manifest(data: bytes, place: str) -> Manifest:
       ForeignCheckpoint: of another format, and its own checksum holds.
     """
     try:
-        value = load_json(data.decode("utf-8"))
-        if not isinstance(value, dict):
-            raise ValueError("it is not an object")
-        claimed = value.pop("self", None)
-        whole = claimed == _checksum(value)
-        if value.get("format") != FORMAT:
-            what = f"its format is {value.get('format')!r}; this version reads format {FORMAT}"
-            if whole:
-                raise ForeignCheckpoint(f"The manifest {place} is damaged: {what}.")
-            raise ValueError(what)
-        if not whole:
-            raise ValueError("its checksum does not hold")
-        if data != _with_checksum(value, claimed):  # a space, an E for an e, a digit beyond a double's
-            raise ValueError("it is not as it was written")
-        manifest = Manifest.model_validate(value)
+        manifest = _as_written(data)
+        if manifest is None:
+            manifest = _examined(data, place)
         decode_metrics(manifest.metrics)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise DamagedCheckpoint(f"The manifest {place} is damaged: {where}: {first['msg']}.") from error
+    except msgspec.ValidationError as error:
+        raise DamagedCheckpoint(f"The manifest {place} is damaged: {_in_words(error)}.") from error
     except ValueError as error:  # includes text that is not UTF-8
         raise DamagedCheckpoint(f"The manifest {place} is damaged: {error}.") from error
     if len({entry.path for entry in manifest.files} | {NAME}) != len(manifest.files) + 1:
@@ -138,13 +119,60 @@ def parse_manifest(data: bytes, place: str) -> Manifest:
     return manifest
 
 
+def _as_written(data: bytes) -> Manifest | None:
+    """A manifest that is byte for byte as it was written; None for any other, of which `_examined` tells what is wrong.
+
+    A store is opened by reading the manifests of all its checkpoints, and this takes a tenth of the other's time.
+    """
+    try:
+        manifest = _DECODER.decode(data)
+        indented = msgspec.json.format(data, indent=1) + b"\n"
+        line = msgspec.json.format(data, indent=0)
+    except (ValueError, RecursionError):
+        return None
+    rest = line.replace(b'"self": "%b", ' % manifest.checksum.encode(), b"", 1)
+    return manifest if indented == data and manifest.checksum == _checksum(rest) else None
+
+
+def _examined(data: bytes, place: str) -> Manifest:
+    value = load_json(data.decode("utf-8"))
+    if not isinstance(value, dict):
+        raise ValueError("it is not an object")
+    claimed = value.pop("self", None)
+    whole = claimed == _sign(value)
+    if value.get("format") != FORMAT:
+        what = f"its format is {value.get('format')!r}; this version reads format {FORMAT}"
+        if whole:
+            raise ForeignCheckpoint(f"The manifest {place} is damaged: {what}.")
+        raise ValueError(what)
+    if not whole:
+        raise ValueError("its checksum does not hold")
+    if data != _to_bytes(value):  # a space, an E for an e, a digit beyond a double's
+        raise ValueError("it is not as it was written")
+    return msgspec.convert(value | {"self": claimed}, Manifest)
+
+
+def _in_words(error: msgspec.ValidationError) -> str:
+    """ "files.0.bytes: Expected int, got str", for msgspec's "Expected `int`, got `str` - at `$.files[0].bytes`"."""
+    what, _, where = str(error).replace("`", "").partition(" - at $")
+    path = re.sub(r"\[(\d+)\]", r".\1", where.removesuffix("[...]")).lstrip(".")
+    return f"{path}: {what}" if path else what
+
+
+def _signed(manifest: Manifest) -> Manifest:
+    return msgspec.structs.replace(manifest, checksum=_sign(msgspec.to_builtins(manifest)))
+
+
 def _to_bytes(value: dict[str, Any]) -> bytes:
-    return _with_checksum(value, _checksum(value))
+    return (dump_json(value | {"self": _sign(value)}, indent=1) + "\n").encode()
 
 
-def _with_checksum(value: dict[str, Any], checksum: str) -> bytes:
-    return (dump_json(value | {"self": checksum}, indent=1) + "\n").encode()
+def _sign(value: dict[str, Any]) -> str:
+    return _checksum(dump_json({key: each for key, each in value.items() if key != "self"}).encode())
 
 
-def _checksum(value: dict[str, Any]) -> str:
-    return "sha256:" + hashlib.sha256(dump_json(value).encode()).hexdigest()
+def _checksum(line: bytes) -> str:
+    return "sha256:" + hashlib.sha256(line).hexdigest()
+
+
+_DECODER = msgspec.json.Decoder(Manifest)

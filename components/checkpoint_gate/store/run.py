@@ -137,7 +137,7 @@ class Run:
         present = self.gated.read(folder_name(record.step)).manifest
         if present is not None and (present.record.at, record.at) == ("step", "epoch"):
             self.gated.discard(staged)
-            return self.gated.restate(manifest.model_copy(update={"files": present.files}))
+            return self.gated.restate(manifest.changed(files=present.files))
         return self.gated.publish(staged, manifest)
 
     def publish_resumable(self, record: Record, rules: str, *, staged: str | None = None) -> None:
