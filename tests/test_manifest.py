@@ -267,6 +267,7 @@ def test_checkpoints_are_ordered_by_number_and_foreign_names_passed_over(crowd):
 
 
 def test_a_folder_without_a_manifest_is_damaged(run, place):
+    stored = run.gated.read(folder_name(7))
     place.unlink()
     assert damage_of(run).endswith("step-000000007 has no manifest.")
     place.symlink_to("/etc/hostname")
@@ -277,6 +278,7 @@ def test_a_folder_without_a_manifest_is_damaged(run, place):
     place.rmdir()
     place.parent.rename(place.parent.with_name("elsewhere"))
     place.parent.write_text("no folder")
+    assert verify_files(run.files, stored).endswith("is missing")
     assert damage_of(run).endswith("step-000000007 has no manifest.")
 
 

@@ -630,7 +630,7 @@ def overtake(crowd):
 def test_an_overtaken_pruner_says_so_when_a_checkpoint_vanishes_as_it_is_verified(crowd, before, overtake):
     run = crowd.run([0.9, 0.8, 0.3])
     plan = make_plan(run, {1: "too high"}, {}, DAY, RULES, "me")
-    before("checksum", overtake)
+    before("measure", overtake)
     with run.lease("pruning") as lease, pytest.raises(LeaseHeld, match="taken over"):
         execute_prune(run, plan, lease)
     assert (live_steps(run), trash_steps(run)) == ([2, 3], [1])
@@ -658,7 +658,7 @@ def test_what_somebody_removes_by_hand_while_it_is_verified_does_not_keep_the_ot
     run = crowd.run([0.9, 0.8, 0.3])
     with run.lease("pruning") as lease:
         plan = make_plan(run, {1: "too high", 2: "too high"}, {}, DAY, RULES, "me")
-        before("checksum", lambda: shutil.rmtree(run.files.local(run.gated.path(1))))
+        before("measure", lambda: shutil.rmtree(run.files.local(run.gated.path(1))))
         done = execute_prune(run, plan, lease)
     assert done.left == (f"{run.files.place(run.gated.path(1))}/ckpt.data-00000-of-00001 is missing",)
     assert (live_steps(run), trash_steps(run)) == ([3], [2])
@@ -680,7 +680,7 @@ def test_the_size_of_what_goes_meanwhile_is_that_of_the_rest(crowd, before):
 
 
 READINGS = [
-    pytest.param("checksum", lambda files, stored, _: verify_files(files, stored), id="verified"),
+    pytest.param("measure", lambda files, stored, _: verify_files(files, stored), id="verified"),
     pytest.param("link", copy_out, id="copied"),
 ]
 
@@ -748,7 +748,7 @@ def test_the_trash_holds_only_what_its_manifests_list(crowd):
 def test_planning_reads_each_checkpoint_once(crowd, monkeypatch):
     run = crowd.run([0.9, 0.5, 0.4, 0.3])
     seen = []
-    for name in ("read", "checksum"):
+    for name in ("read", "measure"):
         method = getattr(type(run.files), name)
         monkeypatch.setattr(
             type(run.files), name, lambda files, path, *args, m=method: seen.append(path) or m(files, path, *args)

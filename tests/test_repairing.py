@@ -459,11 +459,11 @@ def test_what_cannot_be_read_is_not_moved(run, crowd, monkeypatch):
         raise OSError(5, "Input/output error")
 
     flipped_live(run)
-    checksum = type(run.files).checksum
+    measure = type(run.files).measure
     monkeypatch.setattr(
         type(run.files),
-        "checksum",
-        lambda files, path, kind: broken(path) if "/step-" in path else checksum(files, path, kind),
+        "measure",
+        lambda files, path, kind: broken(path) if "/step-" in path else measure(files, path, kind),
     )
     mended, left = repair(crowd.store)
     assert mended == []

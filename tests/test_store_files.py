@@ -62,6 +62,7 @@ OPERATIONS = {
     "read": lambda files, path: files.read(path, 100),
     "ends_with": lambda files, path: files.ends_with(path, b"x"),
     "checksum": lambda files, path: files.checksum(path),
+    "measure": lambda files, path: files.measure(path),
     "make_folder": lambda files, path: files.make_folder(path),
     "create": lambda files, path: files.create(path, b"x"),
     "replace": lambda files, path: files.replace(path, b"x"),
@@ -97,7 +98,7 @@ def test_no_operation_passes_through_a_linked_folder(files, tmp_path, tree, name
     assert tree(tmp_path) == before
 
 
-@pytest.mark.parametrize("name", ["read", "checksum", "ends_with"])
+@pytest.mark.parametrize("name", ["read", "checksum", "measure", "ends_with"])
 def test_a_linked_file_is_not_read(files, tmp_path, name):
     (files.root / "link").symlink_to(tmp_path / "outside" / "b")
     with pytest.raises(StoreError, match="link is a symbolic link; the store does not follow links"):

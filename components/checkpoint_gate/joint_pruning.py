@@ -18,6 +18,7 @@ from checkpoint_gate.store.losses import refuse_losses
 from checkpoint_gate.store.pruning import (
     Pruned,
     PrunePlan,
+    Seen,
     execute_prune,
     make_plan,
     plan_prune,
@@ -146,11 +147,12 @@ def _plan(run: Run, judged: Judged, policy: PrunePolicy, digest: str) -> RunPlan
             raise PruneRefused(
                 f"Nothing was pruned from {run.key}: {len(damaged)} of its checkpoints are damaged ({first})."
             )
-        live, rejected, survivors = judged.live(run.key), judged.removable(run.key), judged.of_run(run.key, "keep")
+        live, missed = judged.live(run.key), judged.missing[run.key]
+        rejected, survivors = judged.removable(run.key), judged.of_run(run.key, "keep")
         if live:
-            plan = plan_prune(run, rejected, survivors, policy, digest, BY, live)
+            plan = plan_prune(run, rejected, survivors, policy, digest, BY, Seen(live, missed))
         else:  # a run without checkpoints, such as one that was broken off, is no reason for concern
-            refuse_losses(run, live)
+            refuse_losses(run, missed)
             plan = make_plan(run, {}, {}, policy.grace, digest, BY)
     except PruneRefused as refusal:
         return RunPlan(run.key, None, _staying(verdicts, {}, ()), str(refusal), sweepable)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from checkpoint_gate.errors import RuleError, UnknownMetricError
@@ -25,12 +25,14 @@ class Judged:
       verdicts: one for each live checkpoint of every run.
       stored: (run, step) -> the checkpoint.
       histories: run -> its records.
+      missing: run -> the records of the checkpoints that others removed, see `store.losses`.
       missed: tombstones of checkpoints that these rules would keep, but an earlier run had pruned.
     """
 
     verdicts: tuple[Verdict, ...]
     stored: Mapping[tuple[str, int], Stored]
     histories: Mapping[str, Sequence[Record]]
+    missing: Mapping[str, Sequence[Record]]
     missed: tuple[Mapping[str, Any], ...]
 
     @property
@@ -57,15 +59,17 @@ def judge_runs(runs: Sequence[Run], rules: Filter, progress: Progress = lambda _
     Raises:
       UnknownMetricError: the rules name a metric that no record of any run has.
     """
-    histories = {run.key: run.ledger.read().records for run in runs}
+    ledgers = {run.key: run.ledger.read() for run in runs}
+    histories = {key: ledger.records for key, ledger in ledgers.items()}
     _check_names(rules, [record for history in histories.values() for record in history])
-    stored, saved, gone = {}, [], []
+    stored, saved, gone, lost = {}, [], [], {}
     for run in runs:
         by_step = {record.step: record for record in histories[run.key]}
-        for checkpoint in run.live():
-            step = int(checkpoint.folder.rpartition("-")[2])
-            record = checkpoint.manifest.record if checkpoint.manifest else by_step.get(step, Record(step, 0))
-            stored[run.key, step] = checkpoint
+        live = run.live()
+        lost[run.key] = missing(run, live, ledgers.pop(run.key))
+        for checkpoint in live:
+            record = _record(checkpoint, by_step.get(checkpoint.step))
+            stored[run.key, checkpoint.step] = checkpoint
             saved.append(Saved(run.key, record, verify_files(run.files, checkpoint, progress)))
         gone += [(run.key, by_step[mark["step"]], mark) for mark in pruned_before(run) if mark["step"] in by_step]
     verdicts = rules.judge(histories, saved)
@@ -75,7 +79,16 @@ def judge_runs(runs: Sequence[Run], rules: Filter, progress: Progress = lambda _
         for (key, _, mark), verdict in zip(gone, again[len(saved) :], strict=True)
         if verdict.outcome == "keep"
     ]
-    return Judged(tuple(verdicts), stored, histories, tuple(missed))
+    return Judged(tuple(verdicts), stored, histories, lost, tuple(missed))
+
+
+def _record(checkpoint: Stored, in_ledger: Record | None) -> Record:
+    """What a checkpoint was saved for; that of the ledger where it says the same, so that it is held once."""
+    if checkpoint.manifest is None:
+        return in_ledger or Record(checkpoint.step, 0)
+    record = checkpoint.manifest.record
+    same = in_ledger is not None and replace(record, time=in_ledger.time) == in_ledger
+    return in_ledger if in_ledger is not None and same else record
 
 
 def _check_names(rules: Filter, records: Sequence[Record]) -> None:

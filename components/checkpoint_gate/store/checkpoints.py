@@ -15,7 +15,7 @@ from checkpoint_gate.errors import DamagedCheckpoint, ForeignCheckpoint, StoreEr
 from checkpoint_gate.records import Record
 from checkpoint_gate.store import manifest as manifests
 from checkpoint_gate.store.checksums import kind_of
-from checkpoint_gate.store.files import LocalFiles
+from checkpoint_gate.store.files import LocalFiles, NotPlain
 from checkpoint_gate.store.filesystem import Fence, Files
 from checkpoint_gate.store.layout import UNFINISHED_FILE
 from checkpoint_gate.store.manifest import FileEntry, Kind, Manifest, parse_manifest
@@ -353,10 +353,10 @@ def _while_there(files: Files, path: str, act: Callable[[], _T]) -> _T:
 
 def _differs(files: Files, path: str, entry: FileEntry) -> str | None:
     """What of a file is not as the manifest says."""
-    if not files.is_file(path):
+    try:
+        size, checksum = files.measure(path, kind_of(entry.checksum))
+    except (NotADirectoryError, NotPlain):
         return "is missing"
-    size = files.size(path)
     if size != entry.bytes:
         return f"has {size} bytes, its manifest says {entry.bytes}"
-    same = files.checksum(path, kind_of(entry.checksum)) == entry.checksum
-    return None if same else "does not match its checksum"
+    return None if checksum == entry.checksum else "does not match its checksum"

@@ -30,10 +30,16 @@ _KINDS: dict[str, Callable[[], _Digest]] = {WRITTEN: xxhash.xxh3_128, "sha256": 
 
 def checksum_of(file: BinaryIO, kind: str = WRITTEN) -> str:
     """The checksum of what is left to read of `file`."""
-    digest = _KINDS[kind]()
+    return measure(file, kind)[1]
+
+
+def measure(file: BinaryIO, kind: str = WRITTEN) -> tuple[int, str]:
+    """How many bytes are left to read of `file`, and their checksum."""
+    digest, size = _KINDS[kind](), 0
     while chunk := file.read(_CHUNK):
         digest.update(chunk)
-    return f"{kind}:{digest.hexdigest()}"
+        size += len(chunk)
+    return size, f"{kind}:{digest.hexdigest()}"
 
 
 def kind_of(checksum: str) -> str:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from checkpoint_gate.errors import StoreError
-from checkpoint_gate.store.checksums import WRITTEN, checksum_of
+from checkpoint_gate.store.checksums import WRITTEN, checksum_of, measure
 
 _CHUNK = 1 << 20
 _TIMES = 4  # a recovery may take a file that is being written for one that a crash has left
@@ -41,6 +41,10 @@ def plain_parts(path: str) -> list[str]:
 def is_temporary(name: str) -> bool:
     """Whether a file of this name is what a killed `create` or `replace` leaves."""
     return _TEMPORARY.fullmatch(name) is not None
+
+
+class NotPlain(StoreError):
+    """What was to be read as a file is a link, a folder or the like."""
 
 
 class LocalFiles:
@@ -145,8 +149,16 @@ class LocalFiles:
 
     def checksum(self, path: str, kind: str = WRITTEN) -> str:
         """The checksum of a file's bytes."""
+        return self.measure(path, kind)[1]
+
+    def measure(self, path: str, kind: str = WRITTEN) -> tuple[int, str]:
+        """How many bytes a file has, and their checksum.
+
+        Raises:
+          NotPlain: it is a link, a folder or the like.
+        """
         with self._open(path) as file:
-            return checksum_of(file, kind)
+            return measure(file, kind)
 
     def make_folder(self, path: str) -> None:
         """Makes a folder and its parents; fine when it is there."""
@@ -389,11 +401,11 @@ class LocalFiles:
             handle = os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)  # a pipe must not keep us waiting
         except OSError as error:
             if os.path.islink(place):
-                raise StoreError(f"{place} is a symbolic link; the store does not follow links.") from error
+                raise NotPlain(f"{place} is a symbolic link; the store does not follow links.") from error
             raise
         if not stat.S_ISREG(os.fstat(handle).st_mode):
             os.close(handle)
-            raise StoreError(f"{place} is not a plain file.")
+            raise NotPlain(f"{place} is not a plain file.")
         with os.fdopen(handle, "rb") as file:
             yield file
 

@@ -83,6 +83,13 @@ class Files(Protocol):
     def checksum(self, path: str, kind: str = WRITTEN) -> str:
         """The checksum of a file's bytes, see `checksums`."""
 
+    def measure(self, path: str, kind: str = WRITTEN) -> tuple[int, str]:
+        """How many bytes a file has, and their checksum.
+
+        Raises:
+          NotPlain: it is a link, a folder or the like.
+        """
+
     def make_folder(self, path: str) -> None:
         """Makes a folder and its parents; fine when it is there."""
 

@@ -6,7 +6,7 @@ to stay. A repair takes them for lost and leaves tombstones with the event "lost
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Set
+from collections.abc import Iterable, Sequence, Set
 
 from checkpoint_gate.errors import PruneRefused
 from checkpoint_gate.records import Record, encode_metrics
@@ -47,13 +47,13 @@ def _set_aside(run: Run, step: int) -> bool:
     return run.files.holds(f"{run.key}/quarantine/{folder_name(step)}", manifests.NAME)
 
 
-def refuse_losses(run: Run, live: Iterable[Stored]) -> None:
-    """Raises where checkpoints are missing.
+def refuse_losses(run: Run, missed: Sequence[Record]) -> None:
+    """Raises where checkpoints are `missing`.
 
     Raises:
       PruneRefused: names them, and says what to do.
     """
-    lost = [record.step for record in missing(run, live, run.ledger.read())]
+    lost = [record.step for record in missed]
     if lost:
         more = f", … ({len(lost)} in all)" if len(lost) > _NAMED else ""
         raise PruneRefused(

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from checkpoint_gate.errors import StoreError
 from checkpoint_gate.store import object_calls
-from checkpoint_gate.store.checksums import WRITTEN, checksum_of
+from checkpoint_gate.store.checksums import WRITTEN, measure
 from checkpoint_gate.store.files import LocalFiles, plain_parts
 from checkpoint_gate.store.layout import PROBE_FILE
 from checkpoint_gate.store.marked_folders import MarkedFolders
@@ -123,7 +123,11 @@ class ObjectFiles(MarkedFolders):
 
     def checksum(self, path: str, kind: str = WRITTEN) -> str:
         """The checksum of an object's bytes."""
-        return self._call(path, self._checksum, self._key(path), kind)
+        return self.measure(path, kind)[1]
+
+    def measure(self, path: str, kind: str = WRITTEN) -> tuple[int, str]:
+        """How many bytes an object has, and their checksum."""
+        return self._call(path, self._measure, self._key(path), kind)
 
     def make_folder(self, path: str) -> None:
         """Nothing to do: folders are parts of names."""
@@ -216,9 +220,9 @@ class ObjectFiles(MarkedFolders):
                 f"two writers would not notice each other. Choose a store with conditional writes, or a local disk."
             )
 
-    def _checksum(self, key: str, kind: str) -> str:
+    def _measure(self, key: str, kind: str) -> tuple[int, str]:
         with self._fs.open(key, "rb", block_size=_CHUNK) as file:
-            return checksum_of(file, kind)
+            return measure(file, kind)
 
     def _info(self, path: str) -> dict[str, Any]:
         value: dict[str, Any] = self._call(path, self._fs.info, self._key(path))

@@ -8,8 +8,9 @@ from typing import Any
 
 from checkpoint_gate.errors import PruneRefused
 from checkpoint_gate.filtering import PrunePolicy
+from checkpoint_gate.records import Record
 from checkpoint_gate.store.checkpoints import Stored, verify_files
-from checkpoint_gate.store.losses import refuse_losses
+from checkpoint_gate.store.losses import missing, refuse_losses
 from checkpoint_gate.store.run import Run
 from checkpoint_gate.store.trash import body_digest, tombstones, write_journal
 
@@ -60,6 +61,19 @@ class PrunePlan:
         write_journal(run, self.digest, self._body(), token)
 
 
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A run as it was just read.
+
+    Attributes:
+      live: its live checkpoints; the bytes of those that survive were verified.
+      missing: the records of the checkpoints that others removed, see `losses`.
+    """
+
+    live: Sequence[Stored]
+    missing: Sequence[Record]
+
+
 def plan_prune(
     run: Run,
     rejected: Mapping[int, str],
@@ -67,18 +81,18 @@ def plan_prune(
     policy: PrunePolicy,
     rules: str,
     by: str = "CheckpointFilter",
-    verified: Sequence[Stored] | None = None,
+    seen: Seen | None = None,
 ) -> PrunePlan:
     """Plans the removal of `rejected` (step -> reason), less what is protected; `by` stands in the tombstones.
 
     Args:
-      verified: the live checkpoints, where the caller has just read all of them and verified the survivors' bytes.
+      seen: what the caller has just read and verified, which is not read again.
 
     Raises:
       PruneRefused: no survivor is left or one does not verify, the store is damaged, others have removed checkpoints,
         or more than `policy.max_fraction` would go.
     """
-    live = run.live() if verified is None else verified
+    live = run.live() if seen is None else seen.live
     damaged = [stored.damage for stored in live if stored.manifest is None]
     if damaged:
         raise PruneRefused(f"Nothing was pruned from {run.key}: the store is damaged ({damaged[0]}).")
@@ -86,8 +100,8 @@ def plan_prune(
     if not kept:
         raise PruneRefused(f"Nothing was pruned from {run.key}: no survivor would be left.")
     _refuse_missing(run, live, kept)
-    refuse_losses(run, live)
-    if verified is None:
+    refuse_losses(run, missing(run, live, run.ledger.read()) if seen is None else seen.missing)
+    if seen is None:
         _verify_survivors(run, live, kept)
     last = [s.manifest.step for s in live if s.manifest is not None][-policy.keep_last :]
     staying = dict.fromkeys(last, f"among the last {policy.keep_last}") | run.protected()

@@ -29,7 +29,7 @@ from checkpoint_gate.store.checkpoints import (
 )
 from checkpoint_gate.store.elapsed import is_news, is_over, look
 from checkpoint_gate.store.lease import Lease
-from checkpoint_gate.store.prune_plan import Going, PrunePlan, make_plan, plan_prune
+from checkpoint_gate.store.prune_plan import Going, PrunePlan, Seen, make_plan, plan_prune
 from checkpoint_gate.store.revision import by_hand, raise_revision
 from checkpoint_gate.store.run import Run
 from checkpoint_gate.store.trash import (
@@ -51,6 +51,7 @@ __all__ = [
     "Going",
     "PrunePlan",
     "Pruned",
+    "Seen",
     "bring_back",
     "execute_prune",
     "make_plan",

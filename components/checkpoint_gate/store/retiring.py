@@ -19,7 +19,7 @@ from checkpoint_gate.store.checkpoints import STEP_FOLDER, Stored, bytes_held, h
 from checkpoint_gate.store.layout import STORE_FILE
 from checkpoint_gate.store.lease import Lease
 from checkpoint_gate.store.ledger import History
-from checkpoint_gate.store.losses import refuse_losses
+from checkpoint_gate.store.losses import missing, refuse_losses
 from checkpoint_gate.store.pruning import Pruned, PrunePlan, execute_prune, make_plan, sweep
 from checkpoint_gate.store.run import Run
 from checkpoint_gate.store.store import Store
@@ -63,7 +63,7 @@ def plan_retirement(run: Run, grace: float, rules: str, by: str) -> Retirement:
     damaged = [stored.damage for stored in live if stored.manifest is None]
     if damaged:
         raise PruneRefused(f"Nothing was pruned from {run.key}: the store is damaged ({damaged[0]}).")
-    refuse_losses(run, live)
+    refuse_losses(run, missing(run, live, run.ledger.read()))
     rejected = {stored.step: WHY for stored in live}
     plan = make_plan(run, rejected, run.protected(), grace, rules, by)
     return Retirement(plan, {stored.folder: bytes_held(run.files, stored.folder) for stored in _of_no_use(run)})
