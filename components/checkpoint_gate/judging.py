@@ -73,13 +73,20 @@ def judge_runs(runs: Sequence[Run], rules: Filter, progress: Progress = lambda _
             saved.append(Saved(run.key, record, verify_files(run.files, checkpoint, progress)))
         gone += [(run.key, by_step[mark["step"]], mark) for mark in pruned_before(run) if mark["step"] in by_step]
     verdicts = rules.judge(histories, saved)
-    again = Filter(rule=rules.rule, top=rules.top).judge(histories, [*saved, *(Saved(key, r) for key, r, _ in gone)])
-    missed = [
-        {"run": key, **mark}
-        for (key, _, mark), verdict in zip(gone, again[len(saved) :], strict=True)
-        if verdict.outcome == "keep"
-    ]
+    missed = _missed(rules, histories, saved, gone) if gone else []
     return Judged(tuple(verdicts), stored, histories, lost, tuple(missed))
+
+
+def _missed(
+    rules: Filter,
+    histories: Mapping[str, Sequence[Record]],
+    saved: Sequence[Saved],
+    gone: Sequence[tuple[str, Record, Mapping[str, Any]]],
+) -> list[Mapping[str, Any]]:
+    """The tombstones of those of `gone` that the rules would keep, were they still there."""
+    verdicts = rules.judge(histories, [*saved, *(Saved(run, record) for run, record, _ in gone)])[len(saved) :]
+    judged = zip(gone, verdicts, strict=True)
+    return [{"run": run, **mark} for (run, _, mark), verdict in judged if verdict.outcome == "keep"]
 
 
 def _record(checkpoint: Stored, in_ledger: Record | None) -> Record:

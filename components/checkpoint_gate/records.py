@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 import math
+import re
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from json.encoder import encode_basestring
@@ -17,6 +19,7 @@ from checkpoint_gate.errors import MetricValueError, StoreError
 
 At = Literal["epoch", "step"]
 
+_LINE = re.compile(r"[^\n]*\n?")
 _NOT_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 
 
@@ -102,6 +105,7 @@ def decode_metrics(metrics: Any) -> dict[str, float]:
         raise ValueError(f"metrics must be an object. Received: {metrics!r}")
     decoded = {}
     for name, value in metrics.items():
+        name = sys.intern(name)  # a history has the same few names in each of its many records
         if type(value) is float:
             decoded[name] = value
         elif isinstance(value, str) and value in _NOT_FINITE:
@@ -203,7 +207,7 @@ class HistoryLine:
     Attributes:
       number: the line, from 1.
       record: the record.
-      value: the whole line, with the decision where there is one.
+      value: the line without its metrics, which the record has; with the decision where there is one.
       superseded: the `resumed` event that overtook the record, None while the record counts.
       started: the `started` event of the training that made the record, None in a history that does not say.
     """
@@ -221,17 +225,33 @@ def numbered_objects(text: str, name: str) -> Iterator[tuple[int, dict[str, Any]
     Raises:
       StoreError: a line is not a JSON object; names the file and the line.
     """
-    for number, line in enumerate(text.split("\n"), 1):  # splitlines() would also split at U+2028 within a string
-        if not line.strip():
-            continue
-        try:
-            line.encode("utf-8")  # bytes that are not UTF-8 were read as half characters
-            value = load_json(line)
-            if not isinstance(value, dict):
-                raise ValueError(f"must be an object. Received: {line[:80]!r}")
-        except ValueError as error:
-            raise StoreError(f"{name} line {number} is damaged: {error}.") from error
-        yield number, value
+    for number, line in lines_in(text):
+        yield number, object_in(line, f"{name} line {number}")
+
+
+def lines_in(text: str, end: int | None = None) -> Iterator[tuple[int, str]]:
+    """The lines of `text[:end]` that are not blank, one after the other, each with its number from 1."""
+    found = _LINE.finditer(text, 0, len(text) if end is None else end)
+    for number, match in enumerate(found, 1):  # splitlines() would also split at U+2028 within a string
+        line = match[0].removesuffix("\n")
+        if line.strip():
+            yield number, line
+
+
+def object_in(line: str, place: str) -> dict[str, Any]:
+    """The JSON object in a line; `place` stands in the error.
+
+    Raises:
+      StoreError: it is not a JSON object.
+    """
+    try:
+        line.encode("utf-8")  # bytes that are not UTF-8 were read as half characters
+        value = load_json(line)
+        if not isinstance(value, dict):
+            raise ValueError(f"must be an object. Received: {line[:80]!r}")
+    except ValueError as error:
+        raise StoreError(f"{place} is damaged: {error}.") from error
+    return value
 
 
 def read_lines(
@@ -252,7 +272,8 @@ def read_lines(
         try:
             if "event" not in value:
                 counting.append(len(lines))
-                lines.append(HistoryLine(number, record_from_json(value), value, started=started))
+                rest = {key: each for key, each in value.items() if key != "metrics"}
+                lines.append(HistoryLine(number, record_from_json(value), rest, started=started))
                 continue
             events.append(value)
             if value["event"] == "started":

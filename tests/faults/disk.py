@@ -78,8 +78,8 @@ class Disk:
             self.fuse.blow()
         return os.open(path, flags, *args)
 
-    def fdopen(self, handle: int, mode: str) -> Any:
-        return _File(os.fdopen(handle, mode, buffering=0), self) if mode == "wb" else os.fdopen(handle, mode)
+    def fdopen(self, handle: int, mode: str, buffering: int = -1) -> Any:
+        return _File(os.fdopen(handle, mode, 0), self) if mode == "wb" else os.fdopen(handle, mode, buffering)
 
     def fsync(self, handle: int) -> None:
         if self.syncs:

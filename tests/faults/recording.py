@@ -53,8 +53,8 @@ class Recorder:
     def fstat(self, handle: int) -> os.stat_result:
         return os.fstat(handle)
 
-    def fdopen(self, handle: int, mode: str) -> Any:
-        return os.fdopen(handle, mode)
+    def fdopen(self, handle: int, mode: str, buffering: int = -1) -> Any:
+        return os.fdopen(handle, mode, buffering)
 
     def fsync(self, handle: int) -> None:
         self._tell("fsync", (self._opened.get(handle, ""),))

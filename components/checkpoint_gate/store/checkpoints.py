@@ -339,8 +339,10 @@ def _while_there(files: Files, path: str, act: Callable[[], _T]) -> _T:
       _Missing: it is not there any more.
       FileNotFoundError: a disk that keeps saying so of what is there is at fault itself.
     """
-    with contextlib.suppress(FileNotFoundError):
+    try:
         return act()
+    except FileNotFoundError:
+        pass
     if not files.is_file(path):
         raise _Missing
     try:

@@ -11,14 +11,17 @@ import zlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import msgspec
+
 from checkpoint_gate.errors import NewerFormat, StoreError
-from checkpoint_gate.records import dump_json, load_json, numbered_objects
+from checkpoint_gate.records import dump_json, lines_in, load_json, object_in
 from checkpoint_gate.store.filesystem import Files
 from checkpoint_gate.store.layout import FORMAT
 
 _OBJECT_BYTES = 64 << 20
 _LINES_BYTES = 1 << 30
 _CRC = re.compile(r'"crc": "([0-9a-f]{8})", ')
+_OBJECT = msgspec.json.Decoder(dict[str, Any])
 
 
 def read_object(files: Files, path: str) -> dict[str, Any]:
@@ -109,30 +112,32 @@ def parse_lines(text: str, name: str) -> Iterator[dict[str, Any]]:
 
 def numbered_lines(text: str, name: str) -> Iterator[tuple[int, dict[str, Any]]]:
     """As `parse_lines`, each with its number. A line may say its `format`; those of this format need not."""
-    whole = text.rpartition("\n")[0]
-    lines = whole.split("\n")
-    for number, value in numbered_objects(whole, name):
-        if value.get("format", FORMAT) != FORMAT:
-            raise StoreError(
-                f"{name} line {number} has the format {value['format']!r}; this version reads format {FORMAT}."
-            )
-        if _is_as_written(lines[number - 1]):
-            del value["crc"]
-            yield number, value
-        else:
-            yield number, _without_crc(value, f"{name} line {number}")
+    for number, line in lines_in(text, text.rfind("\n") + 1):
+        value = _as_written(line)
+        yield number, _examined(line, f"{name} line {number}") if value is None else value
 
 
-def _is_as_written(line: str) -> bool:
-    """Whether the line's checksum is that of its own text without it, which spares making that text anew.
+def _as_written(line: str) -> dict[str, Any] | None:
+    """The object of a line that is as `JsonLines` wrote it, without its checksum: in a third of the time.
 
-    False says nothing: one written by hand may have its keys in another order.
+    None says nothing: a line written by hand may have its keys in another order, or no checksum.
     """
     found = _CRC.search(line)
     if found is None:
-        return False
-    rest = line[: found.start()] + line[found.end() :]
-    return found[1] == f"{zlib.crc32(rest.encode()):08x}"
+        return None
+    try:
+        rest = (line[: found.start()] + line[found.end() :]).encode()
+        value = _OBJECT.decode(rest) if found[1] == f"{zlib.crc32(rest):08x}" else None
+    except ValueError:
+        return None
+    return value if value is not None and value.get("format", FORMAT) == FORMAT else None
+
+
+def _examined(line: str, place: str) -> dict[str, Any]:
+    value = object_in(line, place)
+    if value.get("format", FORMAT) != FORMAT:
+        raise StoreError(f"{place} has the format {value['format']!r}; this version reads format {FORMAT}.")
+    return _without_crc(value, place)
 
 
 def _with_crc(value: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import shutil
 import stat
 import tempfile
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -394,8 +394,7 @@ class LocalFiles:
     def clear_unfinished(self, parent: str, marker: str, fence: Callable[[], None]) -> None:
         """Nothing to do: a folder is renamed at once, and what is half-written lies elsewhere."""
 
-    @contextlib.contextmanager
-    def _open(self, path: str) -> Iterator[BinaryIO]:
+    def _open(self, path: str) -> BinaryIO:
         place = self._local(path)
         try:
             handle = os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)  # a pipe must not keep us waiting
@@ -406,8 +405,7 @@ class LocalFiles:
         if not stat.S_ISREG(os.fstat(handle).st_mode):
             os.close(handle)
             raise NotPlain(f"{place} is not a plain file.")
-        with os.fdopen(handle, "rb") as file:
-            yield file
+        return os.fdopen(handle, "rb", buffering=0)
 
     def _write_temporary(self, place: Path, data: bytes) -> Path:
         temporary = place.with_name(f".{place.name}.{uuid.uuid4().hex[:12]}.tmp")
