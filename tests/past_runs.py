@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gated_pipelines.history import Ended, Measured, Work
+from gated_pipelines.history.history import Ended, Measured, Work
 
 WORK = Work(data="d", rules="r", settings="s", code="c", pushed="p", store=0)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from ml_metadata.metadata_store import metadata_store
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
-from gated_pipelines.places import Places
+from gated_pipelines.running.places import Places
 
 _STATES = mlmd.Execution.State
 

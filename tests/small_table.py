@@ -18,9 +18,9 @@ from tfx.types import channel_utils, standard_artifacts
 from checkpoint_gate.artifacts import CheckpointSet
 from checkpoint_gate.checkpoint_evaluator.component import CheckpointEvaluator
 from checkpoint_gate.checkpoint_evaluator.executor import Executor
-from checkpoint_gate.exporting import ServedModel
-from checkpoint_gate.records import Record
-from checkpoint_gate.selection import Selector
+from checkpoint_gate.models.exporting import ServedModel
+from checkpoint_gate.rules.records import Record
+from checkpoint_gate.rules.selection import Selector
 from checkpoint_gate.store.manifest import FileEntry, Manifest
 from gated_pipelines.beam_args import BEAM_ARGS
 

@@ -9,7 +9,7 @@ from tfx.orchestration.metadata import sqlite_metadata_connection_config
 from tfx.orchestration.pipeline import Pipeline
 from tfx.types.standard_artifacts import Model
 
-from gated_pipelines.places import Places
+from gated_pipelines.running.places import Places
 
 
 @component

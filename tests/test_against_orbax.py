@@ -15,11 +15,11 @@ import subprocess
 
 import pytest
 
-from checkpoint_gate.records import Record
-from checkpoint_gate.retention import Held
-from checkpoint_gate.rule_text import RuleSet, rules_from_mapping
+from checkpoint_gate.rule_text.rule_set import RuleSet, rules_from_mapping
+from checkpoint_gate.rules.records import Record
+from checkpoint_gate.rules.retention import Held
 from checkpoint_gate.store import Store
-from checkpoint_gate.training import GatedTraining
+from checkpoint_gate.training.gated_training import GatedTraining
 
 ROOT = pathlib.Path(__file__).parents[1]
 PYTHON = ROOT / ".venv-peers/bin/python"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from checkpoint_gate.errors import CheckpointGateError
-from gated_pipelines.anomalies import FILE, Anomaly, in_words, read_anomalies
+from gated_pipelines.reporting.anomalies import FILE, Anomaly, in_words, read_anomalies
 
 DIVERGENCE = (
     "The approximate Jensen-Shannon divergence between current and previous is {} (up to six significant digits), "

@@ -7,10 +7,10 @@ import pytest
 import tensorflow as tf
 from small_table import export, network, write_survivors
 
-from checkpoint_gate.averaging import UniformAverage, average_checkpoints
-from checkpoint_gate.checkpoint_set import read_set
+from checkpoint_gate.artifact_files.checkpoint_set import read_set
 from checkpoint_gate.errors import AverageRefused
-from checkpoint_gate.exporting import load_trained, restore, weights_of
+from checkpoint_gate.models.averaging import UniformAverage, average_checkpoints
+from checkpoint_gate.models.exporting import load_trained, restore, weights_of
 
 
 @pytest.mark.parametrize(

@@ -100,7 +100,7 @@ def test_bad_input_is_told_by_the_installed_command_without_a_traceback(project,
 def test_bad_input_is_told_before_tensorflow_is_loaded(project, tmp_path):
     (project / "penguins.csv").unlink()
     code = (
-        "import sys; from pathlib import Path; from gated_pipelines.local import run_local;"
+        "import sys; from pathlib import Path; from gated_pipelines.running.local import run_local;"
         f"run_local(Path({str(project / YAML)!r}), Path({str(tmp_path / 'root')!r}));"
         "print([m for m in ('tensorflow', 'tfx', 'keras') if m in sys.modules])"
     )

@@ -13,20 +13,20 @@ from tensorflow_metadata.proto.v0 import schema_pb2  # noqa: F401  (TFMA's proto
 from tensorflow_model_analysis.proto import config_pb2, metrics_for_slice_pb2
 from tfx.types import standard_artifacts
 
-from checkpoint_gate.best_so_far import BestSoFar, best_after, best_so_far, handed_on, place_for
 from checkpoint_gate.champion.executor import Executor
 from checkpoint_gate.cli.provenance import chain_of
 from checkpoint_gate.evaluator.against_best import Best, hold_against
 from checkpoint_gate.evaluator.deciding import standing, verdict_of
 from checkpoint_gate.evaluator.eval_config import Threshold
 from checkpoint_gate.evaluator.measurements import ALL_EXAMPLES, Measurements, metric_of
-from checkpoint_gate.papers import read_papers, write_papers
-from checkpoint_gate.push_folder import live_versions, version_path
-from checkpoint_gate.push_log import add_to_log
+from checkpoint_gate.pushed.best_so_far import BestSoFar, best_after, best_so_far, handed_on, place_for
+from checkpoint_gate.pushed.papers import read_papers, write_papers
+from checkpoint_gate.pushed.push_folder import live_versions, version_path
+from checkpoint_gate.pushed.push_log import add_to_log
 from checkpoint_gate.pusher.pruning import prune_versions
 from checkpoint_gate.pusher.rollback import plan_rollback, plan_undo, roll_back, undo_rollback
-from checkpoint_gate.records import load_json
-from checkpoint_gate.retention import Keep
+from checkpoint_gate.rules.records import load_json
+from checkpoint_gate.rules.retention import Keep
 
 
 def push(folder, version, best, weights=None):

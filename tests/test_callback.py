@@ -109,7 +109,7 @@ def test_validation_that_is_not_there_is_told_after_the_first_epoch(tmp_path, ca
     words = "'val_loss', which training never logged.*Name one of these in the rules, or give fit validation_data"
     with pytest.raises(UnknownMetricError, match=words):
         fit(compiled(), GatedCheckpoint(tmp_path, RULES, run="first"), 3, validation_data=None)
-    told = [r.getMessage() for r in caplog.records if r.name == "checkpoint_gate.training"]
+    told = [r.getMessage() for r in caplog.records if r.name == "checkpoint_gate.training.gated_training"]
     assert told == ["the rules name 'val_loss', which epoch 1 does not log; logged are: loss"]
 
 

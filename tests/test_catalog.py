@@ -10,16 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from checkpoint_gate.catalog import catalog, chosen_runs, rows
 from checkpoint_gate.errors import DamagedCheckpoint, RunMissing, StoreError
-from checkpoint_gate.explaining import explain
-from checkpoint_gate.judgement import Decision
-from checkpoint_gate.records import Record
-from checkpoint_gate.rule_text import parse_rules
+from checkpoint_gate.reviewing.catalog import catalog, chosen_runs, rows
+from checkpoint_gate.reviewing.explaining import explain
+from checkpoint_gate.rule_text.rule_set import parse_rules
+from checkpoint_gate.rules.judgement import Decision
+from checkpoint_gate.rules.records import Record
 from checkpoint_gate.store import Store
 from checkpoint_gate.store.checking import check_store
 from checkpoint_gate.store.pruning import execute_prune, make_plan, recover, sweep, tombstones, undelete
-from checkpoint_gate.training import GatedTraining
+from checkpoint_gate.training.gated_training import GatedTraining
 
 GATE = "save: {metric: val_loss, at_most: 0.5}"
 DAY = 86400.0

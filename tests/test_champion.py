@@ -13,13 +13,13 @@ from tfx.orchestration import pipeline
 from tfx.types import standard_artifacts
 from tfx.utils import path_utils
 
+from checkpoint_gate.artifact_files.markers import empty_reason
 from checkpoint_gate.champion import Champion
 from checkpoint_gate.champion.executor import Executor
 from checkpoint_gate.errors import ModelError
-from checkpoint_gate.markers import empty_reason
-from checkpoint_gate.push_folder import listing_digest
-from checkpoint_gate.push_log import add_to_log, handed_on, withdrawn_from
-from checkpoint_gate.weights import weights_digest
+from checkpoint_gate.models.weights import weights_digest
+from checkpoint_gate.pushed.push_folder import listing_digest
+from checkpoint_gate.pushed.push_log import add_to_log, handed_on, withdrawn_from
 
 
 @pytest.fixture(scope="session")

@@ -11,18 +11,18 @@ from faults.papers import origin_of, papers_of, pushed_papers, write_version
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from checkpoint_gate import known_champion
-from checkpoint_gate.averages import ExponentialAverage, MovingAverage
 from checkpoint_gate.cli import cli
 from checkpoint_gate.errors import RuleError
-from checkpoint_gate.gate import Gate
-from checkpoint_gate.known_champion import KnownChampion, look_up, recorded, resolved_for
-from checkpoint_gate.papers import Origin
-from checkpoint_gate.records import Record
-from checkpoint_gate.rule_text import RuleSet, parse_rules
-from checkpoint_gate.rules import All, Any, ChampionLimit, Every, Not, Threshold
+from checkpoint_gate.pushed import known_champion
+from checkpoint_gate.pushed.known_champion import KnownChampion, look_up, recorded, resolved_for
+from checkpoint_gate.pushed.papers import Origin
+from checkpoint_gate.rule_text.rule_set import RuleSet, parse_rules
+from checkpoint_gate.rules.averages import ExponentialAverage, MovingAverage
+from checkpoint_gate.rules.conditions import All, Any, ChampionLimit, Every, Not, Threshold
+from checkpoint_gate.rules.gate import Gate
+from checkpoint_gate.rules.records import Record
 from checkpoint_gate.store import Store
-from checkpoint_gate.training import GatedTraining
+from checkpoint_gate.training.gated_training import GatedTraining
 
 RELATIVE = "{metric: val_loss, at_most: {champion: val_loss, times: 1.05}}"
 

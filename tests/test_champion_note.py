@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from checkpoint_gate.errors import StoreError
-from checkpoint_gate.filtering import PrunePolicy
+from checkpoint_gate.rules.filtering import PrunePolicy
 from checkpoint_gate.store.champion import ChampionNote, note_champion, read_champion, read_pushed
 from checkpoint_gate.store.pruning import execute_prune, plan_prune
 

@@ -13,7 +13,7 @@ from tfx.types import channel, standard_artifacts
 from checkpoint_gate.artifacts import CheckpointSet
 from checkpoint_gate.checkpoint_evaluator import CheckpointEvaluator
 from checkpoint_gate.errors import ConfigError
-from checkpoint_gate.selection import Selector
+from checkpoint_gate.rules.selection import Selector
 
 INTERVALS = "options { compute_confidence_intervals { value: true } }"
 SLICES = 'slicing_specs {} slicing_specs { feature_keys: ["g"] }'

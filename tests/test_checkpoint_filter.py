@@ -12,15 +12,15 @@ import pytest
 from faults.crowd import Crowd
 from tfx.types import channel, standard_artifacts
 
+from checkpoint_gate.artifact_files.checkpoint_set import read_about, read_set
+from checkpoint_gate.artifact_files.markers import empty_reason
+from checkpoint_gate.artifact_files.pointer import RunPointer
 from checkpoint_gate.artifacts import CheckpointSet
 from checkpoint_gate.checkpoint_filter import CheckpointFilter
 from checkpoint_gate.checkpoint_filter.executor import Executor
-from checkpoint_gate.checkpoint_set import read_about, read_set
 from checkpoint_gate.errors import NoSurvivors, RuleError, RunMissing, UnknownMetricError
-from checkpoint_gate.filtering import PrunePolicy
-from checkpoint_gate.markers import empty_reason
-from checkpoint_gate.pointer import RunPointer
-from checkpoint_gate.rule_text import RuleSet, parse_rules
+from checkpoint_gate.rule_text.rule_set import RuleSet, parse_rules
+from checkpoint_gate.rules.filtering import PrunePolicy
 from checkpoint_gate.store.pruning import tombstones, undelete
 
 HALF = "{metric: val_loss, at_most: 0.5}"

@@ -9,10 +9,10 @@ import shutil
 
 import pytest
 
-from checkpoint_gate.checkpoint_set import publish_survivors, read_about, read_set, write_about
+from checkpoint_gate.artifact_files.checkpoint_set import publish_survivors, read_about, read_set, write_about
 from checkpoint_gate.errors import DamagedCheckpoint, StoreError
-from checkpoint_gate.judging import judge_runs
-from checkpoint_gate.rule_text import parse_rules
+from checkpoint_gate.reviewing.judging import judge_runs
+from checkpoint_gate.rule_text.rule_set import parse_rules
 
 HALF = parse_rules("filter: {metric: val_loss, at_most: 0.5}").filter
 

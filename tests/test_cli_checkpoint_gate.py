@@ -16,17 +16,17 @@ import pytest
 from click.testing import CliRunner
 from faults.papers import origin_of, papers_of, pushed_papers, write_version
 
-from checkpoint_gate.catalog import rows
 from checkpoint_gate.cli import cli, words
-from checkpoint_gate.judgement import Decision
-from checkpoint_gate.papers import Rollback, write_papers
-from checkpoint_gate.records import Record, dump_json
-from checkpoint_gate.rule_text import parse_rules
+from checkpoint_gate.pushed.papers import Rollback, write_papers
+from checkpoint_gate.reviewing.catalog import rows
+from checkpoint_gate.rule_text.rule_set import parse_rules
+from checkpoint_gate.rules.judgement import Decision
+from checkpoint_gate.rules.records import Record, dump_json
 from checkpoint_gate.store import Store
 from checkpoint_gate.store.champion import ChampionNote, note_champion
 from checkpoint_gate.store.elapsed import SystemClock
 from checkpoint_gate.store.pruning import execute_prune, make_plan
-from checkpoint_gate.training import GatedTraining
+from checkpoint_gate.training.gated_training import GatedTraining
 
 GATE = "save: {metric: val_loss, at_most: 0.5}"
 STRICT = "filter: {metric: val_loss, at_most: 0.35}\nprune: {grace: 24h, max_fraction: 0.9}\n"
@@ -165,7 +165,7 @@ def test_an_error_of_the_package_is_one_sentence_and_others_show_themselves(home
     def broken(*args):
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr("checkpoint_gate.catalog.rows", broken)
+    monkeypatch.setattr("checkpoint_gate.reviewing.catalog.rows", broken)
     result = home.call("list", store)
     assert isinstance(result.exception, ZeroDivisionError)
 

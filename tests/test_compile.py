@@ -15,9 +15,9 @@ import yaml
 from click.testing import CliRunner
 
 from checkpoint_gate.errors import ConfigError, RuleError, StoreError
-from checkpoint_gate.filtering import PrunePolicy
-from checkpoint_gate.rule_text import RuleSet, parse_rules
-from gated_pipelines.config import load_config, parse_config
+from checkpoint_gate.rule_text.rule_set import RuleSet, parse_rules
+from checkpoint_gate.rules.filtering import PrunePolicy
+from gated_pipelines.config.pipeline_config import load_config, parse_config
 from gated_pipelines.kubeflow.compile.differences import without_effect
 from gated_pipelines.kubeflow.compile.finishing import LOOK_OUTSIDE
 
@@ -233,9 +233,9 @@ def example_gen(tmp_path):
 
     from gated_pipelines.beam_args import BEAM_ARGS
     from gated_pipelines.pipeline import split_output
-    from gated_pipelines.staging import stage_table
     from gated_pipelines.table_example_gen.component import CsvExampleGen
     from gated_pipelines.table_example_gen.executor import Executor
+    from gated_pipelines.tables.staging import stage_table
 
     def execute(data, span="", root=str(tmp_path)):
         config = load_config(PENGUINS)
@@ -272,7 +272,7 @@ def test_examples_are_those_of_a_local_run(example_gen, tmp_path):
 
     from gated_pipelines.beam_args import BEAM_ARGS
     from gated_pipelines.pipeline import split_output
-    from gated_pipelines.staging import stage_table
+    from gated_pipelines.tables.staging import stage_table
 
     table = (PENGUINS.parent / "penguins.csv").read_text()
     (tmp_path / "month-3.csv").write_text(table.replace("Adelie", "Gentoo"))
@@ -321,7 +321,7 @@ def test_a_table_that_does_not_fit_is_refused_by_its_own_name(example_gen, tmp_p
 
 
 def test_a_class_that_no_row_has_keeps_its_id(tmp_path):
-    from gated_pipelines.staging import stage_table
+    from gated_pipelines.tables.staging import stage_table
 
     config = load_config(PENGUINS)
     known = stage_table(config, tmp_path / "known")
@@ -342,7 +342,7 @@ def test_a_folder_that_may_not_be_listed_is_not_an_empty_one(example_gen, monkey
     def forbidden(folder):
         raise PermissionError(13, "Forbidden")
 
-    monkeypatch.setattr("gated_pipelines.spans.names_in", forbidden)
+    monkeypatch.setattr("gated_pipelines.tables.spans.names_in", forbidden)
     with pytest.raises(StoreError, match=r"The table s3://b/m-\{SPAN\}.csv cannot be found: Forbidden."):
         example_gen("s3://b/m-{SPAN}.csv")
 

@@ -10,16 +10,16 @@ import pytest
 import yaml
 from tfx.types import standard_artifacts
 
-from checkpoint_gate.data_note import read_data_note
+from checkpoint_gate.artifact_files.data_note import read_data_note
 from checkpoint_gate.errors import ConfigError
 from gated_pipelines.beam_args import BEAM_ARGS
-from gated_pipelines.config import load_config
+from gated_pipelines.config.pipeline_config import load_config
 from gated_pipelines.kubeflow.compile.compiling import compile_pipeline
 from gated_pipelines.kubeflow.lint.linting import lint_data
 from gated_pipelines.pipeline import split_output
-from gated_pipelines.staging import NEWEST, PREVIOUS, stage_table
 from gated_pipelines.table_example_gen.component import CsvExampleGen
 from gated_pipelines.table_example_gen.executor import Executor
+from gated_pipelines.tables.staging import NEWEST, PREVIOUS, stage_table
 
 FLIGHTS = Path(__file__).parents[1] / "data" / "flights" / "pipeline.yaml"
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from checkpoint_gate.errors import ConfigError
-from checkpoint_gate.retention import Keep
-from checkpoint_gate.rule_text import read_rules
-from gated_pipelines.config import load_config
-from gated_pipelines.tfma_names import KNOWN, snake_case
+from checkpoint_gate.rule_text.rule_set import read_rules
+from checkpoint_gate.rules.retention import Keep
+from gated_pipelines.config.pipeline_config import load_config
+from gated_pipelines.config.tfma_names import KNOWN, snake_case
 
 PENGUINS = Path(__file__).parent.parent / "data" / "penguins" / "pipeline.yaml"
 

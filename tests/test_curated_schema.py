@@ -11,9 +11,9 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 
 from checkpoint_gate.errors import ConfigError
 from gated_pipelines.cli import cli
-from gated_pipelines.config import load_config
+from gated_pipelines.config.pipeline_config import load_config
+from gated_pipelines.config.spec import TabularSpec
 from gated_pipelines.curated_schema import read_schema
-from gated_pipelines.spec import TabularSpec
 
 PENGUINS = Path(__file__).parents[1] / "data" / "penguins"
 SPEC = TabularSpec("price", "regression", ("length",), ("colour",), ())

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from gated_pipelines.anomalies import Anomaly, in_words
-from gated_pipelines.config import parse_config
+from gated_pipelines.config.pipeline_config import parse_config
+from gated_pipelines.reporting.anomalies import Anomaly, in_words
 
 PAGE = (Path(__file__).parents[1] / "pipelines" / "docs" / "data.md").read_text(encoding="utf-8")
 LEAST = "name: t\nlabel: y\ntask: regression\nrules: {save: {}, filter: {}}\n"

@@ -16,22 +16,22 @@ from hypothesis import strategies as st
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 from small_metadata import SmallRuns
 
+from checkpoint_gate.artifact_files.pointer import RunPointer
 from checkpoint_gate.errors import LeaseHeld, PruneRefused
-from checkpoint_gate.papers import write_papers
-from checkpoint_gate.pointer import RunPointer
+from checkpoint_gate.pushed.papers import write_papers
 from checkpoint_gate.quantities import format_size
-from checkpoint_gate.records import Record
+from checkpoint_gate.rules.records import Record
 from checkpoint_gate.store import Store
 from checkpoint_gate.store.files import LocalFiles
 from checkpoint_gate.store.lease import Lease
 from checkpoint_gate.store.retiring import is_retired
-from gated_pipelines.config import load_config
+from gated_pipelines.config.pipeline_config import load_config
 from gated_pipelines.disk.planning import Bounds, plan_disk
 from gated_pipelines.disk.pruning import carry_out, execute, metadata_of, prune_after_run
 from gated_pipelines.disk.unfinished import fail_unfinished
 from gated_pipelines.disk.words import plan_json, plan_lines
-from gated_pipelines.places import Places
-from gated_pipelines.staging import stage_table
+from gated_pipelines.running.places import Places
+from gated_pipelines.tables.staging import stage_table
 
 PENGUINS = Path(__file__).parents[1] / "data" / "penguins"
 TWO = Bounds(keep_runs=2, keep_logs=None, grace=0.0, rules="0" * 64)

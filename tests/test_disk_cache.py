@@ -9,8 +9,8 @@ from small_tfx import run_small
 
 from gated_pipelines.disk.planning import Bounds, plan_disk
 from gated_pipelines.disk.pruning import carry_out, metadata_of
-from gated_pipelines.lineage import last_run
-from gated_pipelines.places import Places
+from gated_pipelines.reporting.lineage import last_run
+from gated_pipelines.running.places import Places
 
 ONE = Bounds(keep_runs=1, keep_logs=None, grace=0.0, rules="0" * 64)
 

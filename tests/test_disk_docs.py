@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from gated_pipelines.cli import cli
-from gated_pipelines.config import parse_config
+from gated_pipelines.config.pipeline_config import parse_config
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "pipelines" / "docs" / "disk.md").read_text(encoding="utf-8")

@@ -7,9 +7,9 @@ import os
 import pytest
 from faults.papers import pushed_papers, write_version
 
-from checkpoint_gate.push_folder import champion_path, live_versions
+from checkpoint_gate.pushed.push_folder import champion_path, live_versions
 from checkpoint_gate.pusher.pruning import prune_versions
-from checkpoint_gate.retention import Keep
+from checkpoint_gate.rules.retention import Keep
 
 DAY = 86_400.0
 

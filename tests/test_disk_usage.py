@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from gated_pipelines.disk_usage import DiskUsage, bytes_freed, disk_used
+from gated_pipelines.disk.usage import DiskUsage, bytes_freed, disk_used
 
 
 def write(path, size):

@@ -11,16 +11,16 @@ from typing import NamedTuple
 
 import pytest
 
-from checkpoint_gate import rules as rules_module
 from checkpoint_gate.errors import UnknownMetricError
-from checkpoint_gate.filtering import Filter, PrunePolicy, Saved
-from checkpoint_gate.gate import Gate, MetricWatch
-from checkpoint_gate.judgement import Judgement, all_of, any_of, negate
-from checkpoint_gate.located_yaml import YamlError, read_located
-from checkpoint_gate.records import HistoryLine, Record
-from checkpoint_gate.replaying import replay
-from checkpoint_gate.retention import Keep
-from checkpoint_gate.rule_text import RuleSet, parse_rules, rules_from_mapping
+from checkpoint_gate.reviewing.replaying import replay
+from checkpoint_gate.rule_text.located_yaml import YamlError, read_located
+from checkpoint_gate.rule_text.rule_set import RuleSet, parse_rules, rules_from_mapping
+from checkpoint_gate.rules import conditions as rules_module
+from checkpoint_gate.rules.filtering import Filter, PrunePolicy, Saved
+from checkpoint_gate.rules.gate import Gate, MetricWatch
+from checkpoint_gate.rules.judgement import Judgement, all_of, any_of, negate
+from checkpoint_gate.rules.records import HistoryLine, Record
+from checkpoint_gate.rules.retention import Keep
 
 DOCS = Path(__file__).parents[1] / "components" / "docs"
 PAGES = sorted(DOCS.glob("*.md"))

@@ -25,15 +25,15 @@ from small_table import (
 )
 from tensorflow_model_analysis.proto import config_pb2
 
+from checkpoint_gate.artifact_files.checkpoint_set import read_set
+from checkpoint_gate.artifact_files.markers import empty_reason
+from checkpoint_gate.artifact_files.selection_file import read_selection
 from checkpoint_gate.checkpoint_evaluator.planning import Plan
 from checkpoint_gate.checkpoint_evaluator.stacking import Stack
-from checkpoint_gate.checkpoint_set import read_set
 from checkpoint_gate.errors import EvaluationError, ModelError
-from checkpoint_gate.exporting import export_steps
-from checkpoint_gate.markers import empty_reason
-from checkpoint_gate.papers import read_papers
-from checkpoint_gate.selection import Selector
-from checkpoint_gate.selection_file import read_selection
+from checkpoint_gate.models.exporting import export_steps
+from checkpoint_gate.pushed.papers import read_papers
+from checkpoint_gate.rules.selection import Selector
 
 LOSS = Selector("sparse_categorical_crossentropy", "min")
 MULTICLASS = """

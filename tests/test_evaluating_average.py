@@ -22,13 +22,13 @@ from small_table import (
     write_survivors,
 )
 
+from checkpoint_gate.artifact_files.checkpoint_set import read_set
+from checkpoint_gate.artifact_files.selection_file import read_selection
 from checkpoint_gate.checkpoint_evaluator.entrants import average_of, entrants_of
-from checkpoint_gate.checkpoint_set import read_set
 from checkpoint_gate.errors import AverageRefused
-from checkpoint_gate.exporting import load_trained
-from checkpoint_gate.papers import read_papers
-from checkpoint_gate.selection import Candidate, Selector
-from checkpoint_gate.selection_file import read_selection
+from checkpoint_gate.models.exporting import load_trained
+from checkpoint_gate.pushed.papers import read_papers
+from checkpoint_gate.rules.selection import Candidate, Selector
 
 SELECT = Selector("sparse_categorical_crossentropy", "min")
 CONFIG = """

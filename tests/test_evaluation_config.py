@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from tensorflow_model_analysis.proto import config_pb2
 
-from checkpoint_gate.selection import Selector
-from gated_pipelines.config import load_config
-from gated_pipelines.evaluation import blessing_config, selection_config, selector
+from checkpoint_gate.rules.selection import Selector
+from gated_pipelines.config.evaluation import blessing_config, selection_config, selector
+from gated_pipelines.config.pipeline_config import load_config
 
 LEAST = """\
 name: a

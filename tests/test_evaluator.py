@@ -32,8 +32,7 @@ from tfx.proto import pusher_pb2
 from tfx.types import channel, standard_artifacts
 from tfx.utils import path_utils, proto_utils
 
-from checkpoint_gate.best_so_far import hand_on as hand_on_best
-from checkpoint_gate.best_so_far import place_for
+from checkpoint_gate.artifact_files.markers import mark_empty
 from checkpoint_gate.champion import Champion
 from checkpoint_gate.errors import ConfigError, ModelError
 from checkpoint_gate.evaluator import BlessingVerdict, Evaluator, read_verdict
@@ -44,14 +43,15 @@ from checkpoint_gate.evaluator.executor import Executor
 from checkpoint_gate.evaluator.measurements import ALL_EXAMPLES, Measurements
 from checkpoint_gate.evaluator.reason import why_blessed, why_not_blessed
 from checkpoint_gate.evaluator.verdict import Comparison
-from checkpoint_gate.label_classes import classes_asset, read_classes
-from checkpoint_gate.markers import mark_empty
-from checkpoint_gate.push_folder import champion_path, listing_digest, live_versions
-from checkpoint_gate.push_log import Withdrawal, hand_on
+from checkpoint_gate.models.label_classes import classes_asset, read_classes
+from checkpoint_gate.models.weights import weights_digest
+from checkpoint_gate.pushed.best_so_far import hand_on as hand_on_best
+from checkpoint_gate.pushed.best_so_far import place_for
+from checkpoint_gate.pushed.push_folder import champion_path, listing_digest, live_versions
+from checkpoint_gate.pushed.push_log import Withdrawal, hand_on
 from checkpoint_gate.pusher import Pusher
-from checkpoint_gate.weights import weights_digest
 from gated_pipelines.beam_args import BEAM_ARGS
-from gated_pipelines.lineage import last_run
+from gated_pipelines.reporting.lineage import last_run
 
 ROWS = 40
 

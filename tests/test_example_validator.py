@@ -13,13 +13,13 @@ from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx.types import standard_artifacts
 
-from checkpoint_gate.data_note import write_data_note
+from checkpoint_gate.artifact_files.data_note import write_data_note
 from checkpoint_gate.errors import DataAnomalies
-from gated_pipelines.anomalies import read_anomalies
 from gated_pipelines.example_validator.component import ExampleValidator
 from gated_pipelines.example_validator.executor import Executor
-from gated_pipelines.span_statistics import statistics_of
-from gated_pipelines.staging import NEWEST, PREVIOUS
+from gated_pipelines.reporting.anomalies import read_anomalies
+from gated_pipelines.tables.span_statistics import statistics_of
+from gated_pipelines.tables.staging import NEWEST, PREVIOUS
 
 SCHEMA = """
 feature { name: "x" type: FLOAT }

@@ -7,12 +7,12 @@ import math
 import pytest
 
 from checkpoint_gate.errors import RuleError, UnknownMetricError
-from checkpoint_gate.filtering import Filter, PrunePolicy, Saved, closest_misses
-from checkpoint_gate.judging import judge_runs, why_none
-from checkpoint_gate.records import Record
-from checkpoint_gate.retention import Best
-from checkpoint_gate.rule_text import parse_rules
-from checkpoint_gate.rules import Threshold
+from checkpoint_gate.reviewing.judging import judge_runs, why_none
+from checkpoint_gate.rule_text.rule_set import parse_rules
+from checkpoint_gate.rules.conditions import Threshold
+from checkpoint_gate.rules.filtering import Filter, PrunePolicy, Saved, closest_misses
+from checkpoint_gate.rules.records import Record
+from checkpoint_gate.rules.retention import Best
 from checkpoint_gate.store.pruning import execute_prune, plan_prune
 
 NAN, INF = math.nan, math.inf

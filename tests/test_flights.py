@@ -10,10 +10,10 @@ from click.testing import CliRunner
 
 from checkpoint_gate.errors import ConfigError
 from gated_pipelines.cli import cli
-from gated_pipelines.config import load_config
+from gated_pipelines.config.pipeline_config import load_config
 from gated_pipelines.curated_schema import read_schema
 from gated_pipelines.flights import write_flights
-from gated_pipelines.staging import stage_table
+from gated_pipelines.tables.staging import stage_table
 
 DATA = Path(__file__).parents[1] / "data" / "flights"
 MONTHS = [f"flights-2013{month:02d}.csv" for month in range(1, 13)]

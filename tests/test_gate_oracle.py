@@ -18,12 +18,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from checkpoint_gate import averages
 from checkpoint_gate.errors import UnknownMetricError
-from checkpoint_gate.filtering import Saved
-from checkpoint_gate.records import Record, dump_json, numbered_objects, read_lines, record_to_json
-from checkpoint_gate.replaying import replay
-from checkpoint_gate.rule_text import parse_rules, rules_from_mapping
+from checkpoint_gate.reviewing.replaying import replay
+from checkpoint_gate.rule_text.rule_set import parse_rules, rules_from_mapping
+from checkpoint_gate.rules import averages
+from checkpoint_gate.rules.filtering import Saved
+from checkpoint_gate.rules.records import Record, dump_json, numbered_objects, read_lines, record_to_json
 from checkpoint_gate.store.ledger import parse_ledger
 
 YES, UNKNOWN, NO = 1.0, 0.5, 0.0  # so that all is the minimum, any the maximum and not the rest to one

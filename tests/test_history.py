@@ -14,9 +14,9 @@ from rich.console import Console
 
 from checkpoint_gate.errors import ConfigError, StoreError
 from gated_pipelines.cli import cli
-from gated_pipelines.history import FILE, History, Measured, to_json
-from gated_pipelines.history_plot import draw
-from gated_pipelines.history_words import table
+from gated_pipelines.history.history import FILE, History, Measured, to_json
+from gated_pipelines.history.plot import draw
+from gated_pipelines.history.words import table
 
 
 def told(runs):
@@ -42,7 +42,7 @@ def test_there_is_no_history_before_the_first_run(tmp_path):
 def test_a_run_without_an_end_is_at_work_while_its_process_lives_and_died_after(tmp_path):
     log = History(tmp_path)
     log.begin("mine", 1.0, "by hand", "it is the first run")
-    code = "import sys; from gated_pipelines.history import History; from pathlib import Path\n"
+    code = "import sys; from gated_pipelines.history.history import History; from pathlib import Path\n"
     code += "History(Path(sys.argv[1])).begin('dead', 2.0, 'schedule', 'the data is new')"
     subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True)
     assert [to_json(past)["state"] for past in log.read()] == ["running", "died"]
@@ -79,7 +79,7 @@ def test_a_line_that_is_wrong_is_named(tmp_path, line, words):
 
 
 def test_many_writers_lose_no_line(tmp_path):
-    code = "import sys; from gated_pipelines.history import History; from pathlib import Path\n"
+    code = "import sys; from gated_pipelines.history.history import History; from pathlib import Path\n"
     code += (
         "for n in range(50): History(Path(sys.argv[1])).begin(f'{sys.argv[2]}-{n}', float(n), 'schedule', 'x' * 5000)"
     )

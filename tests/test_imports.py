@@ -42,14 +42,20 @@ def brought(statement):
             id="the rules: no framework",
         ),
         pytest.param("from checkpoint_gate import Store", FRAMEWORKS | {"click"}, id="the store: no framework"),
-        pytest.param("import checkpoint_gate.training", FRAMEWORKS | {"click"}, id="a gated training: no framework"),
+        pytest.param(
+            "import checkpoint_gate.training.gated_training",
+            FRAMEWORKS | {"click"},
+            id="a gated training: no framework",
+        ),
         pytest.param("from checkpoint_gate import GatedLoop", FRAMEWORKS | {"click"}, id="the loop: no framework"),
         pytest.param(
-            "import checkpoint_gate.papers, checkpoint_gate.pusher.pruning, checkpoint_gate.pusher.rollback",
+            "import checkpoint_gate.pushed.papers, checkpoint_gate.pusher.pruning, checkpoint_gate.pusher.rollback",
             FRAMEWORKS | {"click"},
             id="what is done to pushed versions: no framework",
         ),
-        pytest.param("import gated_pipelines.rollback", FRAMEWORKS, id="the command that goes back: no framework"),
+        pytest.param(
+            "import gated_pipelines.running.rollback", FRAMEWORKS, id="the command that goes back: no framework"
+        ),
         pytest.param(
             "import gated_pipelines.cli",
             FRAMEWORKS | PARSERS | {"cronsim", "kfp_server_api", "kubernetes", "yaml"},

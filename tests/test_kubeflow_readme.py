@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 
 from checkpoint_gate.cli import cli as checkpoint_gate
 from gated_pipelines.cli import cli as gated_pipeline
-from gated_pipelines.kubeflow_section import Kubeflow
+from gated_pipelines.config.kubeflow_section import Kubeflow
 
 pytest_plugins = ["kubeflow_fixtures"]
 

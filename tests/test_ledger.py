@@ -9,8 +9,8 @@ import math
 import pytest
 
 from checkpoint_gate.errors import StoreError
-from checkpoint_gate.judgement import Decision
-from checkpoint_gate.records import Record
+from checkpoint_gate.rules.judgement import Decision
+from checkpoint_gate.rules.records import Record
 from checkpoint_gate.store.files import LocalFiles
 from checkpoint_gate.store.ledger import Ledger, parse_ledger
 

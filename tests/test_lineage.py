@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from checkpoint_gate.errors import CheckpointGateError
-from gated_pipelines.lineage import last_run, newest_run
-from gated_pipelines.local import run_local
+from gated_pipelines.reporting.lineage import last_run, newest_run
+from gated_pipelines.running.local import run_local
 
 DATA = Path(__file__).parents[1] / "data" / "penguins"
 

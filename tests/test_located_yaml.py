@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from checkpoint_gate.located_yaml import MAX_BYTES, YamlError, plain_scalar, read_located
+from checkpoint_gate.rule_text.located_yaml import MAX_BYTES, YamlError, plain_scalar, read_located
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ from checkpoint_gate.errors import (
     StoreError,
     UnknownMetricError,
 )
-from checkpoint_gate.explaining import explain
+from checkpoint_gate.reviewing.explaining import explain
 from checkpoint_gate.store.checking import check_store
 
 pytestmark = pytest.mark.usefixtures("quick_collection")
@@ -207,7 +207,7 @@ def test_what_is_observed_and_not_saved_is_recorded_as_not_written(tmp_path, cap
     with GatedLoop(tmp_path, ALWAYS, run="loop") as gate:
         for step in (1, 2, 3):
             assert gate.observe(step, {"loss": 0.1 * step}).save
-    told = [r.getMessage() for r in caplog.records if r.name == "checkpoint_gate.loop"]
+    told = [r.getMessage() for r in caplog.records if r.name == "checkpoint_gate.training.loop"]
     assert told == [f"step {step} was to be saved, but save was not called after observe" for step in (1, 2, 3)]
     assert [finding for finding in check_store(Store.open(tmp_path)) if finding.severity != "note"] == []
     run = Store.open(tmp_path).run("loop")

@@ -10,10 +10,10 @@ from click.testing import CliRunner
 
 from checkpoint_gate.cli import cli
 from checkpoint_gate.errors import PruneRefused
-from checkpoint_gate.filtering import PrunePolicy
-from checkpoint_gate.joint_pruning import plan_runs
-from checkpoint_gate.judging import judge_runs, why_none
-from checkpoint_gate.rule_text import parse_rules
+from checkpoint_gate.reviewing.joint_pruning import plan_runs
+from checkpoint_gate.reviewing.judging import judge_runs, why_none
+from checkpoint_gate.rule_text.rule_set import parse_rules
+from checkpoint_gate.rules.filtering import PrunePolicy
 from checkpoint_gate.store.checking import check_store
 from checkpoint_gate.store.losses import missing
 from checkpoint_gate.store.pruning import execute_prune, plan_prune, tombstones

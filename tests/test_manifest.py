@@ -9,7 +9,7 @@ import math
 import pytest
 
 from checkpoint_gate.errors import DamagedCheckpoint, RuleError, StoreError
-from checkpoint_gate.records import Record, dump_json
+from checkpoint_gate.rules.records import Record, dump_json
 from checkpoint_gate.store.checkpoints import Stored, folder_name, read_checkpoint, verify_files
 from checkpoint_gate.store.manifest import FileEntry, Manifest, parse_manifest
 

@@ -12,7 +12,7 @@ from google.protobuf import text_format
 from tensorflow_model_analysis.proto import config_pb2
 
 from checkpoint_gate.checkpoint_evaluator.measured import read_measured
-from checkpoint_gate.selection import Candidate, Selector
+from checkpoint_gate.rules.selection import Candidate, Selector
 
 ROWS = 200
 NAMES = ("good", "poor", "nan")

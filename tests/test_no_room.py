@@ -11,15 +11,15 @@ import pytest
 
 from checkpoint_gate import GatedLoop
 from checkpoint_gate.errors import NoRoom, RuleError, StoreError
-from checkpoint_gate.explaining import explain
-from checkpoint_gate.records import Record
-from checkpoint_gate.replaying import read_ledger_file, replay_recorded
-from checkpoint_gate.room import is_no_room
-from checkpoint_gate.rule_text import parse_rules
+from checkpoint_gate.reviewing.explaining import explain
+from checkpoint_gate.reviewing.replaying import read_ledger_file, replay_recorded
+from checkpoint_gate.rule_text.rule_set import parse_rules
+from checkpoint_gate.rules.records import Record
 from checkpoint_gate.store import Store
 from checkpoint_gate.store.checking import check_store
 from checkpoint_gate.store.checkpoints import verify_files
-from checkpoint_gate.training import GatedTraining
+from checkpoint_gate.training.gated_training import GatedTraining
+from checkpoint_gate.training.room import is_no_room
 
 LOSSES = [0.9, 0.8, 0.95, 0.6, 0.5]
 RULES = """

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from past_runs import WORK, ended
 
-from gated_pipelines.history import Begun, Past, Work
-from gated_pipelines.job import prepare
-from gated_pipelines.novelty import nothing_new, why_new, work_of
+from gated_pipelines.history.history import Begun, Past, Work
+from gated_pipelines.history.novelty import nothing_new, why_new, work_of
+from gated_pipelines.running.job import prepare
 
 PENGUINS = Path(__file__).parent.parent / "data" / "penguins"
 CHAMPION = "/serving/12"

@@ -15,9 +15,9 @@ from faults.disk import Killed
 from fsspec import AbstractFileSystem
 
 from checkpoint_gate.errors import DamagedCheckpoint, LeaseHeld, StoreError
-from checkpoint_gate.filtering import PrunePolicy
-from checkpoint_gate.records import Record
-from checkpoint_gate.rule_text import parse_rules
+from checkpoint_gate.rule_text.rule_set import parse_rules
+from checkpoint_gate.rules.filtering import PrunePolicy
+from checkpoint_gate.rules.records import Record
 from checkpoint_gate.store import Store, object_calls
 from checkpoint_gate.store.checking import check_store
 from checkpoint_gate.store.checkpoints import read_checkpoint, verify_files
@@ -25,7 +25,7 @@ from checkpoint_gate.store.lease import Lease
 from checkpoint_gate.store.pruning import execute_prune, plan_prune, recover, sweep, tombstones, trashed
 from checkpoint_gate.store.repairing import repair_store
 from checkpoint_gate.store.trash import trash_path
-from checkpoint_gate.training import GatedTraining
+from checkpoint_gate.training.gated_training import GatedTraining
 
 DAY = 86400.0
 RULES = "f" * 64

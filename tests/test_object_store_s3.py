@@ -17,10 +17,10 @@ import pytest
 from click.testing import CliRunner
 
 import checkpoint_gate
-from checkpoint_gate.checkpoint_set import copy_out
+from checkpoint_gate.artifact_files.checkpoint_set import copy_out
 from checkpoint_gate.cli import cli
 from checkpoint_gate.errors import LeaseHeld, StoreError
-from checkpoint_gate.records import Record
+from checkpoint_gate.rules.records import Record
 from checkpoint_gate.store import Store
 from checkpoint_gate.store.checkpoints import verify_files
 from checkpoint_gate.store.object_files import ObjectFiles
@@ -285,10 +285,10 @@ sys.stdin.readline()
 
 TRAINING = """
 import sys
-from checkpoint_gate.records import Record
-from checkpoint_gate.rule_text import parse_rules
+from checkpoint_gate.rules.records import Record
+from checkpoint_gate.rule_text.rule_set import parse_rules
 from checkpoint_gate.store import Store
-from checkpoint_gate.training import GatedTraining
+from checkpoint_gate.training.gated_training import GatedTraining
 
 LOSSES = [0.9, 0.5, 0.6]
 rules = "save: {metric: val_loss, improves: min}\\nkeep: {best: {metric: val_loss, mode: min, n: 1}}"

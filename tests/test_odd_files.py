@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 
 from checkpoint_gate.errors import StoreError
-from checkpoint_gate.filtering import PrunePolicy
-from checkpoint_gate.records import Record
-from checkpoint_gate.rule_text import parse_rules
+from checkpoint_gate.rule_text.rule_set import parse_rules
+from checkpoint_gate.rules.filtering import PrunePolicy
+from checkpoint_gate.rules.records import Record
 from checkpoint_gate.store import Run
 from checkpoint_gate.store.checking import check_store
 from checkpoint_gate.store.checkpoints import PREFIX, verify_files
 from checkpoint_gate.store.pruning import execute_prune, plan_prune, sweep, undelete
-from checkpoint_gate.training import GatedTraining
+from checkpoint_gate.training.gated_training import GatedTraining
 
 DAY = 86400.0
 RULES = "f" * 64

@@ -14,11 +14,11 @@ import tensorflow as tf
 from click.testing import CliRunner
 from sklearn import datasets
 
-from checkpoint_gate.papers import read_papers
+from checkpoint_gate.pushed.papers import read_papers
 from gated_pipelines.cli import cli
-from gated_pipelines.config import load_config
-from gated_pipelines.local import run_local
-from gated_pipelines.serving import OUTPUTS
+from gated_pipelines.config.pipeline_config import load_config
+from gated_pipelines.running.local import run_local
+from gated_pipelines.tabular.serving import OUTPUTS
 
 
 def titanic(path: Path) -> None:

@@ -9,8 +9,8 @@ import pytest
 from faults.papers import origin_of, papers_of, pushed_papers
 
 from checkpoint_gate.errors import ModelError
-from checkpoint_gate.papers import MAX_BYTES, Rollback, Slice, read_papers, write_papers
-from checkpoint_gate.records import dump_json, encode_metrics
+from checkpoint_gate.pushed.papers import MAX_BYTES, Rollback, Slice, read_papers, write_papers
+from checkpoint_gate.rules.records import dump_json, encode_metrics
 
 PLACE = "assets.extra/checkpoint_gate.json"
 FIRST_FORMAT = {"format": 1, "run": "r", "step": 2, "reason": "", "metrics": {}, "rules_digest": "", "writer": ""}
@@ -91,7 +91,7 @@ def test_papers_that_cannot_be_read_are_one_sentence(tmp_path, content, words):
     ],
 )
 def test_papers_of_another_shape_are_refused_though_their_checksum_holds(tmp_path, change, words):
-    from checkpoint_gate.papers import _to_bytes
+    from checkpoint_gate.pushed.papers import _to_bytes
 
     write_papers(tmp_path, papers_of())
     (tmp_path / PLACE).write_bytes(_to_bytes(papers_of().model_dump() | change))

@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from checkpoint_gate.best_so_far import best_so_far
 from checkpoint_gate.evaluator import read_verdict
-from checkpoint_gate.papers import read_papers
-from checkpoint_gate.rule_text import rules_from_mapping
-from gated_pipelines.lineage import last_run
-from gated_pipelines.local import run_local
-from gated_pipelines.places import Places
+from checkpoint_gate.pushed.best_so_far import best_so_far
+from checkpoint_gate.pushed.papers import read_papers
+from checkpoint_gate.rule_text.rule_set import rules_from_mapping
+from gated_pipelines.reporting.lineage import last_run
+from gated_pipelines.running.local import run_local
+from gated_pipelines.running.places import Places
 
 PIPELINE = """
 name: months

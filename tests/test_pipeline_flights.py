@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from checkpoint_gate.papers import read_papers
-from gated_pipelines.config import load_config
-from gated_pipelines.lineage import last_run
-from gated_pipelines.local import run_local
-from gated_pipelines.places import Places
+from checkpoint_gate.pushed.papers import read_papers
+from gated_pipelines.config.pipeline_config import load_config
+from gated_pipelines.reporting.lineage import last_run
+from gated_pipelines.running.local import run_local
+from gated_pipelines.running.places import Places
 
 DATA = Path(__file__).parents[1] / "data" / "flights"
 SMALL = (("hidden: [32, 16], dropout: 0.2", "hidden: [4]"), ("epochs: 12", "epochs: 2"))

@@ -27,22 +27,22 @@ from tfx.types import channel, standard_artifacts
 from tfx.utils import path_utils, proto_utils
 
 from checkpoint_gate import CheckpointFilter, CheckpointSet, GatedCheckpoint, Pusher, Store
+from checkpoint_gate.artifact_files.checkpoint_set import read_about, read_set
+from checkpoint_gate.artifact_files.markers import empty_reason
+from checkpoint_gate.artifact_files.pointer import RunPointer
 from checkpoint_gate.champion import Champion
 from checkpoint_gate.champion.executor import Executor as ChampionExecutor
 from checkpoint_gate.checkpoint_filter.executor import Executor as FilterExecutor
-from checkpoint_gate.checkpoint_set import read_about, read_set
 from checkpoint_gate.errors import ConfigError, ModelError, RuleError, StoreError
-from checkpoint_gate.markers import empty_reason
-from checkpoint_gate.pointer import RunPointer
-from checkpoint_gate.push_folder import listing_digest, live_versions
-from checkpoint_gate.push_log import handed_on, withdrawn_from
+from checkpoint_gate.models.weights import weights_digest
+from checkpoint_gate.pushed.push_folder import listing_digest, live_versions
+from checkpoint_gate.pushed.push_log import handed_on, withdrawn_from
 from checkpoint_gate.pusher import uploading
 from checkpoint_gate.pusher.executor import Executor as PusherExecutor
-from checkpoint_gate.saving import Behind
 from checkpoint_gate.store.object_files import ObjectFiles
 from checkpoint_gate.store.pruning import trashed
+from checkpoint_gate.training.saving import Behind
 from checkpoint_gate.uri_files import copy_file
-from checkpoint_gate.weights import weights_digest
 from gated_pipelines.cli import cli
 
 NOW = 1_790_002_000

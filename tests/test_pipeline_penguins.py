@@ -13,18 +13,18 @@ import tensorflow as tf
 from ml_metadata.metadata_store import metadata_store
 from tfx.orchestration.metadata import sqlite_metadata_connection_config
 
-from checkpoint_gate.checkpoint_set import read_set
+from checkpoint_gate.artifact_files.checkpoint_set import read_set
 from checkpoint_gate.evaluator.verdict import read_verdict
-from checkpoint_gate.label_classes import read_classes
-from checkpoint_gate.papers import read_papers
-from checkpoint_gate.records import read_history
-from checkpoint_gate.rule_text import rules_from_mapping
+from checkpoint_gate.models.label_classes import read_classes
+from checkpoint_gate.pushed.papers import read_papers
+from checkpoint_gate.rule_text.rule_set import rules_from_mapping
+from checkpoint_gate.rules.records import read_history
 from checkpoint_gate.store import Store
 from checkpoint_gate.store.pruning import tombstones, trashed, undelete
-from gated_pipelines.lineage import last_run
-from gated_pipelines.local import run_local
-from gated_pipelines.places import Places
-from gated_pipelines.serving import OUTPUTS
+from gated_pipelines.reporting.lineage import last_run
+from gated_pipelines.running.local import run_local
+from gated_pipelines.running.places import Places
+from gated_pipelines.tabular.serving import OUTPUTS
 
 DATA = Path(__file__).parents[1] / "data" / "penguins"
 ALL = {
@@ -373,7 +373,7 @@ def test_a_cached_trainer_without_its_store_is_one_sentence_that_names_retrain(r
 def test_trainer_crashed_in_an_epoch_is_resumed_and_gives_the_weights_of_an_undisturbed_run(
     home, tmp_path, monkeypatch
 ):
-    from checkpoint_gate.training import GatedTraining
+    from checkpoint_gate.training.gated_training import GatedTraining
 
     file, root = tmp_path / "project" / "pipeline.yaml", tmp_path / "root"
     shutil.copytree(DATA, tmp_path / "project")

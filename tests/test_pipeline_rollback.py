@@ -11,12 +11,12 @@ import pytest
 from click.testing import CliRunner
 
 from checkpoint_gate.cli import cli as gate_cli
-from checkpoint_gate.papers import read_papers
-from checkpoint_gate.push_folder import live_versions
+from checkpoint_gate.models.weights import weights_digest
+from checkpoint_gate.pushed.papers import read_papers
+from checkpoint_gate.pushed.push_folder import live_versions
 from checkpoint_gate.store import Store
-from checkpoint_gate.weights import weights_digest
 from gated_pipelines.cli import cli
-from gated_pipelines.local import run_local
+from gated_pipelines.running.local import run_local
 
 DATA = Path(__file__).parents[1] / "data" / "penguins"
 REASON = "wrong for Adelie"

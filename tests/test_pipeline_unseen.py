@@ -10,14 +10,14 @@ import pytest
 import tensorflow as tf
 from sklearn import datasets
 
-from checkpoint_gate.checkpoint_set import read_set
-from checkpoint_gate.exporting import export_steps
+from checkpoint_gate.artifact_files.checkpoint_set import read_set
+from checkpoint_gate.models.exporting import export_steps
 from checkpoint_gate.store import Store
-from gated_pipelines.lineage import last_run
-from gated_pipelines.local import run_local
-from gated_pipelines.places import Places
-from gated_pipelines.scaffold import write_pipeline
-from gated_pipelines.serving import OUTPUTS
+from gated_pipelines.reporting.lineage import last_run
+from gated_pipelines.running.local import run_local
+from gated_pipelines.running.places import Places
+from gated_pipelines.tables.scaffold import write_pipeline
+from gated_pipelines.tabular.serving import OUTPUTS
 
 
 def mean_squared_error(labels, predictions):

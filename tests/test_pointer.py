@@ -6,8 +6,8 @@ import shutil
 
 import pytest
 
+from checkpoint_gate.artifact_files.pointer import RunPointer, read_pointer
 from checkpoint_gate.errors import RunMissing, StoreError
-from checkpoint_gate.pointer import RunPointer, read_pointer
 
 
 def test_a_pointer_leads_to_its_run(crowd, tmp_path):

@@ -13,8 +13,8 @@ import time
 import pytest
 
 from checkpoint_gate import Store
-from checkpoint_gate.preemption import Preemption
 from checkpoint_gate.store.checkpoints import verify_files
+from checkpoint_gate.training.preemption import Preemption
 
 SECONDS = 30.0  # far more than leaving takes, even on a machine that does much else
 
@@ -467,7 +467,7 @@ def test_in_another_thread_nothing_is_installed_and_nothing_is_taken_back(preemp
 def test_a_training_that_nobody_holds_any_more_leaves_sigterm_its_meaning(program, tmp_path):
     code = """
         import sys, time
-        from checkpoint_gate.preemption import Preemption
+        from checkpoint_gate.training.preemption import Preemption
         Preemption(lambda: sys.exit(75), at_once=True).install()
         print("waiting", flush=True)
         time.sleep(60)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from checkpoint_gate.errors import StoreError
-from checkpoint_gate.filtering import PrunePolicy
-from checkpoint_gate.judging import judge_runs
-from checkpoint_gate.retention import Held, Keep
-from checkpoint_gate.rule_text import parse_rules
+from checkpoint_gate.reviewing.judging import judge_runs
+from checkpoint_gate.rule_text.rule_set import parse_rules
+from checkpoint_gate.rules.filtering import PrunePolicy
+from checkpoint_gate.rules.retention import Held, Keep
 from checkpoint_gate.store import Store
 from checkpoint_gate.store.champion import ChampionNote, note_champion
 from checkpoint_gate.store.pruning import execute_prune, plan_prune, sweep, trashed

@@ -12,13 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from checkpoint_gate.errors import CheckpointGateError, StoreError
-from checkpoint_gate.papers import write_papers
-from checkpoint_gate.push_folder import champion_path, live_versions, next_version
-from checkpoint_gate.push_log import add_to_log, read_log
+from checkpoint_gate.pushed.papers import write_papers
+from checkpoint_gate.pushed.push_folder import champion_path, live_versions, next_version
+from checkpoint_gate.pushed.push_log import add_to_log, read_log
 from checkpoint_gate.pusher.pruning import prune_versions
 from checkpoint_gate.pusher.publish import publish
 from checkpoint_gate.pusher.rollback import plan_rollback, plan_undo, roll_back, undo_rollback
-from checkpoint_gate.retention import Keep
+from checkpoint_gate.rules.retention import Keep
 
 DAY = 86_400.0
 LAST_2 = Keep(last=2)

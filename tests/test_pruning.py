@@ -13,11 +13,11 @@ from faults.clocks import Machine
 from faults.crowd import Crowd
 
 from checkpoint_gate.errors import DamagedCheckpoint, LeaseHeld, PruneRefused, RuleError, StoreError
-from checkpoint_gate.filtering import PrunePolicy
-from checkpoint_gate.joint_pruning import execute_plan, plan_runs
 from checkpoint_gate.quantities import format_size
-from checkpoint_gate.records import Record
-from checkpoint_gate.rule_text import parse_rules
+from checkpoint_gate.reviewing.joint_pruning import execute_plan, plan_runs
+from checkpoint_gate.rule_text.rule_set import parse_rules
+from checkpoint_gate.rules.filtering import PrunePolicy
+from checkpoint_gate.rules.records import Record
 from checkpoint_gate.store import Store
 from checkpoint_gate.store.champion import ChampionNote, note_champion
 from checkpoint_gate.store.checkpoints import Stored, bytes_held, copy_out, read_checkpoint, verify_files

@@ -11,8 +11,8 @@ import sys
 import pytest
 
 from checkpoint_gate.errors import ConfigError
-from checkpoint_gate.push_folder import champion_path, listing_digest, live_versions, next_version
-from checkpoint_gate.push_log import add_to_log
+from checkpoint_gate.pushed.push_folder import champion_path, listing_digest, live_versions, next_version
+from checkpoint_gate.pushed.push_log import add_to_log
 
 
 def push(folder: pathlib.Path, version: str, weights: bytes = b"w1", fingerprint: bool = True) -> pathlib.Path:
@@ -141,7 +141,7 @@ def test_a_push_folder_below_a_file_is_a_sentence(tmp_path):
 def test_a_local_folder_is_read_without_tensorflow(tmp_path):
     push(tmp_path, "1")
     code = (
-        "import sys; from checkpoint_gate.push_folder import listing_digest, champion_path;"
+        "import sys; from checkpoint_gate.pushed.push_folder import listing_digest, champion_path;"
         f"listing_digest({str(tmp_path)!r}); assert champion_path({str(tmp_path)!r}).endswith('/1');"
         "heavy = {'tensorflow', 'tfx', 'numpy'} & set(sys.modules); assert not heavy, heavy"
     )

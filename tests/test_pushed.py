@@ -7,14 +7,14 @@ import logging
 import pytest
 from faults.papers import origin_of, pushed_papers, write_version
 
-from checkpoint_gate.papers import FILE as PAPERS
-from checkpoint_gate.push_folder import live_versions
+from checkpoint_gate.pushed.papers import FILE as PAPERS
+from checkpoint_gate.pushed.push_folder import live_versions
 from checkpoint_gate.pusher.noting import note_pushed
 from checkpoint_gate.pusher.pruning import PrunedVersions
 from checkpoint_gate.store import Store
 from checkpoint_gate.store.champion import read_pushed
-from gated_pipelines.pushed import prune_pushed
-from gated_pipelines.sections import KeepVersions, Push
+from gated_pipelines.config.sections import KeepVersions, Push
+from gated_pipelines.running.pushed import prune_pushed
 
 LAST_2 = Push(keep=KeepVersions(last=2), grace="0s")
 

@@ -20,11 +20,12 @@ from tfx.proto import pusher_pb2
 from tfx.types import channel, standard_artifacts
 from tfx.utils import path_utils, proto_utils
 
+from checkpoint_gate.artifact_files.markers import mark_empty
 from checkpoint_gate.errors import ConfigError, ModelError, NotBlessed, StoreError
-from checkpoint_gate.exporting import write_sample
-from checkpoint_gate.markers import mark_empty
-from checkpoint_gate.papers import read_papers, write_papers
-from checkpoint_gate.push_folder import live_versions
+from checkpoint_gate.models.exporting import write_sample
+from checkpoint_gate.models.weights import weights_digest
+from checkpoint_gate.pushed.papers import read_papers, write_papers
+from checkpoint_gate.pushed.push_folder import live_versions
 from checkpoint_gate.pusher import Pusher, uploading
 from checkpoint_gate.pusher.executor import Executor
 from checkpoint_gate.pusher.publish import exclusive
@@ -33,7 +34,6 @@ from checkpoint_gate.pusher.servable import require_servable
 from checkpoint_gate.store import Store
 from checkpoint_gate.store.champion import ChampionNote, read_champion
 from checkpoint_gate.uri_files import copy_file
-from checkpoint_gate.weights import weights_digest
 
 NOW = 1_760_000_000
 
@@ -271,7 +271,7 @@ def test_a_local_champion_that_may_not_be_read_is_not_pushed_again(push, folder,
         return open(path, *arguments, **options)
 
     push("first")
-    monkeypatch.setattr("checkpoint_gate.weights.open", refused, raising=False)
+    monkeypatch.setattr("checkpoint_gate.models.weights.open", refused, raising=False)
     with pytest.raises(StoreError, match=r"cannot be reached \(Permission denied\)"):
         push("first", now=NOW + 60)
     assert live_versions(str(folder)) == (NOW,)

@@ -11,11 +11,11 @@ from click.testing import CliRunner
 import checkpoint_gate
 from checkpoint_gate.cli import cli
 from checkpoint_gate.errors import ModelError, StoreError
-from checkpoint_gate.papers import Papers, read_papers
-from checkpoint_gate.push_log import read_log, withdrawals
+from checkpoint_gate.pushed.papers import Papers, read_papers
+from checkpoint_gate.pushed.push_log import read_log, withdrawals
 from checkpoint_gate.pusher.pruning import prune_versions
 from gated_pipelines.cli import cli as pipeline_cli
-from gated_pipelines.config import load_config
+from gated_pipelines.config.pipeline_config import load_config
 
 PAGE = (Path(checkpoint_gate.__file__).parents[1] / "docs" / "pushing.md").read_text(encoding="utf-8")
 EXAMPLES = dict(re.findall(r"^`(\S+)`\n\n```jsonl?\n(.*?)```$", PAGE, re.DOTALL | re.MULTILINE))

@@ -8,9 +8,9 @@ import re
 import pytest
 from rich.console import Console
 
-from gated_pipelines.ranking import ranked_by, rows
-from gated_pipelines.summary import Summary
-from gated_pipelines.words import tell
+from gated_pipelines.reporting.ranking import ranked_by, rows
+from gated_pipelines.reporting.summary import Summary
+from gated_pipelines.reporting.words import tell
 
 
 def survivor(name, step, loss, score=None, averaged=()):

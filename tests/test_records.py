@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from checkpoint_gate.errors import MetricValueError, StoreError
-from checkpoint_gate.records import (
+from checkpoint_gate.rules.records import (
     Record,
     decode_metrics,
     dump_json,

@@ -9,8 +9,8 @@ import shutil
 import pytest
 
 from checkpoint_gate.errors import LeaseHeld
-from checkpoint_gate.judgement import Decision
-from checkpoint_gate.records import Record
+from checkpoint_gate.rules.judgement import Decision
+from checkpoint_gate.rules.records import Record
 from checkpoint_gate.store import Store
 from checkpoint_gate.store import manifest as manifests
 from checkpoint_gate.store.checking import check_store

@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from checkpoint_gate.cli import cli
-from checkpoint_gate.records import Record, dump_json, numbered_objects, read_lines, record_to_json
-from checkpoint_gate.replaying import replay_recorded
-from checkpoint_gate.rule_text import parse_rules, rules_from_mapping
+from checkpoint_gate.reviewing.replaying import replay_recorded
+from checkpoint_gate.rule_text.rule_set import parse_rules, rules_from_mapping
+from checkpoint_gate.rules.records import Record, dump_json, numbered_objects, read_lines, record_to_json
 from checkpoint_gate.store import Store
-from checkpoint_gate.training import GatedTraining
+from checkpoint_gate.training.gated_training import GatedTraining
 
 BELOW = {"metric": "val_loss", "at_most": 0.5}
 BETTER = {"metric": "val_loss", "improves": "min"}

@@ -10,13 +10,13 @@ from html.parser import HTMLParser
 import pytest
 from rich.console import Console
 
-from checkpoint_gate.records import Record
 from checkpoint_gate.report.curves import panels
-from checkpoint_gate.rule_text import parse_rules
+from checkpoint_gate.rule_text.rule_set import parse_rules
+from checkpoint_gate.rules.records import Record
 from checkpoint_gate.store.ledger import Entry, History
-from gated_pipelines.report import write_report
-from gated_pipelines.summary import Summary
-from gated_pipelines.words import tell
+from gated_pipelines.reporting.report import write_report
+from gated_pipelines.reporting.summary import Summary
+from gated_pipelines.reporting.words import tell
 
 RULES = parse_rules(
     """
@@ -438,7 +438,7 @@ def test_a_report_that_cannot_be_replaced_leaves_the_old_one(tmp_path, monkeypat
 def test_a_report_that_cannot_be_written_is_a_warning(tmp_path, caplog):
     from types import SimpleNamespace
 
-    from gated_pipelines.local import _report
+    from gated_pipelines.running.local import _report
 
     found = summary()
     places = SimpleNamespace(report=tmp_path / "nowhere" / "report.html")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from checkpoint_gate.errors import RuleError
-from checkpoint_gate.retention import Best, Held, Keep
+from checkpoint_gate.rules.retention import Best, Held, Keep
 
 NOW = 10_000.0
 NAN, INF = math.nan, math.inf

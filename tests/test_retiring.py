@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from checkpoint_gate.catalog import rows
 from checkpoint_gate.errors import LeaseHeld, PruneRefused
-from checkpoint_gate.records import Record
+from checkpoint_gate.reviewing.catalog import rows
+from checkpoint_gate.rules.records import Record
 from checkpoint_gate.store.champion import ChampionNote, note_champion
 from checkpoint_gate.store.lease import Lease
 from checkpoint_gate.store.pruning import sweep, tombstones, trashed, undelete

@@ -11,13 +11,14 @@ import pytest
 from faults.papers import papers_of, pushed_papers, write_version
 
 from checkpoint_gate.errors import ConfigError, ModelError, StoreError
-from checkpoint_gate.papers import read_papers, write_papers
-from checkpoint_gate.push_folder import champion_path, listing_digest, live_versions, next_version
-from checkpoint_gate.push_log import add_to_log, read_log, withdrawn_from
+from checkpoint_gate.pushed.papers import read_papers, write_papers
+from checkpoint_gate.pushed.push_folder import champion_path, listing_digest, live_versions, next_version
+from checkpoint_gate.pushed.push_log import add_to_log, read_log, withdrawn_from
 from checkpoint_gate.pusher.publish import exclusive
 from checkpoint_gate.pusher.rollback import plan_rollback, plan_undo, roll_back, undo_rollback
 
 NOW = 1_790_001_000
+WEIGHTS_DIGEST = "checkpoint_gate.models.weights.weights_digest"
 
 
 @pytest.fixture
@@ -181,7 +182,9 @@ def test_a_version_that_cannot_serve_changes_nothing(folder):
     "papers", [pytest.param(None, id="none"), pytest.param(b'{"format": 1}', id="of an earlier version")]
 )
 def test_a_version_whose_papers_cannot_be_amended_comes_back_as_it_is(folder, papers, monkeypatch):
-    monkeypatch.setattr("checkpoint_gate.weights.weights_digest", lambda model: f"read from {os.path.basename(model)}")
+    monkeypatch.setattr(
+        "checkpoint_gate.models.weights.weights_digest", lambda model: f"read from {os.path.basename(model)}"
+    )
     place = Path("assets.extra", "checkpoint_gate.json")
     (folder / "20" / place).unlink()
     if papers is not None:
@@ -346,7 +349,9 @@ def test_the_log_is_strict_json_that_other_programs_can_read(folder):
 
 
 def test_weights_that_no_papers_tell_are_read_from_the_model(folder, monkeypatch):
-    monkeypatch.setattr("checkpoint_gate.weights.weights_digest", lambda model: f"read from {os.path.basename(model)}")
+    monkeypatch.setattr(
+        "checkpoint_gate.models.weights.weights_digest", lambda model: f"read from {os.path.basename(model)}"
+    )
     write_papers(folder / "30", papers_of())
     back(folder)
     assert in_force(folder) == [(30, "read from 30", "wrong prices")]
@@ -356,7 +361,7 @@ def test_from_a_damaged_champion_one_goes_back_and_passes_over_damaged_versions(
     def damaged(model):
         raise ModelError(f"The weights of the SavedModel in {model} cannot be read.")
 
-    monkeypatch.setattr("checkpoint_gate.weights.weights_digest", damaged)
+    monkeypatch.setattr(WEIGHTS_DIGEST, damaged)
     for version in (20, 30):
         (folder / str(version) / "assets.extra" / "checkpoint_gate.json").write_text("{")
     back(folder)
@@ -369,7 +374,7 @@ def test_what_cannot_be_reached_may_be_gone_back_from_and_is_never_passed_over(f
     def unreachable(model):
         raise StoreError(f"The weights of the SavedModel in {model} cannot be reached (Connection timed out).")
 
-    monkeypatch.setattr("checkpoint_gate.weights.weights_digest", unreachable)
+    monkeypatch.setattr(WEIGHTS_DIGEST, unreachable)
     (folder / out_of_reach / "assets.extra" / "checkpoint_gate.json").write_text("{")
     if out_of_reach == "30":
         back(folder)

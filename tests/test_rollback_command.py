@@ -11,8 +11,8 @@ import pytest
 from click.testing import CliRunner
 from faults.papers import write_version
 
-from checkpoint_gate.push_folder import live_versions
-from checkpoint_gate.push_log import withdrawn_from
+from checkpoint_gate.pushed.push_folder import live_versions
+from checkpoint_gate.pushed.push_log import withdrawn_from
 from checkpoint_gate.store import Store
 from checkpoint_gate.store.champion import read_pushed
 from gated_pipelines.cli import cli, main

@@ -10,15 +10,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from checkpoint_gate.averages import CentredAverage, ExponentialAverage, MovingAverage
 from checkpoint_gate.errors import RuleError
-from checkpoint_gate.filtering import Filter, PrunePolicy
-from checkpoint_gate.gate import Gate
 from checkpoint_gate.quantities import exact_size, format_duration, format_size, parse_duration, parse_size
-from checkpoint_gate.retention import Best, Keep
-from checkpoint_gate.rule_text import RuleSet, load_rules, parse_rules, rules_from_mapping, write_rules
-from checkpoint_gate.rules import All, Any, Every, Improves, Not, Threshold
-from checkpoint_gate.schedules import Schedule
+from checkpoint_gate.rule_text.rule_set import RuleSet, load_rules, parse_rules, rules_from_mapping, write_rules
+from checkpoint_gate.rules.averages import CentredAverage, ExponentialAverage, MovingAverage
+from checkpoint_gate.rules.conditions import All, Any, Every, Improves, Not, Threshold
+from checkpoint_gate.rules.filtering import Filter, PrunePolicy
+from checkpoint_gate.rules.gate import Gate
+from checkpoint_gate.rules.retention import Best, Keep
+from checkpoint_gate.rules.schedules import Schedule
 
 WHOLE = """
 save:                                  # the gate, judged at each epoch end (or every N steps)

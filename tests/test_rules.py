@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 import pytest
 
-from checkpoint_gate.averages import CentredAverage, ExponentialAverage, MovingAverage
 from checkpoint_gate.errors import RuleError, UnknownMetricError
-from checkpoint_gate.gate import Gate, MetricWatch
-from checkpoint_gate.judgement import Judgement
-from checkpoint_gate.records import Record
-from checkpoint_gate.rules import All, Any, Every, Improves, Not, Threshold
-from checkpoint_gate.schedules import Schedule
+from checkpoint_gate.rules.averages import CentredAverage, ExponentialAverage, MovingAverage
+from checkpoint_gate.rules.conditions import All, Any, Every, Improves, Not, Threshold
+from checkpoint_gate.rules.gate import Gate, MetricWatch
+from checkpoint_gate.rules.judgement import Judgement
+from checkpoint_gate.rules.records import Record
+from checkpoint_gate.rules.schedules import Schedule
 
 NAN, INF = math.nan, math.inf
 GONE = None  # an epoch that did not log the metric

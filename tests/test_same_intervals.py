@@ -16,7 +16,7 @@ from tfx.types import standard_artifacts
 from checkpoint_gate.checkpoint_evaluator.evaluating import evaluate, wire_separately
 from checkpoint_gate.checkpoint_evaluator.measured import read_measured
 from checkpoint_gate.checkpoint_evaluator.measuring import Measuring
-from checkpoint_gate.selection import Candidate
+from checkpoint_gate.rules.selection import Candidate
 
 SCHEMA = """
 feature { name: "x" type: FLOAT presence { min_fraction: 1 } shape { dim { size: 1 } } }

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import checkpoint_gate
 from checkpoint_gate.errors import RuleError, StoreError
-from checkpoint_gate.saving import SAVING, AtOnce, Behind, saver
+from checkpoint_gate.training.saving import SAVING, AtOnce, Behind, saver
 
 A_MOMENT = 0.01  # seconds in which a thread that waits for nothing has long ended
 LONG = 10.0  # seconds; only a test that fails waits as long
@@ -303,7 +303,7 @@ def test_closing_raises_nothing_and_logs_what_nobody_was_told_of(behind, caplog,
 EXIT = """
 import pathlib, sys, threading
 sys.path.insert(0, sys.argv[1])
-from checkpoint_gate.saving import saver
+from checkpoint_gate.training.saving import saver
 
 begun, ended = threading.Event(), threading.Event()
 behind = saver(sys.argv[2])

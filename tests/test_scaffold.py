@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from sklearn import datasets
 
 from checkpoint_gate.errors import ConfigError
-from checkpoint_gate.located_yaml import read_located
-from checkpoint_gate.rule_text import read_rules
-from gated_pipelines.config import load_config
-from gated_pipelines.scaffold import infer_task, quoted, write_pipeline
-from gated_pipelines.staging import stage_table
+from checkpoint_gate.rule_text.located_yaml import read_located
+from checkpoint_gate.rule_text.rule_set import read_rules
+from gated_pipelines.config.pipeline_config import load_config
+from gated_pipelines.tables.scaffold import infer_task, quoted, write_pipeline
+from gated_pipelines.tables.staging import stage_table
 
 PENGUINS = Path(__file__).parent.parent / "data" / "penguins" / "penguins.csv"
 

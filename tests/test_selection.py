@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from checkpoint_gate.artifact_files.selection_file import read_selection, write_no_winner, write_selection
 from checkpoint_gate.errors import NoCandidate, RuleError
-from checkpoint_gate.selection import Candidate, Failure, Selector, rank_key
-from checkpoint_gate.selection_file import read_selection, write_no_winner, write_selection
+from checkpoint_gate.rules.selection import Candidate, Failure, Selector, rank_key
 
 NAN, INF = math.nan, math.inf
 

@@ -22,12 +22,12 @@ from ruamel.yaml import YAML
 from tfx.orchestration.metadata import sqlite_metadata_connection_config
 
 from checkpoint_gate.cli import cli as checkpoint_gate
-from checkpoint_gate.papers import read_papers
-from checkpoint_gate.push_folder import live_versions
-from gated_pipelines import serving
+from checkpoint_gate.pushed.papers import read_papers
+from checkpoint_gate.pushed.push_folder import live_versions
 from gated_pipelines.flights import write_flights
-from gated_pipelines.history import History
-from gated_pipelines.local import run_local
+from gated_pipelines.history.history import History
+from gated_pipelines.running.local import run_local
+from gated_pipelines.tabular import serving
 
 pytestmark = pytest.mark.timeout(2700)  # some fifteen pipeline runs before the first test
 
@@ -130,7 +130,7 @@ def crashing(*args, **kwargs):
 
 def trainer_crashes(year, patch):
     with patch.context() as broken:
-        broken.setattr("gated_pipelines.serving.export", crashing)  # TFX loads the trainer anew
+        broken.setattr("gated_pipelines.tabular.serving.export", crashing)  # TFX loads the trainer anew
         with pytest.raises(Crash):
             year.month(2)
     return year.strike(2, hour=4)

@@ -7,7 +7,7 @@ from datetime import datetime, timezone
 import pytest
 
 from checkpoint_gate.errors import ConfigError
-from gated_pipelines.spans import SpanFile, find_window, read_time, require_span, spans_in_words
+from gated_pipelines.tables.spans import SpanFile, find_window, read_time, require_span, spans_in_words
 
 
 @pytest.mark.parametrize(

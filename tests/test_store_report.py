@@ -15,11 +15,11 @@ from click.testing import CliRunner
 from faults.crowd import Crowd
 
 from checkpoint_gate.cli import cli
-from checkpoint_gate.judgement import Decision
-from checkpoint_gate.records import Record
 from checkpoint_gate.report.store_page import render_store, report_of
-from checkpoint_gate.rule_text import parse_rules
-from checkpoint_gate.training import GatedTraining
+from checkpoint_gate.rule_text.rule_set import parse_rules
+from checkpoint_gate.rules.judgement import Decision
+from checkpoint_gate.rules.records import Record
+from checkpoint_gate.training.gated_training import GatedTraining
 
 GATE = "save: {all: [{metric: val_loss, at_most: 0.5}, {metric: loss, at_most: 0.45}]}"
 STRICT = "filter: {metric: val_loss, at_most: 0.35}\nprune: {grace: 0s, max_fraction: 0.9}"

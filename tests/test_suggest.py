@@ -18,15 +18,15 @@ from hypothesis import strategies as st
 from checkpoint_gate.cli import cli
 from checkpoint_gate.cli import suggest as suggest_command
 from checkpoint_gate.errors import CheckpointGateError, NoCandidate, RuleError, UnknownMetricError
-from checkpoint_gate.records import Record, dump_json, numbered_objects, read_lines, record_to_json
-from checkpoint_gate.replaying import replay
-from checkpoint_gate.rule_text import parse_rules, rules_from_mapping, write_rules
-from checkpoint_gate.rules import Improves, Threshold
-from checkpoint_gate.schedules import Schedule
-from checkpoint_gate.suggest_candidates import Ranked, candidates
-from checkpoint_gate.suggest_numbers import between, deltas, ladder, looser
-from checkpoint_gate.suggest_text import scalar
-from checkpoint_gate.suggesting import PastRun, suggest
+from checkpoint_gate.reviewing.replaying import replay
+from checkpoint_gate.rule_text.rule_set import parse_rules, rules_from_mapping, write_rules
+from checkpoint_gate.rules.conditions import Improves, Threshold
+from checkpoint_gate.rules.records import Record, dump_json, numbered_objects, read_lines, record_to_json
+from checkpoint_gate.rules.schedules import Schedule
+from checkpoint_gate.suggesting.candidates import Ranked, candidates
+from checkpoint_gate.suggesting.numbers import between, deltas, ladder, looser
+from checkpoint_gate.suggesting.suggest import PastRun, suggest
+from checkpoint_gate.suggesting.text import scalar
 
 NAN, INF = math.nan, math.inf
 

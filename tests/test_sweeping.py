@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from checkpoint_gate.filtering import PrunePolicy
+from checkpoint_gate.rules.filtering import PrunePolicy
 from checkpoint_gate.store import sweeping
 from checkpoint_gate.store.pruning import execute_prune, plan_prune, tombstones
 from checkpoint_gate.store.sweeping import sweep_store

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from sklearn import datasets
 
 from checkpoint_gate.errors import ConfigError
-from gated_pipelines.config import parse_config
-from gated_pipelines.normalise import normalise
-from gated_pipelines.staging import stage_table
-from gated_pipelines.table import FeatureSet, infer_features, kind_of, read_table
+from gated_pipelines.config.pipeline_config import parse_config
+from gated_pipelines.tables.normalise import normalise
+from gated_pipelines.tables.staging import stage_table
+from gated_pipelines.tables.table import FeatureSet, infer_features, kind_of, read_table
 
 
 @pytest.fixture

@@ -17,8 +17,8 @@ import tensorflow as tf
 import tf_keras
 
 import checkpoint_gate
-from checkpoint_gate.saving import saver
-from checkpoint_gate.tensorflow_state import TensorFlowState
+from checkpoint_gate.training.saving import saver
+from checkpoint_gate.training.tensorflow_state import TensorFlowState
 
 K3, TFK = keras, tf_keras
 X = np.random.default_rng(0).random((16, 4)).astype("float32")
@@ -635,7 +635,7 @@ import sys
 import tensorflow as tf
 import tf_keras
 sys.path.insert(0, sys.argv[1])
-from checkpoint_gate.tensorflow_state import TensorFlowState
+from checkpoint_gate.training.tensorflow_state import TensorFlowState
 
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)

@@ -16,15 +16,15 @@ import weakref
 import pytest
 
 from checkpoint_gate.errors import LeaseHeld, RecordOrderError, RuleError, StoreError, UnknownMetricError
-from checkpoint_gate.judgement import Decision
-from checkpoint_gate.records import Record
-from checkpoint_gate.rule_text import parse_rules, write_rules
+from checkpoint_gate.rule_text.rule_set import parse_rules, write_rules
+from checkpoint_gate.rules.judgement import Decision
+from checkpoint_gate.rules.records import Record
 from checkpoint_gate.store import Store
 from checkpoint_gate.store.checking import check_run
 from checkpoint_gate.store.checkpoints import verify_files
 from checkpoint_gate.store.files import LocalFiles
 from checkpoint_gate.store.pruning import pruned_before
-from checkpoint_gate.training import GatedTraining
+from checkpoint_gate.training.gated_training import GatedTraining
 
 IMPROVES = "save: {metric: val_loss, improves: min}"
 ALWAYS = "save: {every: 1}"

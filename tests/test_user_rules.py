@@ -17,13 +17,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from checkpoint_gate.errors import RuleError
-from checkpoint_gate.filtering import Filter
-from checkpoint_gate.gate import Gate
-from checkpoint_gate.records import Record
-from checkpoint_gate.rule_text import RuleSet, parse_rules, rules_from_mapping, write_rules
-from checkpoint_gate.rules import All, Any, Every, Judgement, Not, Rule, Threshold, start
+from checkpoint_gate.rule_text.rule_set import RuleSet, parse_rules, rules_from_mapping, write_rules
+from checkpoint_gate.rules.conditions import All, Any, Every, Judgement, Not, Rule, Threshold, start
+from checkpoint_gate.rules.filtering import Filter
+from checkpoint_gate.rules.gate import Gate
+from checkpoint_gate.rules.records import Record
 from checkpoint_gate.store import Store
-from checkpoint_gate.training import GatedTraining
+from checkpoint_gate.training.gated_training import GatedTraining
 
 HERE = __name__
 
@@ -505,9 +505,9 @@ def test_a_rule_that_no_text_can_hold_is_refused_with_what_to_do(rule, words):
 SCRIPT = """
     from dataclasses import dataclass
 
-    from checkpoint_gate.gate import Gate
-    from checkpoint_gate.rule_text import RuleSet, parse_rules
-    from checkpoint_gate.rules import Every, Judgement, Not
+    from checkpoint_gate.rules.gate import Gate
+    from checkpoint_gate.rule_text.rule_set import RuleSet, parse_rules
+    from checkpoint_gate.rules.conditions import Every, Judgement, Not
 
     @dataclass(frozen=True)
     class Always:

@@ -10,16 +10,16 @@ import pytest
 import tensorflow as tf
 
 from checkpoint_gate.errors import ConfigError
-from checkpoint_gate.exporting import ServedModel
-from checkpoint_gate.known_champion import KnownChampion
-from checkpoint_gate.records import Record
+from checkpoint_gate.models.exporting import ServedModel
+from checkpoint_gate.models.weights import weights_digest
+from checkpoint_gate.pushed.known_champion import KnownChampion
+from checkpoint_gate.rules.records import Record
 from checkpoint_gate.store import Store
-from checkpoint_gate.weights import weights_digest
-from gated_pipelines.model import LabelScale, build_model
-from gated_pipelines.network import Network, network_asset, read_network
-from gated_pipelines.spec import TabularSpec
-from gated_pipelines.starting import look_at_start
-from gated_pipelines.warm_start import begin_from
+from gated_pipelines.config.spec import TabularSpec
+from gated_pipelines.tabular.model import LabelScale, build_model
+from gated_pipelines.tabular.network import Network, network_asset, read_network
+from gated_pipelines.tabular.starting import look_at_start
+from gated_pipelines.tabular.warm_start import begin_from
 
 FEW, MANY = ("b", "a"), ("c", "a", "d", "b", *(f"new {i}" for i in range(20)))
 COLUMNS = "categorical_0_c"

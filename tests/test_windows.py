@@ -9,9 +9,9 @@ from click.testing import CliRunner
 
 from checkpoint_gate.errors import ConfigError
 from gated_pipelines.cli import cli
-from gated_pipelines.config import load_config, parse_config
-from gated_pipelines.job import prepare
-from gated_pipelines.staging import stage_table
+from gated_pipelines.config.pipeline_config import load_config, parse_config
+from gated_pipelines.running.job import prepare
+from gated_pipelines.tables.staging import stage_table
 
 FILE = """
 name: months

@@ -5,8 +5,8 @@ import io
 import pytest
 from rich.console import Console
 
-from gated_pipelines.summary import Summary
-from gated_pipelines.words import tell
+from gated_pipelines.reporting.summary import Summary
+from gated_pipelines.reporting.words import tell
 
 WORSE = {
     "metric": "sparse_categorical_crossentropy",

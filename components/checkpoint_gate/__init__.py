@@ -16,38 +16,38 @@ _HOMES = {
     "CheckpointFilter": "checkpoint_gate.checkpoint_filter",
     "CheckpointSet": "checkpoint_gate.artifacts",
     "Champion": "checkpoint_gate.champion",
-    "Decision": "checkpoint_gate.judgement",
+    "Decision": "checkpoint_gate.rules.judgement",
     "Evaluator": "checkpoint_gate.evaluator",
-    "Gate": "checkpoint_gate.gate",
-    "GatedCheckpoint": "checkpoint_gate.callback",
-    "GatedLoop": "checkpoint_gate.loop",
+    "Gate": "checkpoint_gate.rules.gate",
+    "GatedCheckpoint": "checkpoint_gate.training.callback",
+    "GatedLoop": "checkpoint_gate.training.loop",
     "Pusher": "checkpoint_gate.pusher",
-    "Record": "checkpoint_gate.records",
-    "RuleSet": "checkpoint_gate.rule_text",
+    "Record": "checkpoint_gate.rules.records",
+    "RuleSet": "checkpoint_gate.rule_text.rule_set",
     "Store": "checkpoint_gate.store",
-    "TensorFlowState": "checkpoint_gate.tensorflow_state",
-    "load_rules": "checkpoint_gate.rule_text",
-    "parse_rules": "checkpoint_gate.rule_text",
+    "TensorFlowState": "checkpoint_gate.training.tensorflow_state",
+    "load_rules": "checkpoint_gate.rule_text.rule_set",
+    "parse_rules": "checkpoint_gate.rule_text.rule_set",
 }
 
 __all__ = sorted(_HOMES)
 
 if TYPE_CHECKING:
     from checkpoint_gate.artifacts import CheckpointSet
-    from checkpoint_gate.callback import GatedCheckpoint
     from checkpoint_gate.champion import Champion
     from checkpoint_gate.checkpoint_evaluator import CheckpointEvaluator
     from checkpoint_gate.checkpoint_filter import CheckpointFilter
     from checkpoint_gate.errors import CheckpointGateError
     from checkpoint_gate.evaluator import Evaluator
-    from checkpoint_gate.gate import Gate
-    from checkpoint_gate.judgement import Decision
-    from checkpoint_gate.loop import GatedLoop
     from checkpoint_gate.pusher import Pusher
-    from checkpoint_gate.records import Record
-    from checkpoint_gate.rule_text import RuleSet, load_rules, parse_rules
+    from checkpoint_gate.rule_text.rule_set import RuleSet, load_rules, parse_rules
+    from checkpoint_gate.rules.gate import Gate
+    from checkpoint_gate.rules.judgement import Decision
+    from checkpoint_gate.rules.records import Record
     from checkpoint_gate.store import Store
-    from checkpoint_gate.tensorflow_state import TensorFlowState
+    from checkpoint_gate.training.callback import GatedCheckpoint
+    from checkpoint_gate.training.loop import GatedLoop
+    from checkpoint_gate.training.tensorflow_state import TensorFlowState
 
 
 def __getattr__(name: str) -> Any:

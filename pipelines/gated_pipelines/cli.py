@@ -8,15 +8,15 @@ from pathlib import Path
 import click
 
 from checkpoint_gate.errors import CheckpointGateError
-from gated_pipelines.data_command import data
 from gated_pipelines.disk.command import prune
-from gated_pipelines.history_command import history
+from gated_pipelines.history.command import history
 from gated_pipelines.kubeflow.compile.command import compile_command
 from gated_pipelines.kubeflow.lint.command import lint
 from gated_pipelines.kubeflow.rehearsal.command import rehearse
 from gated_pipelines.kubeflow.servers.submit_command import submit
 from gated_pipelines.schedule_command import schedule
-from gated_pipelines.schema_command import schema
+from gated_pipelines.tables.data_command import data
+from gated_pipelines.tables.schema_command import schema
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -47,9 +47,9 @@ def cli() -> None:
 @click.option("--json", "as_json", is_flag=True, help="End with one JSON object as the last line of standard output.")
 def run(pipeline: Path, root: Path | None, span: int | None, retrain: bool, rebaseline: bool, as_json: bool) -> None:
     """Run PIPELINE (a pipeline.yaml) from its table to the push folder."""
-    from gated_pipelines.local import run_local
-    from gated_pipelines.rollback import default_root
-    from gated_pipelines.words import tell_end
+    from gated_pipelines.reporting.words import tell_end
+    from gated_pipelines.running.local import run_local
+    from gated_pipelines.running.rollback import default_root
 
     root = root or default_root(pipeline)
     summary = run_local(pipeline, root, span=span, retrain=retrain, rebaseline=rebaseline)
@@ -86,8 +86,8 @@ def rollback(
     of old versions trashed, swept, left_alone.
     """
     from checkpoint_gate.pusher.rollback import NO_REASON
-    from checkpoint_gate.records import dump_json
-    from gated_pipelines.rollback import find_target, go_back, json_of, words_of
+    from checkpoint_gate.rules.records import dump_json
+    from gated_pipelines.running.rollback import find_target, go_back, json_of, words_of
 
     if undo and to is not None:
         raise click.UsageError("Give either --to or --undo.")
@@ -108,7 +108,7 @@ def rollback(
 )
 def new(directory: Path, csv: Path, label: str, task: str | None) -> None:
     """Write DIRECTORY/pipeline.yaml for a CSV of your own."""
-    from gated_pipelines.scaffold import write_pipeline
+    from gated_pipelines.tables.scaffold import write_pipeline
 
     path = write_pipeline(csv, label, directory, task)
     click.echo(f"Wrote {path}. Run it with: gated-pipeline run {path}")

@@ -16,19 +16,19 @@ from checkpoint_gate.champion import Champion
 from checkpoint_gate.checkpoint_evaluator import CheckpointEvaluator
 from checkpoint_gate.checkpoint_filter import CheckpointFilter
 from checkpoint_gate.evaluator import Evaluator
-from checkpoint_gate.filtering import PrunePolicy
 from checkpoint_gate.pusher import Pusher
+from checkpoint_gate.rules.filtering import PrunePolicy
 from gated_pipelines.beam_args import BEAM_ARGS
-from gated_pipelines.config import PipelineConfig
+from gated_pipelines.config.evaluation import blessing_config, selection_config, selector
+from gated_pipelines.config.pipeline_config import PipelineConfig
+from gated_pipelines.config.spec import TabularSpec
 from gated_pipelines.curated_schema.component import ImportSchemaGen
-from gated_pipelines.evaluation import blessing_config, selection_config, selector
 from gated_pipelines.example_validator import ExampleValidator
 from gated_pipelines.gated_trainer import Trainer
-from gated_pipelines.job import Job
-from gated_pipelines.run_key import code_digest
-from gated_pipelines.spans import SPAN
-from gated_pipelines.spec import TabularSpec
-from gated_pipelines.staging import StagedTable
+from gated_pipelines.running.job import Job
+from gated_pipelines.tables.spans import SPAN
+from gated_pipelines.tables.staging import StagedTable
+from gated_pipelines.tabular.run_key import code_digest
 
 STORE = "store"  # below the root
 

@@ -8,7 +8,7 @@ from typing import Any
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from gated_pipelines.spec import LABEL, TabularSpec
+from gated_pipelines.config.spec import LABEL, TabularSpec
 
 MISSING = "<missing>"
 _LARGEST_VOCABULARY = 10_000

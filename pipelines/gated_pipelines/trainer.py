@@ -11,19 +11,19 @@ import keras
 import tensorflow_transform as tft
 from tfx.components.trainer.fn_args_utils import FnArgs
 
-from checkpoint_gate.callback import GatedCheckpoint
-from checkpoint_gate.known_champion import metrics_of
-from checkpoint_gate.pointer import RunPointer
-from checkpoint_gate.rule_text import parse_rules, write_rules
+from checkpoint_gate.artifact_files.pointer import RunPointer
+from checkpoint_gate.pushed.known_champion import metrics_of
+from checkpoint_gate.rule_text.rule_set import parse_rules, write_rules
 from checkpoint_gate.store import Store
 from checkpoint_gate.store.retiring import name_to_train
-from gated_pipelines.datasets import Split, read_split, training_batches, validation_batches
-from gated_pipelines.model import LabelScale, build_model
-from gated_pipelines.network import Network
-from gated_pipelines.run_key import files_below, run_key
-from gated_pipelines.serving import export
-from gated_pipelines.spec import TabularSpec
-from gated_pipelines.starting import look_at_start
+from checkpoint_gate.training.callback import GatedCheckpoint
+from gated_pipelines.config.spec import TabularSpec
+from gated_pipelines.tabular.datasets import Split, read_split, training_batches, validation_batches
+from gated_pipelines.tabular.model import LabelScale, build_model
+from gated_pipelines.tabular.network import Network
+from gated_pipelines.tabular.run_key import files_below, run_key
+from gated_pipelines.tabular.serving import export
+from gated_pipelines.tabular.starting import look_at_start
 
 _LOG = logging.getLogger(__name__)
 

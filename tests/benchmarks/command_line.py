@@ -57,8 +57,8 @@ def lines(store: str, n: int, more: dict[str, Any]) -> Iterator[str]:
 
 def make_run(root: Path, records: int) -> None:
     """A run of so many epochs, all of them refused."""
-    from checkpoint_gate.judgement import Decision
-    from checkpoint_gate.records import Record
+    from checkpoint_gate.rules.judgement import Decision
+    from checkpoint_gate.rules.records import Record
     from checkpoint_gate.store import Store
 
     run = Store(root).start("run", gate={"save": {"at_most": 0.5, "metric": "val_loss"}})

@@ -175,8 +175,8 @@ def run_side(side: str, target: Path, setting: Setting) -> Run:
     import tensorflow_model_analysis as tfma
     from small_table import existing_world, run_evaluator
 
-    from checkpoint_gate.checkpoint_set import read_set
-    from checkpoint_gate.selection import Selector
+    from checkpoint_gate.artifact_files.checkpoint_set import read_set
+    from checkpoint_gate.rules.selection import Selector
 
     world = target.parent
     config = eval_config(setting)
@@ -227,7 +227,7 @@ def evaluate_with_tfma(target: Path, world: Path, config: Any, survivors: Any) -
     from tfx.dsl.io import fileio
     from tfx_bsl.public import tfxio
 
-    from checkpoint_gate.exporting import export_steps
+    from checkpoint_gate.models.exporting import export_steps
 
     folders = {survivor.name: str(target / "models" / survivor.name) for survivor in survivors}
     for _ in export_steps(str(world / "trained" / "Format-Serving"), [(s.prefix, folders[s.name]) for s in survivors]):

@@ -135,10 +135,10 @@ def plan_of_the_peer(folder: Path) -> dict[str, Any]:
     warnings.simplefilter("ignore")
     from google.protobuf import json_format
 
-    from gated_pipelines.config import load_config
-    from gated_pipelines.evaluation import blessing_config
-    from gated_pipelines.spec import TabularSpec
-    from gated_pipelines.staging import stage_table
+    from gated_pipelines.config.evaluation import blessing_config
+    from gated_pipelines.config.pipeline_config import load_config
+    from gated_pipelines.config.spec import TabularSpec
+    from gated_pipelines.tables.staging import stage_table
 
     config = load_config(PIPELINE)
     table = stage_table(config, folder)
@@ -222,7 +222,7 @@ def run_stock(plan: dict[str, Any]) -> None:
     )
     orchestration.LocalDagRunner().run(pipeline)
 
-    from gated_pipelines.lineage import last_run
+    from gated_pipelines.reporting.lineage import last_run
 
     print(json.dumps({"seconds": {name: step.seconds for name, step in last_run(database).items()}}))
 
@@ -232,11 +232,11 @@ def run_fn(fn_args: Any) -> None:
     import keras
     import tensorflow_transform as tft
 
-    from gated_pipelines.datasets import read_split, training_batches, validation_batches
-    from gated_pipelines.model import LabelScale, build_model
-    from gated_pipelines.network import Network
-    from gated_pipelines.serving import export
-    from gated_pipelines.spec import TabularSpec
+    from gated_pipelines.config.spec import TabularSpec
+    from gated_pipelines.tabular.datasets import read_split, training_batches, validation_batches
+    from gated_pipelines.tabular.model import LabelScale, build_model
+    from gated_pipelines.tabular.network import Network
+    from gated_pipelines.tabular.serving import export
 
     settings = fn_args.custom_config
     spec = TabularSpec.from_json(settings["table"])

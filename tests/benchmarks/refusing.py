@@ -60,8 +60,8 @@ def _growth(lengths: tuple[int, ...], more: dict[str, Any]) -> str:
 
 def _records(lengths: tuple[int, ...]) -> Iterator[tuple[int, float]]:
     """So many step records decided about, and the microseconds that the next ones take each: the median of pieces."""
-    from checkpoint_gate.records import Record
-    from checkpoint_gate.rule_text import parse_rules
+    from checkpoint_gate.rule_text.rule_set import parse_rules
+    from checkpoint_gate.rules.records import Record
 
     gate = parse_rules(RULES).save
     assert gate is not None
@@ -91,8 +91,8 @@ def _hooks(folder: Path, n: int, history: int, more: dict[str, Any]) -> Iterator
     import keras
 
     from checkpoint_gate import GatedCheckpoint
-    from checkpoint_gate.records import Record
-    from checkpoint_gate.training import GatedTraining
+    from checkpoint_gate.rules.records import Record
+    from checkpoint_gate.training.gated_training import GatedTraining
 
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
     model.compile("adam", "mse")

@@ -122,8 +122,8 @@ def one_size(folder: Path, mb: float, n: int) -> dict[str, Any]:
     import tensorflow as tf
 
     from checkpoint_gate import GatedCheckpoint, Store, TensorFlowState, parse_rules
-    from checkpoint_gate.records import Record
-    from checkpoint_gate.training import GatedTraining
+    from checkpoint_gate.rules.records import Record
+    from checkpoint_gate.training.gated_training import GatedTraining
 
     model, train = keras_model(mb)
     own = {saving: GatedCheckpoint(folder / saving, RULES, "run", saving=saving) for saving in _KINDS}

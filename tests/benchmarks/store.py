@@ -95,7 +95,7 @@ def _opening(name: str, taken: dict[str, list[dict[str, Any]]], more: dict[str, 
 
 
 def _links(n: int, sizes: tuple[int, int], more: dict[str, Any]) -> str:
-    from checkpoint_gate.records import Record
+    from checkpoint_gate.rules.records import Record
     from checkpoint_gate.store import Store
     from checkpoint_gate.store.checkpoints import copy_out
 
@@ -154,7 +154,7 @@ def _seconds(call: Callable[[], Any]) -> float:
 
 def open_store(folder: Path) -> dict[str, Any]:
     """Seconds from the imports on until every kept checkpoint is listed with its metrics."""
-    from checkpoint_gate.catalog import catalog
+    from checkpoint_gate.reviewing.catalog import catalog
     from checkpoint_gate.store import Store
 
     began = time.perf_counter()
@@ -183,8 +183,8 @@ def _seconds_of_names(folder: Path) -> dict[str, Any]:
 
 def plan(folder: Path) -> dict[str, Any]:
     """Plans a pruning; with the memory that this took."""
-    from checkpoint_gate.joint_pruning import plan_runs
-    from checkpoint_gate.rule_text import parse_rules
+    from checkpoint_gate.reviewing.joint_pruning import plan_runs
+    from checkpoint_gate.rule_text.rule_set import parse_rules
     from checkpoint_gate.store import Store
 
     began = time.perf_counter()

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from checkpoint_gate.errors import CheckpointGateError
-from checkpoint_gate.judging import judge_runs
-from checkpoint_gate.rule_text import parse_rules
+from checkpoint_gate.reviewing.judging import judge_runs
+from checkpoint_gate.rule_text.rule_set import parse_rules
 from checkpoint_gate.store import Run, Store
 from checkpoint_gate.store.champion import ChampionNote, note_champion, read_champion
 from checkpoint_gate.store.checkpoints import verify_files

@@ -18,10 +18,10 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from checkpoint_gate.catalog import catalog
 from checkpoint_gate.errors import CheckpointGateError
-from checkpoint_gate.filtering import PrunePolicy
-from checkpoint_gate.records import dump_json
+from checkpoint_gate.reviewing.catalog import catalog
+from checkpoint_gate.rules.filtering import PrunePolicy
+from checkpoint_gate.rules.records import dump_json
 from checkpoint_gate.store import Run, Store
 from checkpoint_gate.store.checking import check_store
 from checkpoint_gate.store.manifest import NAME, _to_bytes

@@ -15,8 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from checkpoint_gate.errors import CheckpointGateError
-from checkpoint_gate.records import Record
-from checkpoint_gate.rule_text import parse_rules
+from checkpoint_gate.rule_text.rule_set import parse_rules
+from checkpoint_gate.rules.records import Record
 from checkpoint_gate.store.manifest import FileEntry, Manifest, _to_bytes, parse_manifest
 from faults.figure import Measured
 

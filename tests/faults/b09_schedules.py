@@ -16,9 +16,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from checkpoint_gate.errors import LeaseHeld, PruneRefused, StoreError
-from checkpoint_gate.filtering import PrunePolicy
-from checkpoint_gate.judgement import Decision
-from checkpoint_gate.records import Record
+from checkpoint_gate.rules.filtering import PrunePolicy
+from checkpoint_gate.rules.judgement import Decision
+from checkpoint_gate.rules.records import Record
 from checkpoint_gate.store import Run, Store
 from checkpoint_gate.store.checkpoints import PREFIX, Stored, copy_out, verify_files
 from checkpoint_gate.store.files import LocalFiles

@@ -13,10 +13,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from checkpoint_gate.errors import StoreError
-from checkpoint_gate.filtering import PrunePolicy
-from checkpoint_gate.judgement import Decision
-from checkpoint_gate.records import Record
-from checkpoint_gate.rule_text import parse_rules
+from checkpoint_gate.rule_text.rule_set import parse_rules
+from checkpoint_gate.rules.filtering import PrunePolicy
+from checkpoint_gate.rules.judgement import Decision
+from checkpoint_gate.rules.records import Record
 from checkpoint_gate.store import Run, Store
 from checkpoint_gate.store.checkpoints import PREFIX, verify_files
 from checkpoint_gate.store.pruning import execute_prune, make_plan, plan_prune, recover, sweep, trashed, undelete

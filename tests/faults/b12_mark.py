@@ -13,13 +13,13 @@ import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
-from checkpoint_gate.filtering import PrunePolicy
-from checkpoint_gate.judgement import Decision
-from checkpoint_gate.records import Record
-from checkpoint_gate.rule_text import parse_rules
+from checkpoint_gate.rule_text.rule_set import parse_rules
+from checkpoint_gate.rules.filtering import PrunePolicy
+from checkpoint_gate.rules.judgement import Decision
+from checkpoint_gate.rules.records import Record
 from checkpoint_gate.store import Run
 from checkpoint_gate.store.pruning import execute_prune, plan_prune, recover, sweep, undelete
-from checkpoint_gate.training import GatedTraining
+from checkpoint_gate.training.gated_training import GatedTraining
 from faults.crowd import Clock, Crowd, write_state
 from faults.figure import Measured
 from faults.memory import memory_folder

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from checkpoint_gate.filtering import PrunePolicy
+from checkpoint_gate.rules.filtering import PrunePolicy
 from checkpoint_gate.store import Run, Store
 from checkpoint_gate.store.checkpoints import verify_files
 from checkpoint_gate.store.pruning import execute_prune, plan_prune, sweep, trashed

@@ -230,7 +230,7 @@ class _Pipeline:
         """A process that stands before what `gated-pipeline run` does, and answers with its outcome."""
 
         def run(ready: Ready) -> str:
-            from gated_pipelines.local import run_local
+            from gated_pipelines.running.local import run_local
 
             prepare()
             ready()
@@ -315,9 +315,9 @@ def _model(folder: Path) -> dict[str, Any]:
     """What of a pushed model is the same whenever the same checkpoint is pushed."""
     import tensorflow as tf
 
-    from checkpoint_gate.papers import read_papers
+    from checkpoint_gate.models.weights import weights_digest
+    from checkpoint_gate.pushed.papers import read_papers
     from checkpoint_gate.pusher.servable import EXAMPLES_FILE, SIGNATURE
-    from checkpoint_gate.weights import weights_digest
 
     papers = read_papers(folder)
     assert papers is not None

@@ -109,8 +109,8 @@ def _templates(odd: int) -> tuple[bytes, bytes]:
 
 def plan(root: Path) -> Iterator[tuple[str, object]]:
     """Plans a pruning of the store's runs, and says what it took."""
-    from checkpoint_gate.joint_pruning import plan_runs
-    from checkpoint_gate.rule_text import parse_rules
+    from checkpoint_gate.reviewing.joint_pruning import plan_runs
+    from checkpoint_gate.rule_text.rule_set import parse_rules
     from checkpoint_gate.store import Store
     from checkpoint_gate.store.files import LocalFiles
 

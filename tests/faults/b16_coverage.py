@@ -15,7 +15,7 @@ FIGURE = "B16"
 WHAT = "branches of the store, retention and the push folder, and lines beside them, that its tests go through"
 
 _ROOT = Path(__file__).resolve().parents[2]
-_CODE = ("store/*", "joint_pruning.py", "retention.py", "push_folder.py")
+_CODE = ("store/*", "reviewing/joint_pruning.py", "rules/retention.py", "pushed/push_folder.py")
 _TESTS = (
     "catalog",
     "champion_note",

@@ -16,12 +16,12 @@ from pathlib import Path
 
 from click.testing import CliRunner
 
-from checkpoint_gate.catalog import chosen_runs
 from checkpoint_gate.cli import cli
 from checkpoint_gate.errors import CheckpointGateError
-from checkpoint_gate.filtering import PrunePolicy
-from checkpoint_gate.joint_pruning import plan_runs
-from checkpoint_gate.rule_text import load_rules
+from checkpoint_gate.reviewing.catalog import chosen_runs
+from checkpoint_gate.reviewing.joint_pruning import plan_runs
+from checkpoint_gate.rule_text.rule_set import load_rules
+from checkpoint_gate.rules.filtering import PrunePolicy
 from checkpoint_gate.store import Store
 from checkpoint_gate.store.champion import ChampionNote, note_champion
 from checkpoint_gate.store.pruning import execute_prune, plan_prune

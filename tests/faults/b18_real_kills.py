@@ -12,9 +12,9 @@ from typing import Any
 
 from checkpoint_gate.cli import cli
 from checkpoint_gate.errors import StoreError
-from checkpoint_gate.filtering import PrunePolicy
-from checkpoint_gate.joint_pruning import plan_runs
-from checkpoint_gate.rule_text import load_rules
+from checkpoint_gate.reviewing.joint_pruning import plan_runs
+from checkpoint_gate.rule_text.rule_set import load_rules
+from checkpoint_gate.rules.filtering import PrunePolicy
 from checkpoint_gate.store import Run, Store
 from checkpoint_gate.store.checking import check_store
 from checkpoint_gate.store.pruning import execute_prune, plan_prune, tombstones
@@ -217,8 +217,8 @@ def _nothing(folder: Path) -> None:
 def _save(folder: Path, ready: Ready) -> Any:
     import tensorflow as tf
 
-    from checkpoint_gate.loop import GatedLoop
-    from checkpoint_gate.tensorflow_state import TensorFlowState
+    from checkpoint_gate.training.loop import GatedLoop
+    from checkpoint_gate.training.tensorflow_state import TensorFlowState
     from faults.trained import trained
 
     weights = [tf.Variable(tf.ones([8]) * number) for number in range(3)]

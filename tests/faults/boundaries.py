@@ -32,8 +32,8 @@ class Boundary:
 
 
 BOUNDARIES = (
-    Boundary("half of the epochs", "checkpoint_gate.training:GatedTraining.commit", "begins", 20),
-    Boundary("all epochs, no pointer", "checkpoint_gate.pointer:RunPointer.write", "begins"),
+    Boundary("half of the epochs", "checkpoint_gate.training.gated_training:GatedTraining.commit", "begins", 20),
+    Boundary("all epochs, no pointer", "checkpoint_gate.artifact_files.pointer:RunPointer.write", "begins"),
     Boundary("trained, not in MLMD", "tfx.components.trainer.executor:GenericExecutor.Do", "returns"),
     Boundary("the filter begins", FILTER, "begins"),
     Boundary("survivors published", "checkpoint_gate.checkpoint_filter.executor:execute_prune", "begins"),
@@ -46,7 +46,7 @@ BOUNDARIES = (
     Boundary("blessed, not in MLMD", "checkpoint_gate.evaluator.executor:Executor.Do", "returns"),
     Boundary("copied to a temporary name", "checkpoint_gate.pusher.executor:require_servable", "begins"),
     Boundary("pushed, not in MLMD", "checkpoint_gate.pusher.executor:publish", "returns"),
-    Boundary("pushed, the store not told", "gated_pipelines.pushed:note_champion", "begins"),
+    Boundary("pushed, the store not told", "gated_pipelines.running.pushed:note_champion", "begins"),
 )
 
 

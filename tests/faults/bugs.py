@@ -16,7 +16,7 @@ from checkpoint_gate.store.documents import JsonLines
 from checkpoint_gate.store.files import LocalFiles
 from checkpoint_gate.store.marked_folders import MarkedFolders
 from checkpoint_gate.store.run import Run
-from checkpoint_gate.training import GatedTraining
+from checkpoint_gate.training.gated_training import GatedTraining
 from faults.pruning_works import Prune, Recover, Sweep, Undelete
 from faults.reference import Reference
 from faults.training_works import Save

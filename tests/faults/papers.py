@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from checkpoint_gate.papers import Data, Examples, Origin, Papers, Push, Slice, Survivor, write_papers
+from checkpoint_gate.pushed.papers import Data, Examples, Origin, Papers, Push, Slice, Survivor, write_papers
 
 
 def papers_of(step: int = 20, run: str = "demo", **changes: Any) -> Papers:

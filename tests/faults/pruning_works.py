@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from checkpoint_gate.filtering import PrunePolicy
+from checkpoint_gate.rules.filtering import PrunePolicy
 from checkpoint_gate.store import pruning
 from checkpoint_gate.store.checkpoints import move_checkpoint
 from checkpoint_gate.store.trash import GONE, bury, tombstones, trash_path

@@ -7,13 +7,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from checkpoint_gate.papers import read_papers
-from checkpoint_gate.push_folder import live_versions
-from checkpoint_gate.push_log import read_log, withdrawn_from
+from checkpoint_gate.pushed.papers import read_papers
+from checkpoint_gate.pushed.push_folder import live_versions
+from checkpoint_gate.pushed.push_log import read_log, withdrawn_from
 from checkpoint_gate.pusher.pruning import TRASH, prune_versions
 from checkpoint_gate.pusher.publish import exclusive, publish
 from checkpoint_gate.pusher.rollback import plan_rollback, plan_undo, roll_back, undo_rollback
-from checkpoint_gate.retention import Keep
+from checkpoint_gate.rules.retention import Keep
 from faults.papers import write_version
 from faults.trees import tree_of
 from faults.world import World

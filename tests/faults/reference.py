@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import xxhash
 
-from checkpoint_gate.filtering import PrunePolicy
-from checkpoint_gate.judgement import Decision
-from checkpoint_gate.records import Record
+from checkpoint_gate.rules.filtering import PrunePolicy
+from checkpoint_gate.rules.judgement import Decision
+from checkpoint_gate.rules.records import Record
 from checkpoint_gate.store import Run, pruning
 from checkpoint_gate.store import manifest as manifests
 from checkpoint_gate.store.checkpoints import Stored

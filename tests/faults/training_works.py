@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from checkpoint_gate.rule_text import parse_rules
+from checkpoint_gate.rule_text.rule_set import parse_rules
 from checkpoint_gate.store import pruning
 from checkpoint_gate.store.checkpoints import read_all
 from checkpoint_gate.store.trash import GONE
-from checkpoint_gate.training import GatedTraining
+from checkpoint_gate.training.gated_training import GatedTraining
 from faults.reference import KEY, events_of, names_of, record_of, steps_of
 from faults.warnings_told import warnings_of
 from faults.work import StoreWork

@@ -12,12 +12,12 @@ from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 from tfx.utils import path_utils
 
-from checkpoint_gate.best_so_far import best_so_far, place_for
-from checkpoint_gate.best_so_far import hand_on as hand_on_best
+from checkpoint_gate.artifact_files.markers import mark_empty
 from checkpoint_gate.errors import ModelError
-from checkpoint_gate.markers import mark_empty
-from checkpoint_gate.push_folder import GRAPH_FILE, champion_path, version_path
-from checkpoint_gate.push_log import hand_on, withdrawn_from
+from checkpoint_gate.pushed.best_so_far import best_so_far, place_for
+from checkpoint_gate.pushed.best_so_far import hand_on as hand_on_best
+from checkpoint_gate.pushed.push_folder import GRAPH_FILE, champion_path, version_path
+from checkpoint_gate.pushed.push_log import hand_on, withdrawn_from
 from checkpoint_gate.uri_files import below, copy_below, is_local, is_there
 
 _log = logging.getLogger("checkpoint_gate")

@@ -16,7 +16,7 @@ from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionP
 from checkpoint_gate.artifacts import CheckpointSet
 from checkpoint_gate.checkpoint_evaluator.executor import Executor
 from checkpoint_gate.errors import ConfigError
-from checkpoint_gate.selection import Selector
+from checkpoint_gate.rules.selection import Selector
 
 _MODEL_TYPES = ("", tfma.constants.TF_GENERIC, tfma.constants.TF_KERAS)  # those that a SavedModel can have
 

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from checkpoint_gate.averaging import average_checkpoints
-from checkpoint_gate.checkpoint_set import Survivor
+from checkpoint_gate.artifact_files.checkpoint_set import Survivor
 from checkpoint_gate.errors import AverageRefused
-from checkpoint_gate.selection import AVERAGE
+from checkpoint_gate.models.averaging import average_checkpoints
+from checkpoint_gate.rules.selection import AVERAGE
 
 
 @dataclass(frozen=True, slots=True)

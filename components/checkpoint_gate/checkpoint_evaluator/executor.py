@@ -18,6 +18,10 @@ from tfx.dsl.components.base import base_beam_executor
 from tfx.types import artifact_utils
 from tfx.utils import io_utils, path_utils
 
+from checkpoint_gate.artifact_files.checkpoint_set import read_set
+from checkpoint_gate.artifact_files.data_note import read_data_note
+from checkpoint_gate.artifact_files.markers import empty_reason, mark_empty
+from checkpoint_gate.artifact_files.selection_file import write_no_winner, write_selection
 from checkpoint_gate.checkpoint_evaluator.entrants import Entrant, average_of, entrants_of
 from checkpoint_gate.checkpoint_evaluator.examples import first_examples
 from checkpoint_gate.checkpoint_evaluator.measured import read_measured
@@ -25,14 +29,10 @@ from checkpoint_gate.checkpoint_evaluator.measuring import Measuring
 from checkpoint_gate.checkpoint_evaluator.one_pass import measure
 from checkpoint_gate.checkpoint_evaluator.planning import Plan, plan_of
 from checkpoint_gate.checkpoint_evaluator.provenance import papers_of
-from checkpoint_gate.checkpoint_set import read_set
-from checkpoint_gate.data_note import read_data_note
 from checkpoint_gate.errors import AverageRefused, NoCandidate
-from checkpoint_gate.exporting import export_steps, load_trained, restore, write_sample
-from checkpoint_gate.markers import empty_reason, mark_empty
-from checkpoint_gate.papers import write_papers
-from checkpoint_gate.selection import AVERAGE, Candidate, Selection, Selector
-from checkpoint_gate.selection_file import write_no_winner, write_selection
+from checkpoint_gate.models.exporting import export_steps, load_trained, restore, write_sample
+from checkpoint_gate.pushed.papers import write_papers
+from checkpoint_gate.rules.selection import AVERAGE, Candidate, Selection, Selector
 
 _LOG = logging.getLogger(__name__)
 _SAMPLE = 8  # examples that travel with the model, for the check before a push

@@ -11,7 +11,7 @@ import tensorflow_model_analysis as tfma
 
 from checkpoint_gate.evaluator.measurements import Measurements, metric_of, slice_of
 from checkpoint_gate.evaluator.reason import failure_in_words, missing_slice_in_words
-from checkpoint_gate.selection import Candidate, Failure, Interval
+from checkpoint_gate.rules.selection import Candidate, Failure, Interval
 
 _NO_CHAMPION = Measurements({}, {}, "")
 

@@ -28,7 +28,7 @@ from checkpoint_gate.checkpoint_evaluator.observing import read_columns, read_no
 from checkpoint_gate.checkpoint_evaluator.planning import Plan
 from checkpoint_gate.checkpoint_evaluator.stacking import Stack
 from checkpoint_gate.errors import CheckpointGateError, EvaluationError
-from checkpoint_gate.exporting import export_steps
+from checkpoint_gate.models.exporting import export_steps
 
 _LOG = logging.getLogger(__name__)
 

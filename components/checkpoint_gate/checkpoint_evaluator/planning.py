@@ -13,7 +13,7 @@ import tensorflow_model_analysis as tfma
 from checkpoint_gate.checkpoint_evaluator.examples import require_fit
 from checkpoint_gate.checkpoint_evaluator.measuring import Measuring
 from checkpoint_gate.errors import ModelError
-from checkpoint_gate.exporting import state_beside_variables, weights_used
+from checkpoint_gate.models.exporting import state_beside_variables, weights_used
 
 _DEFAULT_PREPROCESSING = ("transformed_features", "transformed_labels")  # what TFMA looks for when told nothing
 _PREDICT = "predict"

@@ -13,12 +13,12 @@ import tensorflow_model_analysis as tfma
 from tfx import types
 from tfx.types import artifact_utils
 
-from checkpoint_gate.checkpoint_set import read_about, read_manifests, read_verdicts
+from checkpoint_gate.artifact_files.checkpoint_set import read_about, read_manifests, read_verdicts
 from checkpoint_gate.evaluator.measurements import slice_of
-from checkpoint_gate.papers import Data, Examples, Origin, Papers, Slice
-from checkpoint_gate.papers import Survivor as Rival
-from checkpoint_gate.records import encode_metrics
-from checkpoint_gate.selection import Candidate, Selection
+from checkpoint_gate.pushed.papers import Data, Examples, Origin, Papers, Slice
+from checkpoint_gate.pushed.papers import Survivor as Rival
+from checkpoint_gate.rules.records import encode_metrics
+from checkpoint_gate.rules.selection import Candidate, Selection
 from checkpoint_gate.store.layout import WRITER
 
 _LIBRARIES = ("tensorflow", "keras", "tfx", "tensorflow-model-analysis", "checkpoint-gate")

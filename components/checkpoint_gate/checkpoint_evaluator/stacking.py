@@ -14,7 +14,7 @@ from typing import Any
 import tensorflow as tf
 
 from checkpoint_gate.checkpoint_evaluator.planning import Plan, parts_of
-from checkpoint_gate.exporting import load_trained, restore, weights_used
+from checkpoint_gate.models.exporting import load_trained, restore, weights_used
 
 _BETWEEN = "\n"  # a candidate's name and an output's, neither of which can hold it
 

@@ -12,8 +12,8 @@ from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionP
 from checkpoint_gate.artifacts import CheckpointSet
 from checkpoint_gate.checkpoint_filter.executor import Executor, needed_rules
 from checkpoint_gate.errors import RuleError
-from checkpoint_gate.filtering import PrunePolicy
-from checkpoint_gate.rule_text import RuleSet
+from checkpoint_gate.rule_text.rule_set import RuleSet
+from checkpoint_gate.rules.filtering import PrunePolicy
 
 
 class CheckpointFilterSpec(ComponentSpec):

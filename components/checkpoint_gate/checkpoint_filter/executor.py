@@ -13,14 +13,14 @@ from tfx import types
 from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils
 
-from checkpoint_gate.checkpoint_set import publish_survivors, write_about
+from checkpoint_gate.artifact_files.checkpoint_set import publish_survivors, write_about
+from checkpoint_gate.artifact_files.markers import mark_empty
+from checkpoint_gate.artifact_files.pointer import read_pointer
 from checkpoint_gate.errors import NoSurvivors, PruneRefused, RuleError, StoreError
-from checkpoint_gate.judging import Judged, judge_runs, why_none
-from checkpoint_gate.known_champion import resolved_for
-from checkpoint_gate.markers import mark_empty
-from checkpoint_gate.pointer import read_pointer
+from checkpoint_gate.pushed.known_champion import resolved_for
 from checkpoint_gate.quantities import format_size
-from checkpoint_gate.rule_text import RuleSet, parse_rules
+from checkpoint_gate.reviewing.judging import Judged, judge_runs, why_none
+from checkpoint_gate.rule_text.rule_set import RuleSet, parse_rules
 from checkpoint_gate.store import Run, Store
 from checkpoint_gate.store.lease import Lease
 from checkpoint_gate.store.pruning import execute_prune, plan_prune, pruned_before, sweep

@@ -29,8 +29,8 @@ def list_checkpoints(store: str, key: str | None, as_json: bool) -> None:
     --json prints an array with one object a checkpoint: run, step, epoch (from 0), metrics, state, pinned, bytes, path
     (null once pruned or lost) and reason. Metrics that are not finite are the strings "nan", "inf" and "-inf".
     """
-    from checkpoint_gate.catalog import catalog, chosen_runs
     from checkpoint_gate.quantities import format_size
+    from checkpoint_gate.reviewing.catalog import catalog, chosen_runs
     from checkpoint_gate.store import Store
 
     runs = chosen_runs(Store.open(store), key)

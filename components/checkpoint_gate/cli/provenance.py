@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from checkpoint_gate.cli.words import epoch_words, metric_words
 
 if TYPE_CHECKING:
-    from checkpoint_gate.papers import Data, Origin, Papers, Push
+    from checkpoint_gate.pushed.papers import Data, Origin, Papers, Push
 
 _SHOWN = 12  # slices and survivors; --json has them all
 

@@ -24,7 +24,7 @@ from checkpoint_gate.cli.words import (
 )
 
 if TYPE_CHECKING:
-    from checkpoint_gate.joint_pruning import JointPlan, RunPlan
+    from checkpoint_gate.reviewing.joint_pruning import JointPlan, RunPlan
     from checkpoint_gate.store.pruning import Pruned
 
 
@@ -46,9 +46,9 @@ def prune(store: str, rules: Path, key: str | None, digest: str | None, as_json:
     --json prints one object: digest, executed, grace (seconds), bytes, trashed_bytes, swept_bytes, runs; a run has run,
     digest, going (step, epoch, metrics, bytes, reason), staying (step, epoch, reason), refused, sweepable_bytes.
     """
-    from checkpoint_gate.catalog import chosen_runs
-    from checkpoint_gate.joint_pruning import execute_plan, plan_runs
-    from checkpoint_gate.rule_text import load_rules
+    from checkpoint_gate.reviewing.catalog import chosen_runs
+    from checkpoint_gate.reviewing.joint_pruning import execute_plan, plan_runs
+    from checkpoint_gate.rule_text.rule_set import load_rules
     from checkpoint_gate.store import Store
     from checkpoint_gate.store.checkpoints import bytes_listed
 

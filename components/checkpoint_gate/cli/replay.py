@@ -12,7 +12,7 @@ import click
 from checkpoint_gate.cli.words import epoch_words, json_option, print_lines, print_table, say
 
 if TYPE_CHECKING:
-    from checkpoint_gate.replaying import Replayed, Section
+    from checkpoint_gate.reviewing.replaying import Replayed, Section
 
 _WORDS = {"save": ("saved", "refused"), "filter": ("kept", "rejected")}
 
@@ -54,9 +54,9 @@ def replay(rules: Path | None, history: Path, section: str, champion: tuple[str,
 
     --json prints one object a line: step, epoch (from 0), save (for section filter: keep) and reason.
     """
-    from checkpoint_gate.replaying import read_ledger_file, replay_recorded
-    from checkpoint_gate.replaying import replay as replayed
-    from checkpoint_gate.rule_text import load_rules
+    from checkpoint_gate.reviewing.replaying import read_ledger_file, replay_recorded
+    from checkpoint_gate.reviewing.replaying import replay as replayed
+    from checkpoint_gate.rule_text.rule_set import load_rules
 
     if rules is None and section != "save":
         raise click.UsageError(f"--section {section} needs --rules: a ledger records only the rules about saving.")

@@ -33,11 +33,11 @@ def report(store: str, key: str | None, output: Path, rules: Path | None, as_jso
     The page's path goes to standard output. --json prints one object: report (the page's path) and runs, an array of
     run, records, saved, refused, resumed, refusals (clause -> records), states (state -> checkpoints), bytes.
     """
-    from checkpoint_gate.catalog import chosen_runs
     from checkpoint_gate.errors import StoreError
     from checkpoint_gate.report.pages import write_page
     from checkpoint_gate.report.store_page import render_store, report_of
-    from checkpoint_gate.rule_text import load_rules
+    from checkpoint_gate.reviewing.catalog import chosen_runs
+    from checkpoint_gate.rule_text.rule_set import load_rules
     from checkpoint_gate.store import Store
 
     opened = Store.open(store)

@@ -14,8 +14,8 @@ import click
 from checkpoint_gate.cli.words import epoch_words, json_option, print_json, say, some
 
 if TYPE_CHECKING:
-    from checkpoint_gate.rules import Mode
-    from checkpoint_gate.suggesting import Kept, Suggestion
+    from checkpoint_gate.rules.conditions import Mode
+    from checkpoint_gate.suggesting.suggest import Kept, Suggestion
 
 _PATIENCE = 2.0  # seconds before the search tells how far it is
 
@@ -42,9 +42,9 @@ def suggest(ledgers: tuple[Path, ...], keep: int, metric: str | None, mode: str 
     --json prints one object: rules, keep, metric, mode, and ledgers, an array with one object a ledger: history,
     records, saved, refused, steps (those saved) and best (step, epoch from 0, value, saved).
     """
-    from checkpoint_gate.replaying import read_ledger_file
-    from checkpoint_gate.suggesting import PastRun
-    from checkpoint_gate.suggesting import suggest as suggested
+    from checkpoint_gate.reviewing.replaying import read_ledger_file
+    from checkpoint_gate.suggesting.suggest import PastRun
+    from checkpoint_gate.suggesting.suggest import suggest as suggested
 
     runs = []
     for path in ledgers:

@@ -21,8 +21,8 @@ from checkpoint_gate.cli.words import (
 )
 
 if TYPE_CHECKING:
-    from checkpoint_gate.explaining import Explanation
-    from checkpoint_gate.papers import Papers
+    from checkpoint_gate.pushed.papers import Papers
+    from checkpoint_gate.reviewing.explaining import Explanation
     from checkpoint_gate.store import Store
 
 _STATES = {
@@ -98,8 +98,8 @@ def why(
 
 
 def _why_records(place: str, key: str | None, step: int | None, epoch: int | None, as_json: bool) -> None:
-    from checkpoint_gate.catalog import chosen_runs
-    from checkpoint_gate.explaining import explain
+    from checkpoint_gate.reviewing.catalog import chosen_runs
+    from checkpoint_gate.reviewing.explaining import explain
     from checkpoint_gate.store import Store
 
     store = Store.open(place)
@@ -200,8 +200,8 @@ def _why_model(model: str, place: str | None, as_json: bool) -> None:
 
 def _papers(model: str) -> tuple[str, Papers]:
     from checkpoint_gate.errors import ModelError
-    from checkpoint_gate.papers import read_papers
-    from checkpoint_gate.push_folder import champion_path
+    from checkpoint_gate.pushed.papers import read_papers
+    from checkpoint_gate.pushed.push_folder import champion_path
     from checkpoint_gate.uri_files import files_below, is_local
 
     papers = read_papers(model)
@@ -217,7 +217,7 @@ def _papers(model: str) -> tuple[str, Papers]:
 
 def _record(papers: Papers, place: str) -> Explanation:
     from checkpoint_gate.errors import RunMissing
-    from checkpoint_gate.explaining import explain
+    from checkpoint_gate.reviewing.explaining import explain
     from checkpoint_gate.store import Store
 
     store = Store.open(place)

@@ -79,14 +79,14 @@ def verifying(total: Callable[[], int]) -> Iterator[Callable[[int], None]]:
 
 def print_json(value: Any) -> None:
     """One JSON value."""
-    from checkpoint_gate.records import dump_json
+    from checkpoint_gate.rules.records import dump_json
 
     click.echo(dump_json(value, indent=1))
 
 
 def print_lines(objects: Iterable[Any]) -> None:
     """JSON lines: one object a line."""
-    from checkpoint_gate.records import dump_json
+    from checkpoint_gate.rules.records import dump_json
 
     out = sys.stdout
     for value in objects:
@@ -96,7 +96,7 @@ def print_lines(objects: Iterable[Any]) -> None:
 
 def print_array(objects: Iterable[Any]) -> None:
     """A JSON array, one object a line, written as they come."""
-    from checkpoint_gate.records import dump_json
+    from checkpoint_gate.rules.records import dump_json
 
     out = sys.stdout
     before = "["

@@ -13,8 +13,8 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from checkpoint_gate.brief_errors import brief
 from checkpoint_gate.errors import ModelError
-from checkpoint_gate.label_classes import read_classes
-from checkpoint_gate.push_folder import GRAPH_FILE
+from checkpoint_gate.models.label_classes import read_classes
+from checkpoint_gate.pushed.push_folder import GRAPH_FILE
 
 _SHOWN = 5  # classes in a sentence
 

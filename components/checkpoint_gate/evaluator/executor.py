@@ -18,8 +18,7 @@ from tfx.dsl.io import fileio
 from tfx.types import artifact_utils, standard_artifacts, standard_component_specs
 from tfx.utils import io_utils, json_utils, path_utils
 
-from checkpoint_gate.best_so_far import handed_on as handed_on_best
-from checkpoint_gate.best_so_far import place_for
+from checkpoint_gate.artifact_files.markers import empty_reason
 from checkpoint_gate.brief_errors import brief
 from checkpoint_gate.errors import ModelError
 from checkpoint_gate.evaluator.against_best import Best
@@ -28,9 +27,10 @@ from checkpoint_gate.evaluator.deciding import Standing, standing, verdict_of, w
 from checkpoint_gate.evaluator.eval_config import preprocessing_signatures, read_config, serving_signature, thresholds
 from checkpoint_gate.evaluator.measurements import Measurements
 from checkpoint_gate.evaluator.verdict import VERDICT_FILE, BlessingVerdict
-from checkpoint_gate.markers import empty_reason
-from checkpoint_gate.push_log import handed_on, withdrawal_of
-from checkpoint_gate.weights import weights_digest
+from checkpoint_gate.models.weights import weights_digest
+from checkpoint_gate.pushed.best_so_far import handed_on as handed_on_best
+from checkpoint_gate.pushed.best_so_far import place_for
+from checkpoint_gate.pushed.push_log import handed_on, withdrawal_of
 
 _log = logging.getLogger("checkpoint_gate")
 

@@ -9,7 +9,7 @@ import os
 from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
-from checkpoint_gate.records import decode_metrics, encode_metrics
+from checkpoint_gate.rules.records import decode_metrics, encode_metrics
 from checkpoint_gate.uri_files import read_file
 
 VERDICT_FILE = "verdict.json"

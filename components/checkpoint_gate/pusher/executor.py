@@ -13,19 +13,19 @@ from tfx.proto import pusher_pb2
 from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import io_utils, proto_utils
 
-from checkpoint_gate.best_so_far import best_after
+from checkpoint_gate.artifact_files.markers import empty_reason
 from checkpoint_gate.errors import CheckpointGateError, ConfigError, ModelError, NotBlessed
 from checkpoint_gate.evaluator.verdict import VERDICT_FILE, read_verdict
-from checkpoint_gate.markers import empty_reason
-from checkpoint_gate.papers import Push, read_papers, write_papers
-from checkpoint_gate.push_folder import champion_path, next_version
-from checkpoint_gate.push_log import withdrawal_of, withdrawn_from
+from checkpoint_gate.models.weights import weights_digest
+from checkpoint_gate.pushed.best_so_far import best_after
+from checkpoint_gate.pushed.papers import Push, read_papers, write_papers
+from checkpoint_gate.pushed.push_folder import champion_path, next_version
+from checkpoint_gate.pushed.push_log import withdrawal_of, withdrawn_from
 from checkpoint_gate.pusher.noting import note_pushed
 from checkpoint_gate.pusher.publish import exclusive, publish
 from checkpoint_gate.pusher.servable import require_servable
-from checkpoint_gate.records import load_json
+from checkpoint_gate.rules.records import load_json
 from checkpoint_gate.uri_files import below, read_file
-from checkpoint_gate.weights import weights_digest
 
 PUSH_FOLDER = "push_folder"
 ROOT = "root"

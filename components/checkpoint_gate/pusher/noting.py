@@ -6,8 +6,8 @@ import logging
 from pathlib import Path
 
 from checkpoint_gate.errors import ModelError
-from checkpoint_gate.papers import read_papers
-from checkpoint_gate.push_folder import live_versions, version_path
+from checkpoint_gate.pushed.papers import read_papers
+from checkpoint_gate.pushed.push_folder import live_versions, version_path
 from checkpoint_gate.store.champion import ChampionNote, note_champion, read_pushed
 from checkpoint_gate.store.filesystem import open_files
 from checkpoint_gate.store.layout import STORE_FILE

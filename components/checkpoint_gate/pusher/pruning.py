@@ -21,14 +21,14 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from checkpoint_gate.best_so_far import best_so_far
 from checkpoint_gate.errors import ModelError, StoreError
-from checkpoint_gate.papers import FILE as PAPERS
-from checkpoint_gate.papers import read_papers
-from checkpoint_gate.push_folder import live_versions, version_path
-from checkpoint_gate.push_log import HOME, Event, add_to_log, read_log
+from checkpoint_gate.pushed.best_so_far import best_so_far
+from checkpoint_gate.pushed.papers import FILE as PAPERS
+from checkpoint_gate.pushed.papers import read_papers
+from checkpoint_gate.pushed.push_folder import live_versions, version_path
+from checkpoint_gate.pushed.push_log import HOME, Event, add_to_log, read_log
 from checkpoint_gate.pusher.rollback import previous_version, recorded_weights
-from checkpoint_gate.retention import Held, Keep
+from checkpoint_gate.rules.retention import Held, Keep
 from checkpoint_gate.store.elapsed import SystemClock, is_news, is_over, look
 from checkpoint_gate.store.files import LocalFiles
 from checkpoint_gate.store.whole_folders import files_in, remove_whole

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 from checkpoint_gate.errors import ConfigError
 from checkpoint_gate.folder_lock import locked
-from checkpoint_gate.push_folder import next_version
+from checkpoint_gate.pushed.push_folder import next_version
 from checkpoint_gate.pusher.uploading import upload_model
 from checkpoint_gate.uri_files import is_local, local_copy
 

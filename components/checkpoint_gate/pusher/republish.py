@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
-from checkpoint_gate.papers import FILE as PAPERS
-from checkpoint_gate.papers import Papers, write_papers
+from checkpoint_gate.pushed.papers import FILE as PAPERS
+from checkpoint_gate.pushed.papers import Papers, write_papers
 from checkpoint_gate.pusher.publish import config_error, make_visible
 from checkpoint_gate.pusher.uploading import upload_model
 from checkpoint_gate.store.files import LocalFiles

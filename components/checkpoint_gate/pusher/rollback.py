@@ -17,9 +17,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from checkpoint_gate.errors import ConfigError, ModelError, StoreError
-from checkpoint_gate.papers import Papers, Push, Rollback, read_papers
-from checkpoint_gate.push_folder import live_versions, next_version, version_path
-from checkpoint_gate.push_log import Withdrawal, add_to_log, withdrawal_of, withdrawn_from
+from checkpoint_gate.pushed.papers import Papers, Push, Rollback, read_papers
+from checkpoint_gate.pushed.push_folder import live_versions, next_version, version_path
+from checkpoint_gate.pushed.push_log import Withdrawal, add_to_log, withdrawal_of, withdrawn_from
 from checkpoint_gate.pusher.publish import config_error
 from checkpoint_gate.pusher.republish import republish
 
@@ -64,7 +64,7 @@ def known_weights(model: str) -> str:
     recorded = recorded_weights(model)
     if recorded is not None:
         return recorded
-    from checkpoint_gate.weights import weights_digest
+    from checkpoint_gate.models.weights import weights_digest
 
     return weights_digest(model)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from checkpoint_gate.push_folder import GRAPH_FILE
+from checkpoint_gate.pushed.push_folder import GRAPH_FILE
 from checkpoint_gate.uri_files import copy_file, files_below, remove_file, same_bytes
 
 

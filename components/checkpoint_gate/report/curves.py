@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from checkpoint_gate.averages import Average
-from checkpoint_gate.records import At, Record
-from checkpoint_gate.rule_text import RuleSet
-from checkpoint_gate.rules import All, Any, Improves, Not, Rule, Threshold
-from checkpoint_gate.schedules import limit_text, limit_value
+from checkpoint_gate.rule_text.rule_set import RuleSet
+from checkpoint_gate.rules.averages import Average
+from checkpoint_gate.rules.conditions import All, Any, Improves, Not, Rule, Threshold
+from checkpoint_gate.rules.records import At, Record
+from checkpoint_gate.rules.schedules import limit_text, limit_value
 from checkpoint_gate.store.ledger import Entry
 
 Kind = Literal["value", "within epochs", "average", "gate", "filter", "to beat"]

@@ -12,7 +12,7 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from checkpoint_gate.report.curves import LARGEST, Curve, Fate, Kind, Panel, Point, by_steps, panels
-from checkpoint_gate.rule_text import RuleSet
+from checkpoint_gate.rule_text.rule_set import RuleSet
 from checkpoint_gate.store.ledger import Entry
 
 # By name in the page's style sheet. Drawn in the light ones; the page puts its own in their place.

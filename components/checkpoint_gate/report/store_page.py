@@ -7,13 +7,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from checkpoint_gate.catalog import Row, rows
 from checkpoint_gate.errors import RuleError
 from checkpoint_gate.quantities import format_time
 from checkpoint_gate.report.curves import by_steps
 from checkpoint_gate.report.pages import not_finite, render_page, times_refused
 from checkpoint_gate.report.plot import training_svg
-from checkpoint_gate.rule_text import RuleSet, rules_from_mapping
+from checkpoint_gate.reviewing.catalog import Row, rows
+from checkpoint_gate.rule_text.rule_set import RuleSet, rules_from_mapping
 from checkpoint_gate.store import Run
 from checkpoint_gate.store.ledger import History
 

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from checkpoint_gate.errors import NewerFormat, StoreError
 from checkpoint_gate.quantities import format_size, format_time
-from checkpoint_gate.records import encode_metrics
+from checkpoint_gate.rules.records import encode_metrics
 from checkpoint_gate.store import manifest as manifests
 from checkpoint_gate.store.champion import FILE as CHAMPION
 from checkpoint_gate.store.champion import read_champion

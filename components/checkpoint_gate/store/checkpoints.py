@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from checkpoint_gate.errors import DamagedCheckpoint, ForeignCheckpoint, StoreError
-from checkpoint_gate.records import Record
+from checkpoint_gate.rules.records import Record
 from checkpoint_gate.store import manifest as manifests
 from checkpoint_gate.store.checksums import kind_of
 from checkpoint_gate.store.files import LocalFiles, NotPlain

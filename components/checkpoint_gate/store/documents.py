@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from checkpoint_gate.errors import NewerFormat, StoreError
-from checkpoint_gate.records import dump_json, lines_in, load_json, object_in
+from checkpoint_gate.rules.records import dump_json, lines_in, load_json, object_in
 from checkpoint_gate.store.filesystem import Files
 from checkpoint_gate.store.layout import FORMAT
 

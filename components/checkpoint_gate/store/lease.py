@@ -28,7 +28,7 @@ from types import TracebackType
 from typing import Any
 
 from checkpoint_gate.errors import LeaseHeld, StoreError
-from checkpoint_gate.records import dump_json, load_json
+from checkpoint_gate.rules.records import dump_json, load_json
 from checkpoint_gate.store.filesystem import Files
 from checkpoint_gate.store.layout import FORMAT
 from checkpoint_gate.store.process import born

@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from checkpoint_gate.errors import StoreError
-from checkpoint_gate.judgement import Decision
-from checkpoint_gate.records import HistoryLine, Record, read_lines, record_to_json
+from checkpoint_gate.rules.judgement import Decision
+from checkpoint_gate.rules.records import HistoryLine, Record, read_lines, record_to_json
 from checkpoint_gate.store.documents import JsonLines, numbered_lines
 from checkpoint_gate.store.filesystem import Files
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence, Set
 
 from checkpoint_gate.errors import PruneRefused
-from checkpoint_gate.records import Record, encode_metrics
+from checkpoint_gate.rules.records import Record, encode_metrics
 from checkpoint_gate.store import manifest as manifests
 from checkpoint_gate.store.checkpoints import STEP_FOLDER, Stored, folder_name
 from checkpoint_gate.store.ledger import History

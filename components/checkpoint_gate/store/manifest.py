@@ -19,7 +19,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from checkpoint_gate.errors import DamagedCheckpoint, ForeignCheckpoint
-from checkpoint_gate.records import At, Record, decode_metrics, dump_json, encode_metrics, load_json
+from checkpoint_gate.rules.records import At, Record, decode_metrics, dump_json, encode_metrics, load_json
 from checkpoint_gate.store.checksums import PATTERN
 from checkpoint_gate.store.layout import UNFINISHED_FILE
 

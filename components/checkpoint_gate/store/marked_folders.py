@@ -15,7 +15,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 
 from checkpoint_gate.errors import StoreError
-from checkpoint_gate.records import dump_json, load_json
+from checkpoint_gate.rules.records import dump_json, load_json
 from checkpoint_gate.store.files import LocalFiles, plain_parts
 from checkpoint_gate.store.layout import FORMAT, UNFINISHED_FILE
 

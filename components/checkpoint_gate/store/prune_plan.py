@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from checkpoint_gate.errors import PruneRefused
-from checkpoint_gate.filtering import PrunePolicy
-from checkpoint_gate.records import Record
+from checkpoint_gate.rules.filtering import PrunePolicy
+from checkpoint_gate.rules.records import Record
 from checkpoint_gate.store.checkpoints import Stored, verify_files
 from checkpoint_gate.store.losses import missing, refuse_losses
 from checkpoint_gate.store.run import Run

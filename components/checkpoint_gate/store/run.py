@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import Any
 
 from checkpoint_gate.errors import StoreError
-from checkpoint_gate.records import Record
-from checkpoint_gate.retention import Best, Held
-from checkpoint_gate.rules import Mode
+from checkpoint_gate.rules.conditions import Mode
+from checkpoint_gate.rules.records import Record
+from checkpoint_gate.rules.retention import Best, Held
 from checkpoint_gate.store import manifest as manifests
 from checkpoint_gate.store.champion import read_pushed
 from checkpoint_gate.store.checkpoints import (

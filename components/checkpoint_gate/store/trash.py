@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from checkpoint_gate.errors import StoreError
-from checkpoint_gate.records import dump_json
+from checkpoint_gate.rules.records import dump_json
 from checkpoint_gate.store import manifest as manifests
 from checkpoint_gate.store.checkpoints import Stored, folder_name, half_removed, read_all
 from checkpoint_gate.store.documents import JsonLines, read_object, write_object

@@ -10,9 +10,9 @@ import tensorflow_data_validation as tfdv
 from apache_beam.options.pipeline_options import PipelineOptions
 from google.protobuf import text_format
 
-from gated_pipelines.config import load_config
-from gated_pipelines.spans import spans_in_words
-from gated_pipelines.staging import read_staged, stage_table
+from gated_pipelines.config.pipeline_config import load_config
+from gated_pipelines.tables.spans import spans_in_words
+from gated_pipelines.tables.staging import read_staged, stage_table
 
 _HEADER = """\
 # What the columns of {source} may hold: inferred from {rows:,} rows, to be edited by a person.

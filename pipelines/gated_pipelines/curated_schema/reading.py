@@ -8,8 +8,8 @@ from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 
 from checkpoint_gate.errors import ConfigError
-from gated_pipelines.config import PipelineConfig
-from gated_pipelines.spec import TabularSpec
+from gated_pipelines.config.pipeline_config import PipelineConfig
+from gated_pipelines.config.spec import TabularSpec
 
 
 def read_schema(config: PipelineConfig, table: TabularSpec) -> str | None:

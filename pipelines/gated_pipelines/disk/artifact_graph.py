@@ -9,7 +9,7 @@ from typing import Any
 
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
-from gated_pipelines.metadata import notes_of
+from gated_pipelines.running.metadata import notes_of
 
 LIVE = "live"
 MARKED = "marked_for_deletion"

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from checkpoint_gate.errors import ConfigError
-from checkpoint_gate.filtering import PrunePolicy
-from checkpoint_gate.rule_text import read_rules
-from gated_pipelines.config import PipelineConfig
+from checkpoint_gate.rule_text.rule_set import read_rules
+from checkpoint_gate.rules.filtering import PrunePolicy
+from gated_pipelines.config.pipeline_config import PipelineConfig
 from gated_pipelines.disk.planning import Bounds
-from gated_pipelines.places import Places
+from gated_pipelines.running.places import Places
 
 
 def bounds_of(config: PipelineConfig, keep_runs: int | None = None) -> Bounds:

@@ -38,13 +38,13 @@ def prune(pipeline: Path, root: Path | None, keep_runs: int | None, digest: str 
     at_once_bytes, staying), staying (artifact, uri, type, bytes, reason), unknown (path, bytes), left (sentences).
     """
     from checkpoint_gate.quantities import format_size
-    from gated_pipelines.config import load_config
+    from gated_pipelines.config.pipeline_config import load_config
     from gated_pipelines.disk.bounds import bounds_of, require_runs
     from gated_pipelines.disk.planning import plan_disk
     from gated_pipelines.disk.pruning import alone, execute, metadata_of
     from gated_pipelines.disk.words import plan_json, plan_lines
-    from gated_pipelines.places import Places
-    from gated_pipelines.rollback import default_root
+    from gated_pipelines.running.places import Places
+    from gated_pipelines.running.rollback import default_root
 
     config = load_config(pipeline)
     places = Places((root or default_root(pipeline)).expanduser().absolute())

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from checkpoint_gate.artifact_files.pointer import read_pointer
 from checkpoint_gate.errors import StoreError
-from checkpoint_gate.pointer import read_pointer
 from checkpoint_gate.store.files import LocalFiles
 from checkpoint_gate.store.layout import POINTER_FILE
 from checkpoint_gate.store.whole_folders import files_in
@@ -19,8 +19,8 @@ from gated_pipelines.disk.keeping import Kept, Needs, needs, staying
 from gated_pipelines.disk.old_runs import OldRuns, old_runs
 from gated_pipelines.disk.plan import DiskPlan, Going, Staying
 from gated_pipelines.disk.pushed_models import pushed_models
-from gated_pipelines.disk_usage import bytes_freed, bytes_held
-from gated_pipelines.places import Places
+from gated_pipelines.disk.usage import bytes_freed, bytes_held
+from gated_pipelines.running.places import Places
 
 _LOG = re.compile(r"\d{8}T\d{6}Z\.log")  # as a run names its log
 _TABLE = re.compile(r"[0-9a-f]{16}")  # as a table is staged

@@ -29,8 +29,8 @@ from checkpoint_gate.store.retiring import Retirement, plan_retirement, retire
 from checkpoint_gate.store.whole_folders import remove_whole
 from gated_pipelines.disk.plan import DiskPlan, Going
 from gated_pipelines.disk.planning import Bounds, plan_disk
-from gated_pipelines.metadata import open_metadata
-from gated_pipelines.places import Places
+from gated_pipelines.running.metadata import open_metadata
+from gated_pipelines.running.places import Places
 
 _LOG = logging.getLogger(__name__)
 

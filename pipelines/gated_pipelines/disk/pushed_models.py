@@ -6,8 +6,8 @@ import os
 from collections.abc import Set
 
 from checkpoint_gate.errors import ModelError
-from checkpoint_gate.papers import read_papers
-from checkpoint_gate.push_folder import GRAPH_FILE, live_versions, version_path
+from checkpoint_gate.pushed.papers import read_papers
+from checkpoint_gate.pushed.push_folder import GRAPH_FILE, live_versions, version_path
 from checkpoint_gate.uri_files import is_there
 from gated_pipelines.disk.artifact_graph import DELETED, Artifact, ArtifactGraph
 

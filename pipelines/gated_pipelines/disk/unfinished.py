@@ -6,8 +6,8 @@ import logging
 
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
-from gated_pipelines.metadata import open_metadata
-from gated_pipelines.places import Places
+from gated_pipelines.running.metadata import open_metadata
+from gated_pipelines.running.places import Places
 
 _LOG = logging.getLogger(__name__)
 _UNFINISHED = (mlmd.Execution.NEW, mlmd.Execution.RUNNING)

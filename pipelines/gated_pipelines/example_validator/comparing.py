@@ -7,7 +7,7 @@ from typing import Any
 
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2
 
-from gated_pipelines.anomalies import Comparison
+from gated_pipelines.reporting.anomalies import Comparison
 
 _COMPARATOR = "COMPARATOR_"  # begins the type of each finding of a comparator
 

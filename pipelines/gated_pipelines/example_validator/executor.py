@@ -19,13 +19,13 @@ from tfx.components.statistics_gen import stats_artifact_utils
 from tfx.types import artifact_utils
 from tfx.utils import io_utils
 
-from checkpoint_gate.data_note import read_data_note
+from checkpoint_gate.artifact_files.data_note import read_data_note
 from checkpoint_gate.errors import DataAnomalies
 from checkpoint_gate.uri_files import copy_file, is_there, read_file, told, write_file
-from gated_pipelines.anomalies import DRIFT, FILE, SKEW, Anomaly, anomalies_in, in_words
 from gated_pipelines.example_validator.comparing import add_missing, only_compared, with_comparators
-from gated_pipelines.span_statistics import statistics_of
-from gated_pipelines.staging import NEWEST, PREVIOUS
+from gated_pipelines.reporting.anomalies import DRIFT, FILE, SKEW, Anomaly, anomalies_in, in_words
+from gated_pipelines.tables.span_statistics import statistics_of
+from gated_pipelines.tables.staging import NEWEST, PREVIOUS
 
 _LOG = logging.getLogger(__name__)
 

@@ -9,11 +9,11 @@ from tfx.components.trainer import executor as tfx_executor
 from tfx.utils import json_utils
 
 from checkpoint_gate.errors import ConfigError, RuleError
-from checkpoint_gate.rule_text import parse_rules
+from checkpoint_gate.rule_text.rule_set import parse_rules
 from checkpoint_gate.store.lease import UNTIL_FREE
 from checkpoint_gate.uri_files import below
-from gated_pipelines.run_key import code_digest
-from gated_pipelines.sections import MAX_EPOCHS, Train
+from gated_pipelines.config.sections import MAX_EPOCHS, Train
+from gated_pipelines.tabular.run_key import code_digest
 
 
 class Executor(tfx_executor.GenericExecutor):

@@ -7,11 +7,11 @@ from dataclasses import replace
 from typing import Any
 
 from checkpoint_gate.errors import ConfigError, RuleError
-from checkpoint_gate.located_yaml import YamlError, read_located
-from checkpoint_gate.rule_text import read_rules
+from checkpoint_gate.rule_text.located_yaml import YamlError, read_located
+from checkpoint_gate.rule_text.rule_set import read_rules
+from gated_pipelines.config.sections import MAX_EPOCHS
 from gated_pipelines.kubeflow.local_paths import is_local
-from gated_pipelines.sections import MAX_EPOCHS
-from gated_pipelines.spans import require_span
+from gated_pipelines.tables.spans import require_span
 
 TYPES: Mapping[str, str] = {
     "data": "STRING",

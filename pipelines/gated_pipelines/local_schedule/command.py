@@ -29,17 +29,17 @@ def local(pipeline: Path, cron_text: str | None, once: bool, root: Path | None, 
     at a time; of the times missed meanwhile one is made up for; a run that fails does not keep the next one. SIGTERM
     and Ctrl-C let the run that is at work end.
     """
-    from gated_pipelines.rollback import default_root
+    from gated_pipelines.running.rollback import default_root
 
     if once == (cron_text is not None):
         raise click.UsageError("Give either --cron or --once.")
     root = (root or default_root(pipeline)).expanduser()
     if cron_text is None:
-        from gated_pipelines.local import run_local
-        from gated_pipelines.words import tell_end
+        from gated_pipelines.reporting.words import tell_end
+        from gated_pipelines.running.local import run_local
 
         sys.exit(tell_end(run_local(pipeline, root, scheduled=True), as_json))
-    from gated_pipelines.config import load_config
+    from gated_pipelines.config.pipeline_config import load_config
     from gated_pipelines.cron import read_cron
     from gated_pipelines.local_schedule.foreground import Foreground, in_local_time, once_command
 
@@ -64,10 +64,10 @@ def local(pipeline: Path, cron_text: str | None, once: bool, root: Path | None, 
 )
 def print_lines(pipeline: Path, cron_text: str, kind: str, root: Path | None, into: Path | None) -> None:
     """Print the crontab line, or the systemd units, that run PIPELINE (a pipeline.yaml)."""
-    from gated_pipelines.config import load_config
+    from gated_pipelines.config.pipeline_config import load_config
     from gated_pipelines.cron import read_cron
     from gated_pipelines.local_schedule.lines import Task, crontab_line, service_unit, timer_unit
-    from gated_pipelines.rollback import default_root
+    from gated_pipelines.running.rollback import default_root
 
     cron = read_cron(cron_text)
     found = shutil.which("gated-pipeline") or str(Path(sys.executable).with_name("gated-pipeline"))

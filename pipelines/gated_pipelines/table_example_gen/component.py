@@ -9,7 +9,7 @@ from tfx.proto import example_gen_pb2
 from tfx.types import channel, standard_artifacts
 from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
 
-from gated_pipelines.spec import TabularSpec
+from gated_pipelines.config.spec import TabularSpec
 from gated_pipelines.table_example_gen import executor
 
 # Filled in by the backend with the time for which the run is scheduled, or else at which it was made.

@@ -14,13 +14,13 @@ from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import proto_utils
 
-from checkpoint_gate.data_note import write_data_note
+from checkpoint_gate.artifact_files.data_note import write_data_note
 from checkpoint_gate.errors import ConfigError
 from checkpoint_gate.uri_files import below, copy_file, is_there, told
-from gated_pipelines.config import PipelineConfig, parse_config
-from gated_pipelines.spans import SpanFile, find_window, read_time, spans_in_words
-from gated_pipelines.spec import TabularSpec
-from gated_pipelines.staging import NEWEST, PREVIOUS, StagedTable, stage_table
+from gated_pipelines.config.pipeline_config import PipelineConfig, parse_config
+from gated_pipelines.config.spec import TabularSpec
+from gated_pipelines.tables.spans import SpanFile, find_window, read_time, spans_in_words
+from gated_pipelines.tables.staging import NEWEST, PREVIOUS, StagedTable, stage_table
 
 _LOG = logging.getLogger(__name__)
 

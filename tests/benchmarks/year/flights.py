@@ -22,11 +22,11 @@ from rich.table import Table
 from ruamel.yaml import YAML
 
 from checkpoint_gate.quantities import format_size
-from checkpoint_gate.records import dump_json
+from checkpoint_gate.rules.records import dump_json
 from checkpoint_gate.store import Store
 from gated_pipelines.flights import write_flights
-from gated_pipelines.history import Ended, History
-from gated_pipelines.local import run_local
+from gated_pipelines.history.history import Ended, History
+from gated_pipelines.running.local import run_local
 
 MONTHS = range(1, 13)
 METRIC = "root_mean_squared_error"

@@ -14,17 +14,17 @@ from tfx.orchestration.data_types import RuntimeParameter
 from tfx.orchestration.kubeflow.v2 import kubeflow_v2_dag_runner as tfx_runner
 from tfx.orchestration.pipeline import Pipeline
 
-from checkpoint_gate.filtering import PrunePolicy
-from checkpoint_gate.rule_text import RuleSet, read_rules, write_rules
+from checkpoint_gate.rule_text.rule_set import RuleSet, read_rules, write_rules
+from checkpoint_gate.rules.filtering import PrunePolicy
 from gated_pipelines.beam_args import BEAM_ARGS
-from gated_pipelines.config import PipelineConfig, load_config
+from gated_pipelines.config.pipeline_config import PipelineConfig, load_config
+from gated_pipelines.config.spec import TabularSpec
 from gated_pipelines.curated_schema import read_schema
 from gated_pipelines.kubeflow.compile.differences import without_effect
 from gated_pipelines.kubeflow.compile.finishing import finish
 from gated_pipelines.pipeline import Wiring, create_components, split_output
-from gated_pipelines.spec import TabularSpec
-from gated_pipelines.staging import stage_table
 from gated_pipelines.table_example_gen import CsvExampleGen
+from gated_pipelines.tables.staging import stage_table
 
 COMMAND = ("python", "-m", "gated_pipelines.kubeflow.entrypoint")
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from gated_pipelines.config import PipelineConfig
-from gated_pipelines.sections import Disk
+from gated_pipelines.config.pipeline_config import PipelineConfig
+from gated_pipelines.config.sections import Disk
 
 
 def without_effect(config: PipelineConfig) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from importlib import metadata
 from typing import Any
 
-from gated_pipelines.kubeflow_section import Kubeflow
+from gated_pipelines.config.kubeflow_section import Kubeflow
 
 LOOK_OUTSIDE = ("CsvExampleGen", "CheckpointFilter", "Champion", "Pusher")
 """Components whose result depends on more than their inputs: on a table, the store, the push folder."""

@@ -28,7 +28,7 @@ def lint(compiled: Path, no_import: bool, as_json: bool) -> None:
     --json prints an array of: rule, severity (error or warning), where (the path in the file), line (from 1), message,
     breaks (which backend, and how), fix. The words go to standard error then.
     """
-    from checkpoint_gate.records import dump_json
+    from checkpoint_gate.rules.records import dump_json
     from gated_pipelines.kubeflow.lint.linting import lint_file
 
     findings = lint_file(compiled, None if no_import else _import_with_progress)

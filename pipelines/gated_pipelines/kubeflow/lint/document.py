@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from checkpoint_gate.located_yaml import MAX_BYTES, Located, YamlError, read_located
+from checkpoint_gate.rule_text.located_yaml import MAX_BYTES, Located, YamlError, read_located
 from gated_pipelines.kubeflow.lint.view import Fault, Rule, View, mapping, shown
 
 

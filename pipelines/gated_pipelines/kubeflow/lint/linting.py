@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from checkpoint_gate.located_yaml import Located
+from checkpoint_gate.rule_text.located_yaml import Located
 from gated_pipelines.kubeflow.lint import containers, document, graph, imports, parameters, schema, tfx_names
 from gated_pipelines.kubeflow.lint import view as views
 from gated_pipelines.kubeflow.lint.view import Fault, Rule, View

@@ -62,7 +62,7 @@ def artifact_types(view: View) -> Iterator[tuple[Component, Path, object]]:
 
 def title_of(artifact_type: object) -> str | None:
     """The name of an artifact type; None if it has none."""
-    from checkpoint_gate.located_yaml import YamlError, read_located
+    from checkpoint_gate.rule_text.located_yaml import YamlError, read_located
 
     written = mapping(artifact_type)
     if "instanceSchema" not in written:

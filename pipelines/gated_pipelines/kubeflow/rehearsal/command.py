@@ -68,7 +68,7 @@ def rehearse(
     from gated_pipelines.kubeflow.rehearsal.plan import make_plan
     from gated_pipelines.kubeflow.rehearsal.progress import TaskTable
     from gated_pipelines.kubeflow.rehearsal.rehearsing import Rehearsal
-    from gated_pipelines.summary import Summary
+    from gated_pipelines.reporting.summary import Summary
 
     console = Console(stderr=True, highlight=False)
     since = time.time()
@@ -108,7 +108,7 @@ def _take_lease(folder: Path) -> Lease:
     """One rehearsal or run at a time in a folder."""
     from checkpoint_gate.store.files import LocalFiles
     from checkpoint_gate.store.lease import Lease
-    from gated_pipelines.job import check_writable
+    from gated_pipelines.running.job import check_writable
 
     check_writable(folder, "The root folder", "Choose another one with --root")
     lease = Lease(LocalFiles(folder), "run.lease", "rehearsing a pipeline", time.time)

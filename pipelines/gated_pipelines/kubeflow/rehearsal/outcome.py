@@ -12,16 +12,16 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from checkpoint_gate.push_folder import champion_path
-from checkpoint_gate.records import dump_json
+from checkpoint_gate.pushed.push_folder import champion_path
+from checkpoint_gate.rules.records import dump_json
 from checkpoint_gate.uri_files import is_local
 from gated_pipelines.kubeflow.rehearsal.driver_input import Run
 from gated_pipelines.kubeflow.rehearsal.plan import Plan
 from gated_pipelines.kubeflow.rehearsal.record import TaskReport
 from gated_pipelines.kubeflow.rehearsal.rehearsing import Stopped
-from gated_pipelines.step import Step
-from gated_pipelines.summary import Outcome, Summary, read_steps
-from gated_pipelines.words import tell
+from gated_pipelines.reporting.step import Step
+from gated_pipelines.reporting.summary import Outcome, Summary, read_steps
+from gated_pipelines.reporting.words import tell
 
 _KINDS: Mapping[str, Outcome] = {"NoSurvivors": "no_survivors", "NoCandidate": "no_candidate"}
 _OURS = {"Trainer", "CheckpointFilter", "CheckpointEvaluator", "Evaluator", "Pusher"}

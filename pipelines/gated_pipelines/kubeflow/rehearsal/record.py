@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from checkpoint_gate.errors import ConfigError
-from checkpoint_gate.records import dump_json, load_json
+from checkpoint_gate.rules.records import dump_json, load_json
 from checkpoint_gate.store.files import LocalFiles
 from gated_pipelines.kubeflow.rehearsal.driver_input import Artifact, Mode, Produced
 

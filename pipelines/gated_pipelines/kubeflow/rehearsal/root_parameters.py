@@ -9,7 +9,7 @@ from typing import Any
 from checkpoint_gate.errors import ConfigError
 from gated_pipelines.kubeflow.arguments import read_arguments
 from gated_pipelines.kubeflow.rehearsal.task_graph import TaskGraph
-from gated_pipelines.spans import SPAN, find_window
+from gated_pipelines.tables.spans import SPAN, find_window
 
 
 def root_parameters(compiled: TaskGraph, given: Sequence[str], fixed: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""SavedModels of checkpoints: made, averaged, compared."""

@@ -1,0 +1,1 @@
+"""Rules as YAML or JSON text: read with the line of every mistake, and written back without loss."""

@@ -1,0 +1,1 @@
+"""Proposes rules from recorded runs."""

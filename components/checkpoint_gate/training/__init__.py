@@ -1,0 +1,1 @@
+"""Training behind a gate: by the Keras callback, or in a loop of one's own."""

@@ -1,0 +1,1 @@
+"""What a pipeline.yaml says, checked, and what follows from it."""

@@ -1,0 +1,221 @@
+"""One run of a pipeline by TFX's LocalDagRunner."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timezone
+from pathlib import Path
+
+from checkpoint_gate.errors import (
+    CheckpointGateError,
+    ConfigError,
+    DataAnomalies,
+    LeaseHeld,
+    NoCandidate,
+    NoSurvivors,
+)
+from checkpoint_gate.pushed.known_champion import resolved_for
+from checkpoint_gate.pushed.push_folder import champion_path
+from checkpoint_gate.pusher.noting import note_pushed
+from checkpoint_gate.rule_text.rule_set import RuleSet
+from checkpoint_gate.store import Store
+from checkpoint_gate.store.files import LocalFiles
+from checkpoint_gate.store.layout import STORE_FILE
+from checkpoint_gate.store.lease import Lease
+from checkpoint_gate.store.ledger import History
+from checkpoint_gate.store.sweeping import sweep_store
+from gated_pipelines.config.sections import Disk
+from gated_pipelines.disk.bounds import bounds_of
+from gated_pipelines.disk.pruning import prune_after_run
+from gated_pipelines.disk.unfinished import fail_unfinished
+from gated_pipelines.history.novelty import nothing_new, why_new, work_of
+from gated_pipelines.history.recorder import Recorder
+from gated_pipelines.reporting.report import write_report
+from gated_pipelines.reporting.summary import Outcome, Summary, collect
+from gated_pipelines.running.console import quiet
+from gated_pipelines.running.job import Job, prepare
+from gated_pipelines.running.places import Places
+from gated_pipelines.running.pushed import prune_pushed
+from gated_pipelines.running.state import read_state, write_state
+from gated_pipelines.tables.spans import spans_in_words
+
+_LOG = logging.getLogger(__name__)
+
+
+def run_local(
+    pipeline_file: Path,
+    root: Path,
+    *,
+    span: int | None = None,
+    retrain: bool = False,
+    rebaseline: bool = False,
+    scheduled: bool = False,
+    clock: Callable[[], float] = time.time,
+) -> Summary:
+    """Runs a pipeline.yaml from its table to the push folder; everything it makes lies below `root`.
+
+    Args:
+      pipeline_file: the pipeline.yaml.
+      root: the folder for everything.
+      span: the last span whose rows are taken; None for the largest there is.
+      retrain: trains anew, though nothing has changed.
+      rebaseline: sets the champion aside for this run, so that the thresholds on values decide alone.
+      scheduled: a run that finds nothing new, or another one at work, is skipped.
+      clock: seconds since 1970, for the history.
+
+    What is wrong ends in a summary whose outcome is "failed", "no_survivors" or "no_candidate", with one sentence as
+    the reason. Errors that nobody foresaw are raised. Each run is written into the root's history.
+    """
+    recorder = Recorder(Places(root.expanduser().absolute()).root, "schedule" if scheduled else "by hand", clock)
+    try:
+        job = replace(prepare(pipeline_file, root, span), rebaseline=rebaseline)
+    except CheckpointGateError as error:
+        return _over(recorder, Summary(reason=str(error)))
+    # One run at a time in a root: two would meet in ML Metadata and in the push folder.
+    lease = Lease(LocalFiles(job.places.root), "run.lease", "running a pipeline", time.time, again=False)
+    try:
+        lease.acquire()
+    except LeaseHeld as error:
+        left = Summary(outcome="skipped", green=True, reason=f"another run is at work: {error}")
+        return _over(recorder, left if scheduled else Summary(reason=str(error)), skipped=scheduled)
+    except CheckpointGateError as error:
+        return _over(recorder, Summary(reason=str(error)))
+    try:
+        return _alone(replace(job, state=read_state(job.places)), recorder, retrain=retrain, scheduled=scheduled)
+    except CheckpointGateError as error:
+        return _over(recorder, Summary(reason=str(error)))
+    finally:
+        lease.release()
+
+
+def _over(recorder: Recorder, summary: Summary, *, skipped: bool = False) -> Summary:
+    recorder.end(summary, skipped=skipped)
+    return summary
+
+
+def _alone(job: Job, recorder: Recorder, *, retrain: bool, scheduled: bool) -> Summary:
+    """Runs, or skips; call it under the root's lease."""
+    before = champion_path(job.push_folder)
+    history = recorder.earlier()
+    why = why_new(work_of(job), before, history)
+    if scheduled and why is None:
+        return _skip(job, recorder, before, nothing_new(history))
+    if retrain:
+        job = replace(job, state=replace(job.state, generation=job.state.generation + 1))
+        write_state(job.places, job.state)
+    asked = [words for words, given in (("--retrain", retrain), ("--rebaseline", job.rebaseline)) if given]
+    recorder.begin("; ".join([*asked, *([why] if why else [])]) or "it was asked for, though nothing is new")
+    stamp = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%SZ")
+    log_file = job.places.logs / f"{stamp}.log"
+    with quiet(log_file):
+        spans = f" of {spans_in_words(job.table.spans)}" if job.table.spans else ""
+        _LOG.info("%s: %d rows%s; the full log is %s", job.config.name, job.table.rows, spans, log_file)
+        summary, job = _run(job)
+    recorder.end(summary, job, before)
+    return summary
+
+
+def _skip(job: Job, recorder: Recorder, champion: str | None, why: str) -> Summary:
+    """What is due goes from the disk all the same."""
+    _settle_push_folder(job)
+    _sweep(job)
+    summary = Summary(outcome="skipped", green=True, reason=why, champion=champion, store=str(job.places.store))
+    recorder.end(summary, job, champion, skipped=True)
+    return summary
+
+
+def _run(job: Job) -> tuple[Summary, Job]:
+    """What came of it, and the job with the state that the next run will find."""
+    since = time.time()
+    _require_metadata(job.places)
+    fail_unfinished(job.places)
+    before = champion_path(job.push_folder)
+    _settle_push_folder(job)
+    job = _remember(job)
+    _sweep(job)
+    _LOG.info("loading TensorFlow Extended …")
+    from tfx.orchestration.local.local_dag_runner import LocalDagRunner
+
+    from gated_pipelines.pipeline import create_pipeline
+    from gated_pipelines.reporting.lineage import last_run, newest_run
+
+    pipeline = create_pipeline(job)
+    earlier = newest_run(job.places.metadata)
+    error: CheckpointGateError | None = None
+    try:
+        LocalDagRunner().run(pipeline)
+    except CheckpointGateError as raised:
+        error = raised
+    _settle_push_folder(job)
+    job = _remember(job)
+    _sweep(job)
+    summary, history = collect(job, last_run(job.places.metadata, after=earlier), since)
+    if error is not None:
+        kinds: dict[type, Outcome] = {NoSurvivors: "no_survivors", NoCandidate: "no_candidate"}
+        summary.outcome = kinds.get(type(error), "failed")
+        summary.reason, summary.green, summary.pushed = str(error), False, None
+        if isinstance(error, DataAnomalies):  # what ExampleValidator wrote is gone
+            summary.anomalies = list(error.anomalies)
+    _report(job, summary, history, before)
+    _prune_old_runs(job)
+    return summary, job
+
+
+def _require_metadata(places: Places) -> None:
+    """Refuses to go on without the database: ids would begin anew, and outputs fall into folders that are not empty."""
+    if not places.metadata.exists() and places.artifacts.is_dir() and any(places.artifacts.iterdir()):
+        raise ConfigError(
+            f"ML Metadata's database {places.metadata} is gone, but the artifacts that it told of are there: put it "
+            f"back, or move {places.artifacts} away to execute everything anew. The store keeps what it holds."
+        )
+
+
+def _remember(job: Job) -> Job:
+    """Notes in the state what the next run must know: the newest version, and whether the filter's rules changed."""
+    champion = champion_path(job.push_folder)
+    state = replace(job.state, last_push=Path(champion).name if champion is not None else job.state.last_push)
+    digest = job.rules.cut("filter", "prune").digest()
+    if state.filter_digest != digest:
+        state = replace(state, filter_digest=digest, filter_changes=state.filter_changes + 1)
+    if state != job.state:
+        write_state(job.places, state)
+    return replace(job, state=state)
+
+
+def _report(job: Job, summary: Summary, history: History, before: str | None) -> None:
+    path = job.places.report
+    try:
+        rules = _as_judged(job.rules, summary)
+        write_report(summary, history, job.config.name, path, rules=rules, champion_before=before)
+    except Exception as error:  # the run is over; whatever is wrong with its picture does not change how it ended
+        _LOG.warning("the report %s could not be written: %s: %s", path, type(error).__name__, error)
+    else:
+        summary.report = str(path)
+
+
+def _prune_old_runs(job: Job) -> None:
+    """Keeps the disk bounded, where the pipeline.yaml asks for it."""
+    if job.config.disk != Disk():
+        prune_after_run(job.places, job.push_folder, bounds_of(job.config))
+
+
+def _as_judged(rules: RuleSet, summary: Summary) -> RuleSet:
+    """The rules with the numbers of the champion that the training run began under."""
+    if not rules.unresolved or summary.run is None:
+        return rules
+    return resolved_for(rules, [Store.open(summary.store).run(summary.run)])
+
+
+def _settle_push_folder(job: Job) -> None:
+    """Prunes old versions, and tells the store of those that stand."""
+    prune_pushed(job.config.push, job.push_folder)
+    note_pushed(job.places.store, job.push_folder)
+
+
+def _sweep(job: Job) -> None:
+    """Frees what lies in the trash beyond its grace: a filter that is taken from the cache does not do it."""
+    if (job.places.store / STORE_FILE).is_file():
+        sweep_store(Store.open(job.places.store))

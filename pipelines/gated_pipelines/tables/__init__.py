@@ -1,0 +1,1 @@
+"""Tables: read, checked, brought into one spelling, staged for TFX."""

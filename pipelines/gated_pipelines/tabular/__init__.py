@@ -1,0 +1,1 @@
+"""The tabular model: how it is made, fed, begun, exported."""
