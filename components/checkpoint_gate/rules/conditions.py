@@ -99,49 +99,46 @@ class Threshold:
 
 class _ThresholdJudge:
     def __init__(self, rule: Threshold, future: Sequence[Record] | None) -> None:
-        self._rule = rule
+        self._metric = rule.metric
+        self._average = rule.average
+        self._limit = rule.limit
+        self._upper = rule.at_most is not None
+        self._bound = "at most" if self._upper else "at least"
+        self._relative = f", {rule.limit}" if isinstance(rule.limit, ChampionLimit) else ""
         self._future = future
         self._meters: dict[At, Meter] = {}  # windows never mix epochs and steps
         self._clauses = (str(rule),)
 
     def judge(self, record: Record) -> Judgement:
-        rule = self._rule
-        value = record.metric(rule.metric)
+        name = self._metric
+        value = record.metric(name)
         if value is None:
-            return self._unknown(f"{rule.metric} was not logged")
-        name = rule.metric
-        if rule.average is not None:
-            reading = self._meter(record.at, rule.average).read(value)
+            return self._unknown(f"{name} was not logged")
+        if self._average is not None:
+            reading = self._meter(record.at, self._average).read(value)
             if reading.value is None:
-                return self._unknown(f"{rule.metric} {reading.words}")
-            value, name = reading.value, f"{rule.metric}'s {reading.words}"
+                return self._unknown(f"{name} {reading.words}")
+            value, name = reading.value, f"{name}'s {reading.words}"
         if not math.isfinite(value):
             return self._unknown(f"{name} is {value}")
-        limit = limit_value(rule.limit, record)
+        limit = limit_value(self._limit, record)
         return self._unlimited(name, value) if limit is None else self._compare(name, value, limit)
 
     def _unlimited(self, name: str, value: float) -> Judgement:
         """What is said where the limit is the champion's, and its number is not there."""
-        limit = self._rule.limit
+        limit = self._limit
         assert isinstance(limit, ChampionLimit)
         if limit.champion == "unresolved":
             return self._unknown(f"the champion's {limit.metric} was not looked up")
         return Judgement("holds", f"{name} {value:.6g} has no limit, since there is no champion yet", self._clauses)
 
     def _compare(self, name: str, value: float, limit: float) -> Judgement:
-        relative = f", {self._rule.limit}" if isinstance(self._rule.limit, ChampionLimit) else ""
-        over = value - limit if self._rule.at_most is not None else limit - value
-        bound = "at most" if self._rule.at_most is not None else "at least"
-        holds = value <= limit if self._rule.at_most is not None else value >= limit
-        if holds:
-            return Judgement("holds", f"{name} {value:.6g} is {bound} {limit:.6g}{relative}", self._clauses)
+        words = f"{self._bound} {limit:.6g}{self._relative}"
+        if value <= limit if self._upper else value >= limit:
+            return Judgement("holds", f"{name} {value:.6g} is {words}", self._clauses)
+        over = value - limit if self._upper else limit - value
         shortfall = over / abs(limit) if limit else over
-        return Judgement(
-            "fails",
-            f"{name} {value:.6g} is not {bound} {limit:.6g}{relative} (by {over:.3g})",
-            self._clauses,
-            shortfall,
-        )
+        return Judgement("fails", f"{name} {value:.6g} is not {words} (by {over:.3g})", self._clauses, shortfall)
 
     def _unknown(self, reason: str) -> Judgement:
         return Judgement("unknown", reason, self._clauses, math.inf)
@@ -150,7 +147,7 @@ class _ThresholdJudge:
         if at not in self._meters:
             series = None
             if self._future is not None:
-                values = (r.metric(self._rule.metric) for r in self._future if r.at == at)
+                values = (r.metric(self._metric) for r in self._future if r.at == at)
                 series = [v for v in values if v is not None]
             self._meters[at] = average.start(series)
         return self._meters[at]
