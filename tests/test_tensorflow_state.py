@@ -269,6 +269,7 @@ def read_back(fresh, prefix):
     plainly = tf.train.Checkpoint(model=fresh, optimizer=fresh.optimizer)
     plainly.read(str(prefix)).assert_existing_objects_matched()
     weights = weights_of(fresh)
+    scramble(fresh, 98)
     TensorFlowState(checkpoint(fresh)).read(str(prefix))
     return weights, values(fresh)
 
@@ -342,6 +343,56 @@ def test_what_is_not_there_when_it_is_read_is_an_error(tmp_path):
     TensorFlowState(tf.train.Checkpoint(one=variable)).write(str(tmp_path / "0"))
     with pytest.raises(AssertionError, match="matched"):
         TensorFlowState(tf.train.Checkpoint(one=variable, two=tf.Variable(2.0))).read(str(tmp_path / "0"))
+
+
+@pytest.mark.parametrize("k", LIBRARIES)
+def test_plain_variables_are_read_without_tensorflows_own_reader(tmp_path, monkeypatch, k):
+    model, fresh = made(k, sequential, adam), made(k, sequential, adam)
+    scramble(model, 1)
+    checkpoint(model).write(str(tmp_path / "0"))
+    scramble(fresh, 2)
+    monkeypatch.setattr(tf.train.Checkpoint, "read", None)
+    TensorFlowState(checkpoint(fresh)).read(str(tmp_path / "0"))
+    assert values(fresh) == values(model)
+
+
+def _two(one, two):
+    return tf.train.Checkpoint(one=tf.Variable(one), two=tf.Variable(two))
+
+
+@pytest.mark.parametrize(
+    ("into", "error"),
+    [
+        pytest.param(lambda: _two([0.0] * 3, [0.0] * 2), ValueError, id="another shape"),
+        pytest.param(lambda: _two([0] * 2, [0.0] * 2), tf.errors.InvalidArgumentError, id="another dtype"),
+        pytest.param(
+            lambda: tf.train.Checkpoint(one=tf.Variable([0.0] * 2), other=tf.Variable([0.0] * 2)),
+            AssertionError,
+            id="another name",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_told_by_tensorflow(tmp_path, into, error):
+    _two([1.0, 2.0], [3.0, 4.0]).write(str(tmp_path / "0"))
+    with pytest.raises(error) as truth:
+        into().read(str(tmp_path / "0")).assert_existing_objects_matched()
+    with pytest.raises(error) as told:
+        TensorFlowState(into()).read(str(tmp_path / "0"))
+    assert str(told.value).partition("0x")[0] == str(truth.value).partition("0x")[0]
+
+
+def test_a_part_of_what_was_written_can_be_read(tmp_path):
+    _two([1.0, 2.0], [3.0, 4.0]).write(str(tmp_path / "0"))
+    one = tf.Variable([0.0, 0.0])
+    TensorFlowState(tf.train.Checkpoint(one=one)).read(str(tmp_path / "0"))
+    assert one.numpy().tolist() == [1.0, 2.0]
+
+
+def test_a_variable_of_an_open_shape_is_read(tmp_path):
+    tf.train.Checkpoint(one=tf.Variable([1.0, 2.0])).write(str(tmp_path / "0"))
+    one = tf.Variable([0.0], shape=tf.TensorShape([None]))
+    TensorFlowState(tf.train.Checkpoint(one=one)).read(str(tmp_path / "0"))
+    assert one.numpy().tolist() == [1.0, 2.0]
 
 
 # What was captured is the state at the call.

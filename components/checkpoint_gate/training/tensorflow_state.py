@@ -3,11 +3,14 @@
 `tf.train.Checkpoint.write` names every variable by its way through the object graph, which it walks anew each time, and
 it cannot write what was, only what is. So the first write is its own; the names and the variables behind them are read
 from what it wrote, and later ones write captured values under the same names. Any reader of the one reads the other.
+Values are read the same way, several at a time, where what is there is just what the objects have variables for; all
+else is left to TensorFlow.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -18,6 +21,7 @@ from tensorflow.core.protobuf import trackable_object_graph_pb2 as object_graph
 from checkpoint_gate.training.saving import Write
 
 _GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
+_THREADS = 4  # that read; more gain nothing, since all share one memory
 
 
 @dataclass(frozen=True)
@@ -48,9 +52,8 @@ class TensorFlowState:
         self._layout: _Layout | None = None
 
     def _objects(self) -> Hashable:
-        checkpoint = self._make()  # the view holds it weakly
-        holders = tf.train.TrackableView(checkpoint).descendants()
-        return tuple(id(variable) for holder in holders if (variable := _plain_variable(holder)) is not None)
+        checkpoint = self._make()  # what is held leads to it weakly
+        return _held(checkpoint)
 
     def capture(self) -> Write | None:
         """A function that writes the state as it is now; None until `write` has learnt the names, or can't.
@@ -81,8 +84,14 @@ class TensorFlowState:
 
         Raises:
           AssertionError: an object has no value there; from TensorFlow.
+          ValueError: a value has another shape; from TensorFlow.
         """
-        self._make().read(prefix).assert_existing_objects_matched()
+        checkpoint = self._make()
+        layout = _learn(checkpoint, prefix, None)
+        if layout is not None and _fits(layout, checkpoint, prefix):
+            _read(layout, prefix)
+        else:
+            checkpoint.read(prefix).assert_existing_objects_matched()
 
 
 def _write(layout: _Layout, values: list[tf.Tensor], prefix: str) -> None:
@@ -95,8 +104,52 @@ def _write(layout: _Layout, values: list[tf.Tensor], prefix: str) -> None:
         )
 
 
+def _read(layout: _Layout, prefix: str) -> None:
+    """Reads by TensorFlow's own operation, in threads: one of them alone spends its time copying and on checksums."""
+    by_size = sorted(zip(layout.names, layout.variables, strict=True), key=_size, reverse=True)
+    with ThreadPoolExecutor(_THREADS) as threads:
+        for done in [threads.submit(_assign, by_size[start::_THREADS], prefix) for start in range(_THREADS)]:
+            done.result()
+
+
+def _size(each: tuple[str, tf.Variable]) -> int:
+    return each[1].shape.num_elements() or 0  # None where a shape is open
+
+
+def _assign(some: list[tuple[str, tf.Variable]], prefix: str) -> None:
+    if not some:
+        return
+    names, variables = zip(*some, strict=True)
+    with tf.device("/CPU:0"):
+        values = tf.raw_ops.RestoreV2(
+            prefix=prefix,
+            tensor_names=list(names),
+            shape_and_slices=[""] * len(names),
+            dtypes=[variable.dtype for variable in variables],
+        )
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
+
+
+def _fits(layout: _Layout, checkpoint: tf.train.Checkpoint, prefix: str) -> bool:
+    """Whether each variable of `checkpoint` has a value of its dtype and shape there."""
+    reader = tf.train.load_checkpoint(prefix)
+    dtypes, shapes = reader.get_variable_to_dtype_map(), reader.get_variable_to_shape_map()
+    alike = all(
+        dtypes[name] == variable.dtype and variable.shape.is_compatible_with(shapes[name])
+        for name, variable in zip(layout.names, layout.variables, strict=True)
+    )
+    return alike and {id(variable) for variable in layout.variables} == set(_held(checkpoint))
+
+
+def _held(checkpoint: tf.train.Checkpoint) -> tuple[int, ...]:
+    """The variables that a Checkpoint leads to."""
+    holders = tf.train.TrackableView(checkpoint).descendants()
+    return tuple(id(variable) for holder in holders if (variable := _plain_variable(holder)) is not None)
+
+
 def _learn(checkpoint: tf.train.Checkpoint, prefix: str, shape: Hashable) -> _Layout | None:
-    """The layout of what `checkpoint` has just written; None where there is more in it than plain variables."""
+    """The layout of what `checkpoint` has written; None where that is more than its plain variables."""
     reader = tf.train.load_checkpoint(prefix)
     serialized = reader.get_tensor(_GRAPH)
     nodes = object_graph.TrackableObjectGraph.FromString(serialized).nodes
