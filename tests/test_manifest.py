@@ -7,9 +7,12 @@ import json
 import math
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from checkpoint_gate.errors import DamagedCheckpoint, RuleError, StoreError
 from checkpoint_gate.rules.records import Record, dump_json
+from checkpoint_gate.store import manifest as manifests
 from checkpoint_gate.store.checkpoints import Stored, folder_name, read_checkpoint, verify_files
 from checkpoint_gate.store.manifest import FileEntry, Manifest, parse_manifest
 
@@ -49,6 +52,7 @@ def test_what_was_written_is_read(run, place, clock):
     assert manifest.record.metrics["loss"] == 0.1 + 0.2
     assert math.isnan(manifest.record.metrics["auc"])
     assert place.read_bytes() == manifest.to_bytes()
+    assert manifests._as_written(place.read_bytes()) == manifest
     assert verify_files(run.files, run.gated.read(folder_name(7))) is None
 
 
@@ -325,6 +329,33 @@ def test_the_checksum_tells_checkpoints_of_one_step_apart(run):
     )
     assert manifest.checksum != other.checksum
     assert manifest.checksum == parse_manifest(manifest.to_bytes(), "m").checksum
+
+
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
+MANIFESTS = st.builds(
+    Manifest.build,
+    record=st.builds(
+        Record,
+        st.integers(0, 2**63 - 1),
+        st.integers(0, 2**63 - 1),
+        st.dictionaries(TEXTS, st.floats(), max_size=5),
+        st.sampled_from(["epoch", "step"]),
+    ),
+    time=st.floats(allow_nan=False, allow_infinity=False),
+    kind=st.sampled_from(["gated", "resumable"]),
+    run=TEXTS,
+    decision=TEXTS | st.just('", "self": "sha256:0"'),
+    rules=TEXTS,
+    files=st.just([FileEntry(path="ckpt.index", bytes=1, checksum="sha256:" + "0" * 64)]),
+    writer=TEXTS,
+)
+
+
+@given(MANIFESTS)
+def test_the_quick_way_to_read_a_manifest_and_the_thorough_one_agree(manifest):
+    data = manifest.to_bytes()
+    assert manifests._as_written(data) in (None, manifest)
+    assert manifests._examined(data, "m") == parse_manifest(data, "m") == manifest
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from compared.goals import GOALS
 from compared.report import curves, machine, machine_words, renew, table
 
 KEYS = {"name", "ours", "peer", "ratio", "unit", "n", "min", "max", "detail"}
@@ -35,7 +36,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="tiny and once: only whether they run")
     parser.add_argument("--n", type=int, help="how often each side is run  [default: as each benchmark says]")
-    parser.add_argument("--only", nargs="+", metavar="NAME", help="these files alone, without .py")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="these files, without .py; other files' lines stay")
     parser.add_argument("--output", type=Path, default=Path("dist", "bench"), help="folder  [default: %(default)s]")
     parser.add_argument("--docs", action="store_true", help=f"bring {PAGE.name} and the folder beside it up to date")
     given = parser.parse_args()
@@ -53,7 +54,8 @@ def main() -> int:
             failed.append(script.stem)
         else:
             lines += found
-    write(lines, PAGE.with_suffix("") if given.docs else given.output)
+    folder = PAGE.with_suffix("") if given.docs else given.output
+    write(in_order([*(kept(folder, lines) if given.only else []), *lines]), folder)
     if given.docs:
         renew(PAGE, (PAGE.with_suffix("") / "table.md").read_text(encoding="utf-8"))
     if failed:
@@ -82,6 +84,22 @@ def well_formed(text: str) -> dict[str, Any] | None:
         return value
     print(f"not a benchmark's line: {text[:200]}", file=sys.stderr)
     return None
+
+
+def kept(folder: Path, lines: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What an earlier run has written to `folder` of benchmarks that `lines` say nothing of."""
+    try:
+        earlier = (folder / "lines.jsonl").read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return []
+    names = {line["name"] for line in lines}
+    return [line for line in map(json.loads, earlier) if line["name"] not in names]
+
+
+def in_order(lines: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Lines in the order of the goals; those without one last."""
+    places = list(GOALS)
+    return sorted(lines, key=lambda line: places.index(line["name"]) if line["name"] in places else len(places))
 
 
 def write(lines: Sequence[dict[str, Any]], folder: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 from compared.goals import GOALS, Goal
 
 _PACKAGES = ("tensorflow", "tfx", "tensorflow-model-analysis", "keras")
-_BEGIN, _END = "<!-- measured -->\n", "\n<!-- end -->"
+_BEGIN, _END = "<!-- measured -->\n", "<!-- end -->"
 _COLOURS = {"ours": "#1f6fb2", "peer": "#9a9a9a"}
 
 
@@ -60,7 +60,7 @@ def renew(page: Path, words: str) -> None:
     """Puts `words` between the page's two marks."""
     before, _, rest = page.read_text(encoding="utf-8").partition(_BEGIN)
     _, _, after = rest.partition(_END)
-    page.write_text(f"{before}{_BEGIN}\n{words}{_END}{after}", encoding="utf-8")
+    page.write_text(f"{before}{_BEGIN}\n{words}\n{_END}{after}", encoding="utf-8")
 
 
 def _draw(line: Mapping[str, Any], path: Path) -> Path:
