@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+import checkpoint_gate
 
 FRAMEWORKS = {
     "apache_beam",
@@ -90,3 +94,48 @@ def test_the_callback_brings_keras_and_tensorflow_and_nothing_of_its_own():
     assert packages >= {"keras", "tensorflow", "checkpoint_gate"}
     assert not packages & {"apache_beam", "click", "kfp", "tensorflow_model_analysis", "tensorflow_transform", "tfx"}
     assert packages - brought("import keras, tensorflow") <= LIGHT
+
+
+# From the ground up: each imports only what stands before it, or beside it on its line.
+LAYERS = [
+    {"errors", "quantities", "spelling", "brief_errors", "folder_lock", "artifacts"},
+    {"rules"},
+    {"rule_text", "store"},
+    {"suggesting", "training", "uri_files"},
+    {"pushed", "models"},
+    {"reviewing"},
+    {"artifact_files", "report"},
+    {"champion", "checkpoint_filter", "cli", "evaluator"},
+    {"checkpoint_evaluator", "pusher"},
+]
+GATE = Path(checkpoint_gate.__file__).parent
+
+
+def imported(path):
+    """The modules that a file imports, anywhere in it."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{name.name}" for name in node.names)
+        elif isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+
+
+def parts(names, package):
+    """The parts of `package`, its own modules and folders, that are among the names."""
+    return {name.split(".")[1] for name in names if name.startswith(f"{package}.")}
+
+
+def test_each_part_of_the_library_stands_in_one_layer():
+    there = {path.stem for path in GATE.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
+    assert sorted(part for layer in LAYERS for part in layer) == sorted(there - {"__init__"})
+
+
+@pytest.mark.parametrize("layer", range(len(LAYERS)), ids=lambda n: ", ".join(sorted(LAYERS[n])))
+def test_imports_lead_downwards_only(layer):
+    allowed = set().union(*LAYERS[: layer + 1])
+    for part in LAYERS[layer]:
+        for path in [GATE / f"{part}.py", *GATE.glob(f"{part}/**/*.py")]:
+            names = set(imported(path)) if path.exists() else set()
+            public = {f"checkpoint_gate.{name}" for name in checkpoint_gate.__all__} | {"checkpoint_gate.__version__"}
+            assert parts(names - public, "checkpoint_gate") <= allowed, path
+            assert not parts(names, "gated_pipelines"), path
