@@ -106,7 +106,7 @@ def create_components(config: PipelineConfig, table: TabularSpec, wiring: Wiring
         **config.validation.model_dump(),
         **(wiring.compared if wiring.compared is not None else {"examples": examples.outputs["examples"]}),
     )
-    preprocessing = {"code": code_digest(["preprocessing.py", "spec.py"])} if wiring.code else {}
+    preprocessing = {"code": code_digest(["config/spec.py", "preprocessing.py"])} if wiring.code else {}
     transform = components.Transform(
         examples=examples.outputs["examples"],
         schema=schema.outputs["schema"],

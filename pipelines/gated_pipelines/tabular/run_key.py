@@ -12,14 +12,16 @@ import gated_pipelines
 from checkpoint_gate.rules.records import dump_json
 
 _CODE = (
-    *("datasets.py", "model.py", "network.py", "preprocessing.py", "serving.py", "spec.py", "trainer.py"),
-    "warm_start.py",
+    "config/spec.py",
+    "preprocessing.py",
+    *(f"tabular/{name}.py" for name in ("datasets", "model", "network", "serving", "warm_start")),
+    "trainer.py",
 )
 _LIBRARIES = ("tensorflow", "keras", "tensorflow-transform")
 
 
 def code_digest(names: Iterable[str] = _CODE) -> str:
-    """sha256 of the modules that decide what is trained, and of the libraries' versions."""
+    """sha256 of the modules that decide what is trained, paths in this package, and of the libraries' versions."""
     folder = Path(gated_pipelines.__file__).parent
     digest = hashlib.sha256()
     for name in sorted(names):
