@@ -20,6 +20,7 @@ from checkpoint_gate.rules.filtering import PrunePolicy
 from gated_pipelines.config.pipeline_config import load_config, parse_config
 from gated_pipelines.kubeflow.compile.differences import without_effect
 from gated_pipelines.kubeflow.compile.finishing import LOOK_OUTSIDE
+from gated_pipelines.kubeflow.lint.linting import lint_data
 
 HERE = Path(__file__).resolve().parents[1]
 PENGUINS = HERE / "data" / "penguins" / "pipeline.yaml"
@@ -126,7 +127,10 @@ kubeflow:
         {"name": "WHO", "value": "pusher"},
     ]
     tasks = spec["root"]["dag"]["tasks"]
-    assert {task["retryPolicy"]["maxRetryCount"] for task in tasks.values()} == {2}
+    # Without the last one servers from 2.14 on give up at the first failure.
+    policy = {"maxRetryCount": 2, "backoffDuration": "30s", "backoffFactor": 2.0, "backoffMaxDuration": "604800s"}
+    assert [task["retryPolicy"] for task in tasks.values()] == [policy] * len(tasks)
+    assert [finding.rule for finding in lint_data(spec)] == ["accelerator-name"]  # a GPU of one of the backends
 
 
 def test_rules_given_without_prune_are_pruned_as_a_pipeline_without_it(golden):

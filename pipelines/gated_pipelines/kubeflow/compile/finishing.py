@@ -14,6 +14,13 @@ LOOK_OUTSIDE = ("CsvExampleGen", "CheckpointFilter", "Champion", "Pusher")
 """Components whose result depends on more than their inputs: on a table, the store, the push folder."""
 
 _GB = 1e9  # the unit of memoryLimit
+_BACKOFF = {
+    "backoffDuration": "30s",
+    "backoffFactor": 2.0,
+    # Argo counts it from the beginning of the first try: a week, so that a long Trainer is tried again, too. Without it
+    # Kubeflow Pipelines says 0 from 2.14 on, and nothing is tried again.
+    "backoffMaxDuration": "604800s",
+}
 _OUTPUTS = "--json_serialized_outputs_spec_args"
 
 
@@ -42,7 +49,7 @@ def finish(spec: Mapping[str, Any], settings: Kubeflow, defaults: Mapping[str, s
 def _finish_task(name: str, task: dict[str, Any], settings: Kubeflow) -> None:
     task["cachingOptions"] = {"enableCache": True} if settings.cache and name not in LOOK_OUTSIDE else {}
     if settings.retries:
-        task["retryPolicy"] = {"maxRetryCount": settings.retries, "backoffDuration": "30s", "backoffFactor": 2.0}
+        task["retryPolicy"] = {"maxRetryCount": settings.retries, **_BACKOFF}
 
 
 def _finish_container(name: str, container: dict[str, Any], outputs: Mapping[str, Any], settings: Kubeflow) -> None:

@@ -13,7 +13,16 @@ from pathlib import Path
 from typing import Any
 
 from checkpoint_gate.rule_text.located_yaml import Located
-from gated_pipelines.kubeflow.lint import containers, document, graph, imports, parameters, schema, tfx_names
+from gated_pipelines.kubeflow.lint import (
+    containers,
+    document,
+    graph,
+    imports,
+    parameters,
+    schema,
+    task_options,
+    tfx_names,
+)
 from gated_pipelines.kubeflow.lint import view as views
 from gated_pipelines.kubeflow.lint.view import Fault, Rule, View
 
@@ -21,6 +30,7 @@ FILE_RULES = document.RULES
 SPEC_RULES: tuple[Rule[View], ...] = (
     *schema.RULES,
     *graph.RULES,
+    *task_options.RULES,
     *parameters.RULES,
     *containers.RULES,
     *tfx_names.RULES,
