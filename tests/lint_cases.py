@@ -481,6 +481,14 @@ CASES = [
     ),
     case("no-image", "'Make_executor'", BOX, (f"{BOX}.image", REMOVE), id="no image"),
     case("no-command", "'Make_executor'", BOX, (f"{BOX}.command", []), id="no command"),
+    *(
+        case("image-name", repr(image), f"{BOX}.image", (f"{BOX}.image", image), id=what)
+        for image, what in (
+            ("x y:1", "a blank in the image's name"),
+            ("R/X:1", "capital letters in the image's name"),
+            ("https://r/x:1", "a URL for an image"),
+        )
+    ),
     case("image-tag", "no tag: localhost:5000/me", f"{BOX}.image", (f"{BOX}.image", "localhost:5000/me"), id="no tag"),
     case(
         "image-tag",
@@ -711,7 +719,7 @@ WHOLE = [
     ),
     pytest.param((), id="the small one"),
     pytest.param(example_gen(False), id="an ExampleGen that is never cached"),
-    pytest.param(((f"{BOX}.image", "me@sha256:abc"),), id="an image by its digest"),
+    pytest.param(((f"{BOX}.image", f"me@sha256:{'ab' * 32}"),), id="an image by its digest"),
     pytest.param(((f"{BOX}.resources", {"cpuLimit": 2.0, "memoryLimit": 4.0}),), id="resources in numbers"),
     pytest.param((("defaultPipelineRoot", REMOVE),), id="no pipeline root"),
     pytest.param(

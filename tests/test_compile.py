@@ -151,6 +151,18 @@ def test_another_table_by_default(compile_text, tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        pytest.param({"image": ""}, "must be named as .* Received: ''", id="no image, of an unset variable"),
+        pytest.param({"image": "https://r/x:1"}, "neither spaces nor https://. Received", id="a URL for an image"),
+    ],
+)
+def test_a_wrong_option_is_refused(compile_text, tmp_path, options, words):
+    with pytest.raises(ConfigError, match=words):
+        compile_text(tmp_path, **options)
+
+
+@pytest.mark.parametrize(
     ("section", "words"),
     [
         pytest.param("resources: {Trainr: {cpu: 1}}", "Trainr", id="no such component"),

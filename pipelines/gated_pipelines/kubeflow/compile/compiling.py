@@ -22,6 +22,7 @@ from gated_pipelines.config.spec import TabularSpec
 from gated_pipelines.curated_schema import read_schema
 from gated_pipelines.kubeflow.compile.differences import without_effect
 from gated_pipelines.kubeflow.compile.finishing import finish
+from gated_pipelines.kubeflow.images import require_image
 from gated_pipelines.pipeline import Wiring, create_components, split_output
 from gated_pipelines.table_example_gen import CsvExampleGen
 from gated_pipelines.tables.staging import stage_table
@@ -54,9 +55,10 @@ def compile_pipeline(pipeline_file: Path, image: str, root: str, data: str | Non
       data: the default of the parameter `data`; None for the table's name in the folder `data` below the root.
 
     Raises:
-      ConfigError: the file or its table is wrong.
+      ConfigError: the file, its table or the image's name is wrong.
       RuleError: its rules are wrong.
     """
+    require_image(image)
     config = load_config(pipeline_file)
     rules = read_rules(config.located, ("rules",))
     rules = replace(rules, prune=rules.prune or PrunePolicy())

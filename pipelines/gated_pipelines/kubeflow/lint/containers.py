@@ -58,28 +58,10 @@ def no_executor(view: View) -> Iterator[Fault]:
             )
 
 
-def no_image(view: View) -> Iterator[Fault]:
-    for container in view.containers:
-        if not text(container.spec.get("image")):
-            yield Fault(container.path, f"Executor {container.label!r} has no image.")
-
-
 def no_command(view: View) -> Iterator[Fault]:
     for container in view.containers:
         if not items(container.spec.get("command")):
             yield Fault(container.path, f"Executor {container.label!r} has no command.")
-
-
-def image_tag(view: View) -> Iterator[Fault]:
-    users: dict[str, list[Container]] = {}
-    for container in view.containers:
-        users.setdefault(text(container.spec.get("image")), []).append(container)
-    for image, containers in users.items():
-        name, _, tag = image.rpartition("/")[2].partition(":")
-        if name and tag in ("", "latest") and "{{$" not in image:
-            said = "no tag" if not tag else "the tag latest"
-            whose = repr(containers[0].label) if len(containers) == 1 else f"{len(containers)} executors"
-            yield Fault((*containers[0].path, "image"), f"The image of {whose} has {said}: {image}.")
 
 
 def pre_cache_check(view: View) -> Iterator[Fault]:
@@ -225,7 +207,6 @@ RULES: tuple[Rule[View], ...] = (
         "Add the executor, or correct the label.",
         no_executor,
     ),
-    Rule("no-image", "error", "Kubernetes and Vertex AI refuse a container without an image.", "Name it.", no_image),
     Rule(
         "no-command",
         "error",
@@ -233,13 +214,6 @@ RULES: tuple[Rule[View], ...] = (
         'stops with "command and arguments are empty".',
         "Name the command, for example [python, -m, gated_pipelines.kubeflow.entrypoint].",
         no_command,
-    ),
-    Rule(
-        "image-tag",
-        "warning",
-        "Nodes keep what they once pulled, and a run cannot be repeated when the image behind the name has changed.",
-        "Name a tag of this build, or a digest.",
-        image_tag,
     ),
     Rule(
         "pre-cache-check",

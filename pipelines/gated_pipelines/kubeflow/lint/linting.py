@@ -17,6 +17,7 @@ from gated_pipelines.kubeflow.lint import (
     containers,
     document,
     graph,
+    images,
     imports,
     parameters,
     schema,
@@ -33,6 +34,7 @@ SPEC_RULES: tuple[Rule[View], ...] = (
     *task_options.RULES,
     *parameters.RULES,
     *containers.RULES,
+    *images.RULES,
     *tfx_names.RULES,
 )
 IMPORT_RULES = imports.RULES
