@@ -11,6 +11,7 @@ from checkpoint_gate.rule_text.located_yaml import YamlError, read_located
 from checkpoint_gate.rule_text.rule_set import read_rules
 from gated_pipelines.config.sections import MAX_EPOCHS
 from gated_pipelines.kubeflow.local_paths import is_local
+from gated_pipelines.kubeflow.roots import MUST, is_root
 from gated_pipelines.tables.spans import require_span
 
 TYPES: Mapping[str, str] = {
@@ -77,6 +78,8 @@ def _wrong_place(name: str, value: str, root: object) -> str:
     """What must hold of a place, if it does not."""
     if not value.strip():
         return "must not be empty"
+    if name == "root" and not is_local(value) and not is_root(value):
+        return MUST
     if name == "push_folder" and value.startswith("~"):
         return "must not begin with ~, since a container has no home folder to keep"
     in_bucket = isinstance(root, str) and "://" in root and not is_local(root)

@@ -18,6 +18,7 @@ from urllib.parse import unquote, urlsplit
 from checkpoint_gate.errors import ConfigError
 from checkpoint_gate.uri_files import copy_below, files_below, is_local, remove_file, told
 from gated_pipelines.kubeflow.mirrors import MIRRORS
+from gated_pipelines.kubeflow.roots import plain_parts
 
 _LOG = logging.getLogger(__name__)
 
@@ -56,13 +57,13 @@ class Disk:
         Raises:
           ConfigError: its path climbs; or it is a minio:// one without mirror, and nothing says where the server is.
         """
-        scheme, _, rest = uri.partition("://")
+        scheme = uri.partition("://")[0]
         if is_local(uri):
             return Place(uri, uri, None)
         if scheme == "file":
             return Place(uri, unquote(urlsplit(uri).path), None)
-        parts = rest.rstrip("/").split("/")
-        if not {"", ".", ".."}.isdisjoint(parts):
+        parts = plain_parts(uri)
+        if parts is None:
             raise ConfigError(f"An artifact's URI must be a plain one, such as gs://bucket/key. Received: {uri}.")
         mirror = self.mirror / MIRRORS[scheme] if scheme in MIRRORS else None
         if mirror is not None and (mirror / parts[0]).is_dir():

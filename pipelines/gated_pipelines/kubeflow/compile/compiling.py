@@ -23,6 +23,7 @@ from gated_pipelines.curated_schema import read_schema
 from gated_pipelines.kubeflow.compile.differences import without_effect
 from gated_pipelines.kubeflow.compile.finishing import finish
 from gated_pipelines.kubeflow.images import require_image
+from gated_pipelines.kubeflow.roots import require_root
 from gated_pipelines.pipeline import Wiring, create_components, split_output
 from gated_pipelines.table_example_gen import CsvExampleGen
 from gated_pipelines.tables.staging import stage_table
@@ -55,10 +56,11 @@ def compile_pipeline(pipeline_file: Path, image: str, root: str, data: str | Non
       data: the default of the parameter `data`; None for the table's name in the folder `data` below the root.
 
     Raises:
-      ConfigError: the file, its table or the image's name is wrong.
+      ConfigError: the file, its table, the image's name or the root is wrong.
       RuleError: its rules are wrong.
     """
     require_image(image)
+    require_root(root)
     config = load_config(pipeline_file)
     rules = read_rules(config.located, ("rules",))
     rules = replace(rules, prune=rules.prune or PrunePolicy())

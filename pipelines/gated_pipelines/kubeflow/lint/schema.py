@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from gated_pipelines.kubeflow.lint.view import Fault, Path, Rule, View, at, mapping, shown, text
+from gated_pipelines.kubeflow.roots import MUST, is_root
 
 # Known to kfp-pipeline-spec 2.17, unknown to 0.2.2: found by comparing the descriptors of both.
 _RESOURCES = "KFP servers up to 2.4 ignore it, so that the limit is lost"
@@ -148,11 +149,8 @@ def reserved_name(view: View) -> Iterator[Fault]:
 
 def pipeline_root(view: View) -> Iterator[Fault]:
     root = view.spec.get("defaultPipelineRoot")
-    if root is not None and not re.match(r"(gs|s3|minio)://[^/?]+", text(root)):
-        yield Fault(
-            (*view.base, "defaultPipelineRoot"),
-            f"The pipeline root must be at gs://, s3:// or minio://. Received: {shown(root)}.",
-        )
+    if root is not None and not is_root(text(root)):
+        yield Fault((*view.base, "defaultPipelineRoot"), f"The pipeline root {MUST}. Received: {shown(root)}.")
 
 
 RULES: tuple[Rule[View], ...] = (
@@ -209,7 +207,8 @@ RULES: tuple[Rule[View], ...] = (
     Rule(
         "pipeline-root",
         "error",
-        "The driver and the launcher store artifacts at gs://, s3:// or minio:// only (Vertex AI: gs://).",
+        "The driver and the launcher store artifacts at gs://, s3:// or minio:// only (Vertex AI: gs://), and the "
+        "first task refuses a URL that is no plain one.",
         "Compile with --root gs://BUCKET/FOLDER, or leave it to the server by leaving it out.",
         pipeline_root,
     ),

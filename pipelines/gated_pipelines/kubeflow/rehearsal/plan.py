@@ -17,6 +17,7 @@ from gated_pipelines.kubeflow.rehearsal.record import FOLDER, Record, TaskReport
 from gated_pipelines.kubeflow.rehearsal.root_parameters import require_table, root_parameters
 from gated_pipelines.kubeflow.rehearsal.task_graph import TaskGraph, read_tasks
 from gated_pipelines.kubeflow.rehearsal.wire import local_path
+from gated_pipelines.kubeflow.roots import require_root
 
 DEFAULT_ROOTS = Path("runs") / "rehearsals"
 _STAMP = "%Y%m%dT%H%M%SZ"
@@ -52,6 +53,8 @@ def make_plan(file: Path, root: str | None, given: Sequence[str], mode: Mode | N
       ConfigError: the file, a parameter, or what is there to go on with is wrong.
     """
     compiled = read_tasks(file)
+    if root is not None and "://" in root:
+        _require_in_bucket(root)
     if any(text.partition("=")[0] == "root" for text in given):
         raise ConfigError("The root of a rehearsal is given with --root.")
     fresh = new_id()
@@ -59,7 +62,8 @@ def make_plan(file: Path, root: str | None, given: Sequence[str], mode: Mode | N
     record = _earlier(compiled, file, folder, start) if start is not None else None
     place = _place(root, folder, record)
     chosen = mode or (record.mode if record is not None else "open-source")
-    _require_mirrored(place, chosen)
+    if "://" in place and chosen == "vertex":
+        raise ConfigError(f"A rehearsal like Vertex AI's must have a folder as its root. Received: {place}.")
     fixed = (dict(record.parameters) if record is not None else {}) | {"root": place}
     parameters = root_parameters(compiled, given, fixed)
     # The tasks run on this machine: whatever the root is, they see its paths.
@@ -111,14 +115,11 @@ def _place(root: str | None, folder: Path, record: Record | None) -> str:
     return place
 
 
-def _require_mirrored(place: str, mode: Mode) -> None:
-    """Refuses URLs that no pod would find on its disk."""
-    if "://" not in place:
-        return
-    if not place.startswith(URLS):
-        raise ConfigError(f"The root must be a folder, or begin with {', '.join(URLS)}. Received: {place}.")
-    if mode == "vertex":
-        raise ConfigError(f"A rehearsal like Vertex AI's must have a folder as its root. Received: {place}.")
+def _require_in_bucket(url: str) -> None:
+    """Refuses what no pod would find on its disk."""
+    if not url.startswith(URLS):
+        raise ConfigError(f"The root must be a folder, or begin with {', '.join(URLS)}. Received: {url}.")
+    require_root(url)
 
 
 def _earlier(compiled: TaskGraph, file: Path, folder: Path, start: str) -> Record:

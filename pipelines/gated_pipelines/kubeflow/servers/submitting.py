@@ -12,6 +12,7 @@ from checkpoint_gate.errors import ConfigError, ServerUnreachable
 from gated_pipelines.kubeflow.arguments import read_arguments
 from gated_pipelines.kubeflow.compiled_pipeline import read_compiled
 from gated_pipelines.kubeflow.parameters import require_values
+from gated_pipelines.kubeflow.roots import require_root
 from gated_pipelines.kubeflow.servers.backend import ENDED, Backend, Job, Progress, State, Submitted
 from gated_pipelines.kubeflow.servers.refusals import Refusal
 
@@ -47,15 +48,9 @@ def make_job(
         parameters = [*parameters, f"root={root}"]
     values = read_arguments(parameters, pipeline.parameters)
     require_values(pipeline.parameters, values)
-    below = root or values.get("root")
-    if "?" in str(below):
-        raise ConfigError(f"The root must be a URI without a query. Received: {below}.")
-    artifacts = f"{str(below).rstrip('/')}/artifacts" if below else pipeline.default_root
-    if not artifacts.startswith(tuple(schemes)):
-        raise ConfigError(
-            f"The root must be a URI that the server can write to, one of {', '.join(schemes)}: give --root. "
-            f"Received: {artifacts or 'none'}."
-        )
+    below = values.get("root") if root is None else root
+    require_root(pipeline.default_root if below is None else str(below), schemes)
+    artifacts = pipeline.default_root if below is None else f"{str(below).rstrip('/')}/artifacts"
     pipeline = pipeline if cache else pipeline.without_cache()
     return Job(pipeline, values, artifacts, experiment, service_account)
 
