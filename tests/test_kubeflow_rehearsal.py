@@ -114,6 +114,8 @@ def test_a_table_is_given_as_its_absolute_path(rehearse, tmp_path, monkeypatch):
     assert none.json["reason"] == f"There is no table {none.root}/data/gone.csv: give one with --data FILE."
     gone = rehearse(tasks, "--data", "gone.csv", parameters={"data": "data/table.csv"})
     assert gone.json["reason"] == f"There is no table {tmp_path}/gone.csv: give one with --data FILE."
+    folder = rehearse(tasks, "--data", ".", parameters={"data": "data/table.csv"})
+    assert folder.json["reason"] == f"There is no table {tmp_path}: give one with --data FILE."
     both = rehearse(tasks, "--data", "table.csv", "-p", "data=x", parameters={"data": "data/gone.csv"})
     assert both.code == 2
 

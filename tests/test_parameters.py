@@ -34,6 +34,12 @@ WRONG = [
     pytest.param({"push_folder": "~/models", "root": "/tmp/x"}, "must not begin with ~", id="a push folder at home"),
     pytest.param({"span": "two"}, "The parameter span: span must be a whole number", id="a span in words"),
     pytest.param({"span": "1" * 19}, "at most 18 digits", id="a span beyond 64 bits"),
+    pytest.param({"span": "3"}, "span is 3, but data/penguins.csv has no {SPAN}", id="a span without a place for it"),
+    pytest.param({"span": "%Y%m"}, "has no {SPAN} for it to stand in", id="a time without a place for it"),
+    pytest.param({"data": "a-{SPAN}/b-{SPAN}.csv"}, "{SPAN} once, in the name of the file", id="two places for a span"),
+    pytest.param({"data": "{SPAN}/b.csv", "span": "3"}, "{SPAN} once, in the name", id="a place in a folder's name"),
+    pytest.param({"data": "s4://b/x.csv"}, "data must be at a scheme that can be read", id="a scheme that is none"),
+    pytest.param({"push_folder": "s4://b/x"}, "push_folder must be at a scheme", id="a push folder's scheme"),
 ]
 
 
@@ -51,7 +57,13 @@ def test_what_would_fail_in_a_task_is_refused(given, words):
     "given",
     [
         pytest.param({}, id="the defaults"),
-        pytest.param({"epochs": 100_000.0, "span": "0" * 18}, id="numbers at their ends, as a server keeps them"),
+        pytest.param(
+            {"epochs": 100_000.0, "data": "m-{SPAN}.csv", "span": "0" * 18},
+            id="numbers at their ends, as a server keeps them",
+        ),
+        pytest.param({"data": "minio://other/t.csv", "push_folder": "minio://m"}, id="MinIO, which tasks read as S3"),
+        pytest.param({"data": "https://example.org/t.csv?sig=a://b"}, id="a table of the web"),
+        pytest.param({"data": "simplecache::s3://other/t.csv"}, id="a chain of drivers"),
         pytest.param({"rules": NO_RULE}, id="a rule of one's own, which only the image has"),
         pytest.param({"data": "/tmp/t.csv", "push_folder": "/srv", "root": "/tmp/root"}, id="paths below a folder"),
         pytest.param({"data": "/gcs/bucket/t.csv"}, id="a bucket that the backend mounts"),

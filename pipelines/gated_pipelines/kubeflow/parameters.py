@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from checkpoint_gate.errors import ConfigError, RuleError
@@ -12,7 +13,7 @@ from checkpoint_gate.rule_text.rule_set import read_rules
 from gated_pipelines.config.sections import MAX_EPOCHS
 from gated_pipelines.kubeflow.local_paths import is_local
 from gated_pipelines.kubeflow.roots import MUST, is_root
-from gated_pipelines.tables.spans import require_span
+from gated_pipelines.tables.spans import require_fit, require_place, require_span
 
 TYPES: Mapping[str, str] = {
     "data": "STRING",
@@ -48,11 +49,13 @@ def wrong_values(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     epochs = values.get("epochs")
     if isinstance(epochs, (int, float)) and not isinstance(epochs, bool) and not 1 <= epochs <= MAX_EPOCHS:
         yield "epochs", f"The parameter epochs must be a whole number from 1 to {MAX_EPOCHS:,}. Received: {epochs}."
-    for name, read in (("rules", _read_rules), ("span", require_span)):
+    data = values.get("data")
+    checks = (("rules", _read_rules), ("data", require_place), ("span", partial(_require_span, data=data)))
+    for name, check in checks:
         value = values.get(name)
         try:
             if isinstance(value, str):
-                read(value)
+                check(value)
         except (ConfigError, RuleError) as error:
             yield name, f"The parameter {name}: {error}"
 
@@ -85,7 +88,22 @@ def _wrong_place(name: str, value: str, root: object) -> str:
     in_bucket = isinstance(root, str) and "://" in root and not is_local(root)
     if name != "root" and in_bucket and (is_local(value) or value.startswith("~")):
         return f"must be a URL, or a place below the root {root}, since a container does not see this machine's disk"
+    if name != "root" and "://" in value and not _has_driver(value):
+        return "must be at a scheme that can be read, such as gs://, s3:// or minio://"
     return ""
+
+
+def _has_driver(url: str) -> bool:
+    """Whether there are drivers for the schemes of a URL, of which `a::b://` has two."""
+    from fsspec import available_protocols
+
+    return {*url.partition("://")[0].split("::")} <= {"minio", *available_protocols()}
+
+
+def _require_span(span: str, data: object) -> None:
+    require_span(span)
+    if isinstance(data, str):
+        require_fit(span, data)
 
 
 def _read_rules(text: str) -> None:

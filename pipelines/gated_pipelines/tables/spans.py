@@ -44,13 +44,11 @@ def find_window(place: str, span: str, count: int, time: datetime | None = None)
       OSError: the folder cannot be listed.
     """
     require_span(span)
-    folder, _, name = place.rpartition("/")
+    require_fit(span, place)
+    require_place(place)
     if SPAN not in place:
-        if span:
-            raise ConfigError(f"span is {span}, but {place} has no {SPAN} for it to stand in.")
         return (SpanFile(place, None),)
-    if SPAN in folder or name.count(SPAN) > 1:
-        raise ConfigError(f"{place} must have {SPAN} once, in the name of the file.")
+    folder, _, name = place.rpartition("/")
     found = _spans(folder, name)
     if "%" in span:
         last = int(f"{time or datetime.now(timezone.utc):{span}}")
@@ -89,6 +87,27 @@ def require_span(span: str) -> None:
             f"span must be a whole number of at most {_MOST_DIGITS} digits, a time as %Y%m, or empty for the largest "
             f"there is. Received: {span!r}."
         )
+
+
+def require_fit(span: str, place: str) -> None:
+    """Refuses a span where a place has none for it.
+
+    Raises:
+      ConfigError: `span` is not empty, and `place` has no `{SPAN}`.
+    """
+    if span and SPAN not in place:
+        raise ConfigError(f"span is {span}, but {place} has no {SPAN} for it to stand in.")
+
+
+def require_place(place: str) -> None:
+    """Refuses a place with `{SPAN}` elsewhere than once in the file's name.
+
+    Raises:
+      ConfigError: it is in a folder's name, or there twice.
+    """
+    folder, _, name = place.rpartition("/")
+    if SPAN in folder or name.count(SPAN) > 1:
+        raise ConfigError(f"{place} must have {SPAN} once, in the name of the file.")
 
 
 def read_time(text: str) -> datetime:

@@ -45,5 +45,5 @@ def require_table(parameters: Mapping[str, Any], root: Path) -> None:
     table = root / data
     if SPAN in data:
         find_window(str(table), str(parameters.get("span") or ""), 1)
-    elif not table.exists():
+    elif not table.is_file():
         raise ConfigError(f"There is no table {table}: give one with --data FILE.")
