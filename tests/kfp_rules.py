@@ -59,8 +59,10 @@ def read_spec(text):
             400, f"KFP only supports schema version 2.1.0, but the pipeline spec has {spec.get('schemaVersion')}"
         )
     name = spec.get("pipelineInfo", {}).get("name", "")
-    if not re.search(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?", name) or "root" not in spec:
+    if not name or "root" not in spec:
         raise Refused(400, "invalid v2 pipeline spec: name or root is empty")
+    if not re.fullmatch("[a-z0-9][a-z0-9-]{0,127}", name):
+        raise Refused(400, f"invalid v2 pipeline spec: name must match ^[a-z0-9][a-z0-9-]{{0,127}}$: {name}")
     for executor in spec.get("deploymentSpec", {}).get("executors", {}).values():
         if "resolver" in executor:
             raise Refused(400, "resolver not implemented yet")

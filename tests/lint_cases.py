@@ -143,6 +143,13 @@ CASES = [
     case("pipeline-name", "must have a name", "pipelineInfo.name", ("pipelineInfo", {}), id="no name"),
     case("pipeline-name", "'Small'", "pipelineInfo.name", ("pipelineInfo.name", "Small"), id="a capital letter"),
     case("pipeline-name", "'my_p'", "pipelineInfo.name", ("pipelineInfo.name", "my_p"), id="an underscore"),
+    case(
+        "pipeline-name",
+        "'gated-penguins.v2'",
+        "pipelineInfo.name",
+        ("pipelineInfo.name", "gated-penguins.v2"),
+        id="a dot in the name, which every server refuses",
+    ),
     case("pipeline-name", "57", "pipelineInfo.name", ("pipelineInfo.name", "p" * 58), id="a name too long for a label"),
     case("root-dag", "no root", "root", ("root", REMOVE), id="no root"),
     case("root-dag", "no dag with tasks", "root", ("root.dag.tasks", {}), id="a root without tasks"),
@@ -739,7 +746,7 @@ WHOLE = [
     pytest.param(((f"{BOX}.resources", {"cpuLimit": 2.0, "cpuRequest": 1.0}),), id="a request below its limit"),
     pytest.param(((f"{RUN_FN}.constant", "{{$.pipeline_job_name}}"),), id="a placeholder alone"),
     pytest.param(((f"{BOX}.args.6", "{{$.outputs.artifacts['model'].uri}}"),), id="a placeholder of an output"),
-    pytest.param((("pipelineInfo.name", "gated-penguins.v2"),), id="hyphens and dots in the name"),
+    pytest.param((("pipelineInfo.name", "gated--penguins-2"),), id="hyphens and a digit in the name"),
     pytest.param((*nested({"tasks": {"i": INNER}}), PLAIN, PLAIN_BOX), id="a dag within the dag"),
     pytest.param(
         (

@@ -143,6 +143,8 @@ def test_a_parameter_without_a_default_must_be_given(server, ready):
         pytest.param(sample(pipelineSpec={}), "p.yaml", "invalid v2 pipeline spec", id="with an unknown field"),
         pytest.param(yaml.safe_dump({"pipelineSpec": SAMPLE}), "p.yaml", "invalid v2", id="within a PipelineJob"),
         pytest.param(sample(pipelineInfo={"name": ""}), "p.yaml", "name or root is empty", id="without a name"),
+        pytest.param(sample(pipelineInfo={"name": "My Penguins!"}), "p.yaml", "must match", id="with another name"),
+        pytest.param(sample(pipelineInfo={"name": "my.penguins"}), "p.yaml", "must match", id="with a dot in its name"),
         pytest.param("a: [", "p.yaml", "invalid v2 pipeline spec", id="no YAML"),
         pytest.param(
             sample(deploymentSpec={"executors": {"x": {"resolver": {}}}}), "p.yaml", "resolver", id="with a Resolver"

@@ -32,7 +32,7 @@ _OLD_FORM = {
     "resourceType": "type",
     "resourceCount": "count",
 }
-_NAME = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+_NAME = re.compile("[a-z]([-a-z0-9]*[a-z0-9])?")
 _NAME_LENGTH = 57  # Argo adds a hyphen and five letters, and labels pods with it: at most 63
 
 
@@ -129,8 +129,8 @@ def pipeline_name(view: View) -> Iterator[Fault]:
     elif not _NAME.fullmatch(name) or len(name) > _NAME_LENGTH:
         yield Fault(
             path,
-            "A pipeline's name must be lower-case letters, digits, hyphens and dots, begin with a letter, end with a "
-            f"letter or digit, and have at most {_NAME_LENGTH} characters. Received: {shown(name)}.",
+            "A pipeline's name must be lower-case letters, digits and hyphens, begin with a letter, end with a letter "
+            f"or digit, and have at most {_NAME_LENGTH} characters. Received: {shown(name)}.",
         )
 
 
@@ -186,7 +186,8 @@ RULES: tuple[Rule[View], ...] = (
     Rule(
         "pipeline-name",
         "error",
-        "The name becomes that of the Argo workflow, a Kubernetes resource name, and the job id on Vertex AI.",
+        "The API server takes small letters, digits and hyphens only. The name becomes that of the Argo workflow, a "
+        "Kubernetes resource name, and the job id on Vertex AI.",
         "Rename the pipeline, for example 'gated-penguins'.",
         pipeline_name,
     ),
