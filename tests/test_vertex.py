@@ -165,7 +165,8 @@ def test_a_time_zone_is_kept(create, server):
     [
         pytest.param([], id="as short as it goes"),
         pytest.param(["-p", "epochs=3", "-p", "rate=1", "--service-account", "me"], id="with arguments"),
-        pytest.param(["--start", "2027-01-01", "--end", "2028-01-01T10:00"], id="within times"),
+        pytest.param(["--start", "2127-01-01", "--end", "2128-01-01T10:00"], id="within times"),
+        pytest.param(["--start", "2020-01-01"], id="with a start that is past"),
     ],
 )
 def test_the_same_command_again_changes_nothing(create, server, options):
@@ -177,12 +178,30 @@ def test_the_same_command_again_changes_nothing(create, server, options):
 
 
 @pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param("übung", id="a letter that JSON writes in another way"),
+        pytest.param('a"b', id="a quotation mark"),
+        pytest.param("a\\b", id="a backslash"),
+        pytest.param("a*", id="a star"),
+    ],
+)
+def test_a_name_is_known_again_whatever_is_in_it(create, server, name):
+    create("--name", "abc")
+    create("--name", name)
+    changes(server)
+    code, out, _ = create("--name", name)
+    assert (code, changes(server)) == (0, [])
+    assert out.startswith(f"The schedule {name} is unchanged: ")
+
+
+@pytest.mark.parametrize(
     ("options", "what"),
     [
         pytest.param(["--cron", "0 4 * * *"], "cron", id="another time"),
         pytest.param(["-p", "epochs=4"], "parameters", id="another argument"),
         pytest.param(["--cache"], "version", id="another caching"),
-        pytest.param(["--end", "2029-01-01"], "end", id="another end"),
+        pytest.param(["--end", "2129-01-01"], "end", id="another end"),
         pytest.param(["--service-account", "me"], "service account", id="another account"),
     ],
 )
@@ -216,6 +235,7 @@ def test_pause_resume_delete_and_list(create, schedule, server):
     [
         pytest.param(["--cron", "30 0 3 * * *"], "the seconds must be 0", id="seconds"),
         pytest.param(["--root", "s3://mine"], "one of gs://: give --root", id="a root that is not Google's"),
+        pytest.param(["--name", "n" * 129], "at most 128 characters", id="a name that is too long"),
     ],
 )
 def test_what_vertex_cannot_do_is_refused_before_it_is_asked(create, server, options, why):

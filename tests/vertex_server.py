@@ -112,6 +112,7 @@ class VertexServer:
         schedule = _read(vertex.Schedule, text)
         request = schedule.create_pipeline_job_request
         kfp_rules.require(schedule.display_name, "display_name is required")
+        kfp_rules.require(len(schedule.display_name) <= 128, "display_name is longer than 128")
         kfp_rules.require(schedule.max_concurrent_run_count > 0, "max_concurrent_run_count is required")
         kfp_rules.require(request.parent == parent, "the parents differ")
         _check_job(request.pipeline_job)
@@ -132,10 +133,7 @@ class VertexServer:
 
     def ListSchedules(self, parent, query, text):
         found = list(self.schedules.values())
-        if "filter" in query:
-            wanted = re.fullmatch(r'display_name="(.*)"', query["filter"])
-            kfp_rules.require(wanted, f"invalid filter {query['filter']}")
-            found = [schedule for schedule in found if schedule.display_name == wanted[1]]
+        kfp_rules.require("filter" not in query, "how names are written in filters is not documented")
         begin = int(query.get("pageToken", 0))
         more = str(begin + 2) if begin + 2 < len(found) else ""
         return vertex.ListSchedulesResponse(schedules=found[begin : begin + 2], next_page_token=more)

@@ -49,11 +49,15 @@ class Server:
         return KubeflowPipelines(kfp_connection.connect(self.host, self.namespace))
 
     def check(self, timing: Timing) -> None:
-        """Raises ConfigError if this server cannot be told the timing's cron expression."""
+        """Raises ConfigError if this server cannot be told the timing's cron expression, or its name."""
         from gated_pipelines.kubeflow.servers.kfp_requests import kfp_cron
-        from gated_pipelines.kubeflow.servers.vertex_requests import vertex_cron
+        from gated_pipelines.kubeflow.servers.vertex_requests import require_name, vertex_cron
 
-        vertex_cron(timing.cron) if self.vertex else kfp_cron(timing.cron)
+        if self.vertex:
+            vertex_cron(timing.cron)
+            require_name(timing.name)
+        else:
+            kfp_cron(timing.cron)
 
     def submit_requests(self, job: Job, name: str) -> Sequence[Request]:
         from gated_pipelines.kubeflow.servers import kfp_requests, vertex_requests

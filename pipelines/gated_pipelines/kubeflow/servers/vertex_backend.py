@@ -51,12 +51,10 @@ class VertexAI:
         return Progress(state, {task: begun[task] for task in tasks if task in begun}, run.error.message)
 
     def schedules(self, name: str | None = None) -> list[Schedule]:
-        request = {"parent": self.server.parent}
-        if name is not None:
-            request["filter"] = f"display_name={json.dumps(name)}"
+        # How a name is to be written in the server's filters is not documented, so that names are compared here.
         with self.server.asking():
-            found = list(self.server.schedules.list_schedules(request, timeout=TIMEOUT))
-        return [self._schedule(schedule) for schedule in found]
+            found = list(self.server.schedules.list_schedules({"parent": self.server.parent}, timeout=TIMEOUT))
+        return [self._schedule(schedule) for schedule in found if name is None or schedule.display_name == name]
 
     def content(self, schedule: Schedule) -> Mapping[str, Any]:
         with self.server.asking():

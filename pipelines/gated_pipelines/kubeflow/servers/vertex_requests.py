@@ -15,6 +15,7 @@ from gated_pipelines.cron import Cron
 from gated_pipelines.kubeflow.servers.backend import Job, Request, Timing
 from gated_pipelines.kubeflow.servers.kfp_requests import rfc3339
 
+_LONGEST = 128
 _ID = re.compile(r"[a-z][-a-z0-9]{0,127}")
 
 
@@ -51,6 +52,18 @@ def schedule_body(job: Job, timing: Timing, parent: str) -> dict[str, Any]:
     if timing.end:
         body["endTime"] = rfc3339(timing.end)
     return body
+
+
+def require_name(name: str) -> None:
+    """Refuses a schedule's name that Vertex AI would.
+
+    Raises:
+      ConfigError: it is too long.
+    """
+    if len(name) > _LONGEST:
+        raise ConfigError(
+            f"A schedule of Vertex AI must have a name of at most {_LONGEST} characters. Received: {name!r}."
+        )
 
 
 def job_id(name: str) -> str:
