@@ -87,6 +87,12 @@ def test_times_are_of_the_zone():
     assert [time.isoformat() for time in (first, second)] == ["2026-11-24T02:30:00+01:00", "2026-11-25T02:30:00+01:00"]
 
 
+def test_times_end_with_the_calendar():
+    last = datetime(9999, 12, 31, tzinfo=timezone.utc)
+    assert [time.day for time in read_cron("0 3 * * *").times(last)] == [31]
+    assert list(read_cron("TZ=Asia/Tokyo 0 3 * * *").times(last.replace(hour=23))) == []
+
+
 def field(least, most, names=()):
     number = st.integers(least, most)
     single = number.map(str) if not names else st.one_of(number.map(str), st.sampled_from(names))

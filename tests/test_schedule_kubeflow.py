@@ -51,14 +51,35 @@ def test_it_makes_a_careful_schedule(create, server):
 
 
 def test_what_is_given_reaches_the_schedule(create, server):
-    options = ["--name", "nightly", "--start", "2027-01-01T00:00:00+01:00", "--end", "2028-01-01", "-p", "epochs=3"]
+    options = ["--name", "nightly", "--start", "2127-01-01T00:00:00+01:00", "--end", "2128-01-01", "-p", "epochs=3"]
     assert create(*options, "--service-account", "me", "--experiment", "tries", "--root", "gs://mine")[0] == 0
     (made,) = server.recurring.values()
-    times = {"start_time": "2026-12-31T23:00:00Z", "end_time": "2028-01-01T00:00:00Z"}
+    times = {"start_time": "2126-12-31T23:00:00Z", "end_time": "2128-01-01T00:00:00Z"}
     assert made["trigger"]["cron_schedule"] == {"cron": "0 0 3 * * *", **times}
     assert made["runtime_config"]["parameters"] == {"epochs": 3, "root": "gs://mine"}
     assert (made["display_name"], made["service_account"]) == ("nightly", "me")
     assert server.experiments[made["experiment_id"]]["display_name"] == "tries"
+
+
+def test_a_start_that_is_past_is_left_out(create, server):
+    # Kubeflow Pipelines takes it for the last run, and begins one at once to make up for those since.
+    code, out, _ = create("--start", "2020-01-01")
+    (made,) = server.recurring.values()
+    assert (code, made["trigger"]["cron_schedule"]) == (0, {"cron": "0 0 3 * * *"})
+    assert "2020" not in out
+    changes(server)
+    assert "is unchanged: " in create("--start", "2020-01-01")[1]
+    assert "is unchanged: " in create()[1]
+    assert changes(server) == []
+
+
+def test_the_same_command_changes_nothing_when_its_start_has_passed(create, server):
+    create("--start", "2120-01-01")
+    (made,) = server.recurring.values()
+    made["trigger"]["cron_schedule"]["start_time"] = "2020-01-01T00:00:00Z"
+    changes(server)
+    assert "is unchanged: " in create("--start", "2020-01-01")[1]
+    assert changes(server) == []
 
 
 @pytest.mark.parametrize(
@@ -67,7 +88,7 @@ def test_what_is_given_reaches_the_schedule(create, server):
         pytest.param([], id="as short as it goes"),
         pytest.param(["--cron", "0 0 3 ? * *"], id="said in another way"),
         pytest.param(["-p", "epochs=3", "-p", "rate=1", "--service-account", "me"], id="with arguments"),
-        pytest.param(["--start", "2027-01-01", "--end", "2028-01-01T10:00", "--experiment", "e"], id="within times"),
+        pytest.param(["--start", "2127-01-01", "--end", "2128-01-01T10:00", "--experiment", "e"], id="within times"),
         pytest.param(["--replace"], id="with --replace"),
     ],
 )
@@ -86,8 +107,8 @@ def test_the_same_command_again_changes_nothing(create, server, options):
         pytest.param(["-p", "epochs=4"], "parameters", id="another argument"),
         pytest.param(["--root", "gs://other"], "parameters, root", id="another root"),
         pytest.param(["--cache"], "version", id="another caching"),
-        pytest.param(["--end", "2029-01-01"], "end", id="another end"),
-        pytest.param(["--start", "2027-01-01"], "start", id="another start"),
+        pytest.param(["--end", "2129-01-01"], "end", id="another end"),
+        pytest.param(["--start", "2127-01-01"], "start", id="another start"),
         pytest.param(["--experiment", "tries"], "experiment", id="another experiment"),
         pytest.param(["--service-account", "me"], "service account", id="another account"),
     ],
@@ -208,7 +229,7 @@ def test_json(create, server):
 
 
 def test_a_dry_run_prints_what_would_be_sent_and_asks_nobody(create, server):
-    options = ["-p", "epochs=3", "--end", "2029-01-01"]
+    options = ["-p", "epochs=3", "--end", "2129-01-01"]
     code, out, err = create(*options, "--dry-run")
     assert (code, server.requests) == (0, [])
     assert err.startswith("It would run next at ")
@@ -229,8 +250,11 @@ def test_a_dry_run_prints_what_would_be_sent_and_asks_nobody(create, server):
         pytest.param(["--cron", "TZ=Europe/Paris 0 3 * * *"], "takes no time zone", id="a time zone"),
         pytest.param(["--end", "2020-01-01"], "must begin a run before its end", id="an end that is over"),
         pytest.param(
-            ["--start", "2027-01-02", "--end", "2027-01-01"], "must begin a run before its end", id="an end too early"
+            ["--start", "2127-01-02", "--end", "2127-01-01"], "must begin a run before its end", id="an end too early"
         ),
+        pytest.param(["--start", "9999-12-31T04:00"], "after its start", id="a start after the last time of all"),
+        pytest.param(["--start", "9999-12-31T23:00:00-0500"], "the years 1 to 9999", id="a start beyond the calendar"),
+        pytest.param(["--end", "9999-12-31T23:00:00-0500"], "the years 1 to 9999", id="an end beyond the calendar"),
         pytest.param(["-p", "epoch=3"], "did you mean epochs?", id="an argument spelt wrongly"),
     ],
 )

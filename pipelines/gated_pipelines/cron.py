@@ -64,7 +64,10 @@ class Cron:
         zone: tzinfo = ZoneInfo(self.zone) if self.zone else timezone.utc
         try:
             yield from CronSim(self.six(), after.astimezone(zone))
-        except CronSimError:  # 31 February, which no calendar has
+        except (
+            CronSimError,
+            OverflowError,
+        ):  # 31 February, the year 10000
             return
 
 

@@ -56,13 +56,14 @@ def create(
     """
     from gated_pipelines.cron import read_cron
     from gated_pipelines.kubeflow.servers.backend import Timing
-    from gated_pipelines.kubeflow.servers.scheduling import make, next_times, told_times, utc
+    from gated_pipelines.kubeflow.servers.scheduling import from_now, make, next_times, told_times, utc
 
     server = server_of(options)
     job = job_of(compiled, server, options)
-    timing = Timing(name or job.pipeline.name, read_cron(cron_text), utc(start), utc(end))
+    now = datetime.now(timezone.utc)
+    timing = from_now(Timing(name or job.pipeline.name, read_cron(cron_text), utc(start), utc(end)), now)
     server.check(timing)
-    times = next_times(timing, datetime.now(timezone.utc))
+    times = next_times(timing, now)
     if dry_run:
         click.echo(json.dumps([request.to_json() for request in server.create_requests(job, timing)], indent=2))
         click.echo(f"It would run next at {told_times(times)}.", err=True)

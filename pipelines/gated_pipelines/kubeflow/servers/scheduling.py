@@ -30,13 +30,19 @@ def next_times(timing: Timing, now: datetime, count: int = 3) -> list[datetime]:
     """The next times at which a schedule made now begins a run.
 
     Raises:
-      ConfigError: there is none, since the schedule's end is before it.
+      ConfigError: there is none between the schedule's start and its end.
     """
     times = timing.cron.times(max(now, timing.start or now))
     found = list(islice(takewhile(lambda time: not timing.end or time <= timing.end, times), count))
     if not found:
-        raise ConfigError(f"A schedule must begin a run before its end. Received: the end {timing.end}.")
+        which, limit = ("before its end", timing.end) if timing.end else ("after its start", timing.start)
+        raise ConfigError(f"A schedule must begin a run {which}. Received: {limit}.")
     return found
+
+
+def from_now(timing: Timing, now: datetime) -> Timing:
+    """The timing without a start that is past: Kubeflow Pipelines would begin a run at once to make up for it."""
+    return replace(timing, start=None) if timing.start and timing.start <= now else timing
 
 
 def make(backend: Backend, job: Job, timing: Timing, replacing: bool) -> Made:
@@ -49,9 +55,10 @@ def make(backend: Backend, job: Job, timing: Timing, replacing: bool) -> Made:
       ConfigError: one of the name does something else, and is not to be replaced.
       ServerError: the server refuses.
     """
+    now = datetime.now(timezone.utc)
     existing = backend.schedules(timing.name)
     wanted = backend.wanted(job, timing)
-    found = {schedule.id: _differences(wanted, backend.content(schedule)) for schedule in existing}
+    found = {schedule.id: _differences(wanted, _without_past(backend.content(schedule), now)) for schedule in existing}
     same = next((schedule for schedule in existing if not found[schedule.id]), None)
     others = [schedule for schedule in existing if schedule is not same]
     if others and not replacing:
@@ -93,8 +100,24 @@ def told_times(times: Iterable[datetime]) -> str:
 
 
 def utc(time: datetime | None) -> datetime | None:
-    """A time given without a zone is in UTC."""
-    return time.replace(tzinfo=timezone.utc) if time and time.tzinfo is None else time
+    """A time in UTC, as one without a zone is.
+
+    Raises:
+      ConfigError: it is in no year that Python knows.
+    """
+    if time is None:
+        return None
+    try:
+        return time.replace(tzinfo=timezone.utc) if time.tzinfo is None else time.astimezone(timezone.utc)
+    except OverflowError:
+        raise ConfigError(f"A time must be within the years 1 to 9999, in UTC. Received: {time}.") from None
+
+
+def _without_past(content: Mapping[str, Any], now: datetime) -> Mapping[str, Any]:
+    """A schedule's content with a start that is past as none: it limits nothing any more."""
+    start = content.get("start")
+    past = start is not None and datetime.fromisoformat(start.replace("Z", "+00:00")) <= now
+    return {**content, "start": None} if past else content
 
 
 def _differences(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:

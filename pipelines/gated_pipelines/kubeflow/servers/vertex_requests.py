@@ -62,7 +62,7 @@ def require_name(name: str) -> None:
     """
     if len(name) > _LONGEST:
         raise ConfigError(
-            f"A schedule of Vertex AI must have a name of at most {_LONGEST} characters. Received: {name!r}."
+            f"A schedule's name must have at most {_LONGEST} characters for Vertex AI. Received: {name!r}."
         )
 
 
