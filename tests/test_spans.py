@@ -157,6 +157,13 @@ def test_the_time_of_a_run(text, expected):
     assert read_time(text) == expected
 
 
-def test_where_the_backend_does_not_tell_the_time_it_is_now():
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("{{$.pipeline_job_schedule_time_utc}}", id="a placeholder that is left as it is"),
+        pytest.param("", id="nothing in the place of the placeholder"),
+    ],
+)
+def test_where_the_backend_does_not_tell_the_time_it_is_now(text):
     before = datetime.now(timezone.utc)
-    assert before <= read_time("{{$.pipeline_job_schedule_time_utc}}") <= datetime.now(timezone.utc)
+    assert before <= read_time(text) <= datetime.now(timezone.utc)

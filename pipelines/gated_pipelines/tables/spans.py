@@ -114,7 +114,7 @@ def read_time(text: str) -> datetime:
     """The time for which a run was scheduled, by RFC 3339; now where the backend does not tell it."""
     try:
         return datetime.fromisoformat(text.replace("Z", "+00:00")).astimezone(timezone.utc)
-    except ValueError:  # a placeholder that an earlier server leaves as it is
+    except ValueError:  # a placeholder that servers before Kubeflow Pipelines 2.16 leave as it is; "", as 2.16 has it
         return datetime.now(timezone.utc)
 
 
