@@ -181,7 +181,8 @@ def test_pause_resume_delete(create, schedule, server):
     changes(server)
     assert schedule("pause", "penguins")[:2] == (0, "The schedule penguins is paused.\n")
     assert schedule("pause", "penguins")[:2] == (0, "The schedule penguins is paused already.\n")
-    assert schedule("resume", key)[:2] == (0, "The schedule penguins is active.\n")
+    note = "If one of its times passed meanwhile, Kubeflow Pipelines begins a run at once."
+    assert schedule("resume", key)[:2] == (0, f"The schedule penguins is active.\n{note}\n")
     assert schedule("resume", key)[:2] == (0, "The schedule penguins is active already.\n")
     assert schedule("delete", "penguins")[:2] == (0, "The schedule penguins is deleted.\n")
     path = f"/recurringruns/{key}"
@@ -240,6 +241,22 @@ def test_a_dry_run_prints_what_would_be_sent_and_asks_nobody(create, server):
         told = told.replace(f"<{name}>", value)
     sent = [body for method, path, _, body in server.requests if (method, path[-14:]) == ("POST", "/recurringruns")]
     assert [json.loads(told)[-1]["body"]] == sent
+
+
+@pytest.mark.parametrize("command", ["pause", "resume", "delete"])
+def test_a_dry_run_prints_the_request_that_changes_a_schedule(create, schedule, server, command):
+    create()
+    if command == "resume":
+        schedule("pause", "penguins")
+    (key,) = server.recurring
+    changes(server)
+    code, out, _ = schedule(command, "penguins", "--dry-run")
+    assert (code, server.requests) == (0, [])
+    schedule(command, "penguins")
+    told = json.loads(out.replace("<recurring_run_id>", key))
+    method, path, _, body = server.requests[-1]
+    assert told == [{"method": method, "path": path}]
+    assert body is None
 
 
 @pytest.mark.parametrize(

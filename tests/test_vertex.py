@@ -230,6 +230,20 @@ def test_pause_resume_delete_and_list(create, schedule, server):
     assert "There is no schedule 'c'" in schedule("delete", "c")[2]
 
 
+@pytest.mark.parametrize("command", ["pause", "resume", "delete"])
+def test_a_dry_run_prints_the_request_that_changes_a_schedule(create, schedule, server, command):
+    create()
+    if command == "resume":
+        schedule("pause", "penguins")
+    changes(server)
+    code, out, _ = schedule(command, "penguins", "--dry-run")
+    assert (code, server.requests) == (0, [])
+    schedule(command, "penguins")
+    (told,) = json.loads(out.replace("<schedule_id>", "1"))
+    method, path, _, body = server.requests[-1]
+    assert (told["method"], told["path"], told.get("body") or None) == (method, path, body or None)
+
+
 @pytest.mark.parametrize(
     ("options", "why"),
     [

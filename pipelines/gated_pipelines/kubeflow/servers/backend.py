@@ -10,6 +10,7 @@ from typing import Any, Literal, Protocol
 from gated_pipelines.cron import Cron
 from gated_pipelines.kubeflow.compiled_pipeline import CompiledPipeline
 
+Change = Literal["pause", "resume", "delete"]
 State = Literal["pending", "running", "succeeded", "failed", "canceled", "skipped"]
 ENDED: frozenset[State] = frozenset({"succeeded", "failed", "canceled", "skipped"})
 

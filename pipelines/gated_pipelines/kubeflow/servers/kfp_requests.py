@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 from checkpoint_gate.errors import ConfigError
 from gated_pipelines.cron import Cron
 from gated_pipelines.kubeflow.compiled_pipeline import CompiledPipeline
-from gated_pipelines.kubeflow.servers.backend import Job, Request, Timing
+from gated_pipelines.kubeflow.servers.backend import Change, Job, Request, Timing
 
 API = "/apis/v2beta1"
 DEFAULT_EXPERIMENT = "Default"
@@ -77,6 +77,12 @@ def create_requests(job: Job, timing: Timing, namespace: str) -> Sequence[Reques
     """What making a schedule sends to a server that knows neither the pipeline nor the experiment."""
     body = recurring_run_body(job, timing, *_UNKNOWN)
     return (*_first_requests(job, namespace), Request("POST", f"{API}/recurringruns", body))
+
+
+def change_requests(change: Change) -> Sequence[Request]:
+    """What changing a schedule sends, once its id is known."""
+    method, verb = {"pause": ("POST", ":disable"), "resume": ("POST", ":enable"), "delete": ("DELETE", "")}[change]
+    return (Request(method, f"{API}/recurringruns/<recurring_run_id>{verb}"),)
 
 
 def rfc3339(time: datetime) -> str:

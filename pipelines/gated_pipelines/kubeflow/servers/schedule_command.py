@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import click
 
+from gated_pipelines.kubeflow.servers.backend import Backend, Change, Request, Schedule
 from gated_pipelines.kubeflow.servers.job_options import job_of, job_options
 from gated_pipelines.kubeflow.servers.server_options import server_of, server_options
 
@@ -49,8 +51,8 @@ def create(
 ) -> None:
     """Run COMPILED (a file that gated-pipeline compile wrote) at the times of a cron expression.
 
-    A run does not begin while the one before it goes on, and what was missed is not made up for. The same command again
-    changes nothing.
+    A run does not begin while the one before it goes on. Of the times that passed meanwhile, Kubeflow Pipelines makes
+    up for the latest, by one run at once; Vertex AI for none. The same command again changes nothing.
 
     --json prints: outcome (created, replaced or unchanged), name, id, url, cron, paused, next.
     """
@@ -65,7 +67,7 @@ def create(
     server.check(timing)
     times = next_times(timing, now)
     if dry_run:
-        click.echo(json.dumps([request.to_json() for request in server.create_requests(job, timing)], indent=2))
+        _print_requests(server.create_requests(job, timing))
         click.echo(f"It would run next at {told_times(times)}.", err=True)
         return
     made = make(server.connect(), job, timing, replacing)
@@ -97,27 +99,54 @@ def list_schedules(as_json: bool, **options: Any) -> None:
         click.echo(f"{schedule.name}  {state}  {schedule.cron or '-'}  {schedule.id}")
 
 
-def _changing(name: str, does: str, done: str) -> None:
-    """Adds a command that changes one schedule; where it is so already, nothing is sent."""
+def _changing(
+    name: Change, done: str, apply: Callable[[Backend, Schedule], None], paused: bool | None = None, note: str = ""
+) -> None:
+    """Adds a command that changes one schedule.
 
-    @kubeflow.command(name, help=f"{does} the schedule with this NAME, or with this id.")
+    Args:
+      name: the command's.
+      done: what the schedule is then, in words.
+      apply: changes it.
+      paused: whether it is paused then; where it is so already, nothing is sent. None: it is sent in any case.
+      note: what Kubeflow Pipelines does then, in a sentence.
+    """
+
+    @kubeflow.command(name, help=f"{name.capitalize()} the schedule with this NAME, or with this id. {note}")
     @click.argument("schedule", metavar="NAME")
+    @click.option("--dry-run", is_flag=True, help="Print the request that would be sent, as JSON; ask no server.")
     @server_options
-    def change(schedule: str, **options: Any) -> None:
+    def change(schedule: str, dry_run: bool, **options: Any) -> None:
         from gated_pipelines.kubeflow.servers.scheduling import find
 
-        backend = server_of(options).connect()
+        server = server_of(options)
+        if dry_run:
+            _print_requests(server.change_requests(name))
+            return
+        backend = server.connect()
         found = find(backend, schedule)
-        if found.paused is {"pause": True, "resume": False}.get(name):
+        if paused is not None and found.paused is paused:
             click.echo(f"The schedule {found.name} is {done} already.")
             return
-        {"pause": backend.pause, "resume": backend.resume, "delete": backend.delete}[name](found)
+        apply(backend, found)
         click.echo(f"The schedule {found.name} is {done}.")
+        if note and not server.vertex:
+            click.echo(note)
 
 
-_changing("pause", "Pause", "paused")
-_changing("resume", "Resume", "active")
-_changing("delete", "Delete", "deleted")
+_changing("pause", "paused", lambda backend, schedule: backend.pause(schedule), paused=True)
+_changing(
+    "resume",
+    "active",
+    lambda backend, schedule: backend.resume(schedule),
+    paused=False,
+    note="If one of its times passed meanwhile, Kubeflow Pipelines begins a run at once.",
+)
+_changing("delete", "deleted", lambda backend, schedule: backend.delete(schedule))
+
+
+def _print_requests(requests: Sequence[Request]) -> None:
+    click.echo(json.dumps([request.to_json() for request in requests], indent=2))
 
 
 def _fields(schedule: Any) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from gated_pipelines.kubeflow.servers.backend import Backend, Job, Request, Timing
+from gated_pipelines.kubeflow.servers.backend import Backend, Change, Job, Request, Timing
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 _OPTIONS = (
@@ -72,6 +72,13 @@ class Server:
         if self.vertex:
             return vertex_requests.create_requests(job, timing, self._parent())
         return kfp_requests.create_requests(job, timing, self.namespace or "")
+
+    def change_requests(self, change: Change) -> Sequence[Request]:
+        from gated_pipelines.kubeflow.servers import kfp_requests, vertex_requests
+
+        if self.vertex:
+            return vertex_requests.change_requests(change, self._parent())
+        return kfp_requests.change_requests(change)
 
     def _parent(self) -> str:
         from gated_pipelines.kubeflow.servers.vertex_requests import parent_of

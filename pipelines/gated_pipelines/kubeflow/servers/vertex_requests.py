@@ -12,7 +12,7 @@ from typing import Any
 
 from checkpoint_gate.errors import ConfigError
 from gated_pipelines.cron import Cron
-from gated_pipelines.kubeflow.servers.backend import Job, Request, Timing
+from gated_pipelines.kubeflow.servers.backend import Change, Job, Request, Timing
 from gated_pipelines.kubeflow.servers.kfp_requests import rfc3339
 
 _LONGEST = 128
@@ -88,6 +88,14 @@ def submit_requests(job: Job, name: str, parent: str) -> Sequence[Request]:
 
 def create_requests(job: Job, timing: Timing, parent: str) -> Sequence[Request]:
     return (Request("POST", f"/v1/{parent}/schedules", schedule_body(job, timing, parent)),)
+
+
+def change_requests(change: Change, parent: str) -> Sequence[Request]:
+    """What changing a schedule sends, once its id is known."""
+    schedule = f"/v1/{parent}/schedules/<schedule_id>"
+    if change == "delete":
+        return (Request("DELETE", schedule),)
+    return (Request("POST", f"{schedule}:{change}", {}),)
 
 
 def parent_of(project: str, location: str) -> str:
