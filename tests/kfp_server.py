@@ -198,8 +198,9 @@ class KfpServer:
     def create_experiment(self, asked):
         require(asked.body.get("display_name"), "Experiment name cannot be empty")
         self._require_namespace(asked.body.get("namespace"))
-        if any(e["display_name"] == asked.body["display_name"] for e in self.experiments.values()):
-            raise Refused(409, f"Experiment {asked.body['display_name']} already exists")
+        name, where = asked.body["display_name"], asked.body.get("namespace", "")
+        if any((e["display_name"], e.get("namespace", "")) == (name, where) for e in self.experiments.values()):
+            raise Refused(409, f"Experiment {name} already exists")
         return keep(self.experiments, "experiment_id", dict(asked.body))
 
     def list_experiments(self, asked):

@@ -165,6 +165,12 @@ def test_the_same_name_twice_is_refused(server, ready):
     assert upload(server, ready["pipeline_version_reference"]["pipeline_id"], sample())[0] == 409
 
 
+def test_two_users_may_have_experiments_of_one_name(server):
+    server.multi_user = True
+    for status, namespace in ((200, "me"), (200, "you"), (409, "me")):
+        assert ask(server, "POST", "/experiments", {"display_name": "Default", "namespace": namespace})[0] == status
+
+
 def test_a_namespace_and_a_token_are_asked_for(server):
     server.multi_user, server.token = True, "secret"
     assert ask(server, "GET", "/experiments")[0] == 401
