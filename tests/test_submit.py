@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
+import os
 import socket
+import subprocess
 import time
 from datetime import date
+from pathlib import Path
 
 import pytest
 import yaml
 from compiled_sample import write_sample
 
 pytest_plugins = ["kubeflow_fixtures"]
+TOP = Path(__file__).parents[1]
 
 
 @pytest.fixture
@@ -319,6 +324,29 @@ def test_the_sdk_s_own_ways_find_the_server(call, server, compiled, monkeypatch,
     server.multi_user, server.token = True, "secret"
     code, out, err = call("submit", compiled)
     assert (code, "https://kfp.example/ui/#/runs/details/" in out) == (0, True), err
+
+
+def test_the_oldest_and_the_newest_sdk_send_the_same_requests():
+    told = []
+    for environment in (".venv", ".venv-peers"):
+        python = TOP / environment / "bin/python"
+        assert python.exists(), f"There is no {environment}: run `make test`, which makes it."
+        paths = os.pathsep.join(str(TOP / name) for name in ("tests", "components", "pipelines"))
+        done = subprocess.run(
+            [python, TOP / "tests/peers/kfp_requests.py"],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=120,
+            env={**os.environ, "PYTHONPATH": paths},
+        )
+        told.append(json.loads(done.stdout.splitlines()[-1]))
+    oldest, newest = told
+    assert oldest.pop("version") == importlib.metadata.version("kfp")
+    assert newest.pop("version") == "2.16.1"
+    assert oldest == newest
+    assert oldest["codes"] == [0] * 10 + [1], "all succeed but the last, which meets a login page"
+    assert oldest["refusals"] == []
 
 
 def test_no_server_is_known(call, compiled):
