@@ -7,7 +7,7 @@
 #              whole pipeline runs, killed and run again; a part of test-faults-long, in minutes
 # make rehearse
 #              the compiled penguins pipeline, task by task as on Kubeflow and on Vertex AI; in minutes
-# make compile the penguins' pipeline.yaml to kubeflow/gated-penguins.yaml
+# make compile the penguins' pipeline.yaml to kubeflow/gated-penguins.yaml, and its recurring run beside it
 # make image-context, make test-image
 #              what kubeflow/Dockerfile copies; its install steps replayed without Docker, and a task run there
 # make bench   benchmarks beside their peers: one JSON object a line, a table and plots in dist/bench; half an hour
@@ -46,6 +46,10 @@ rehearse: setup
 compile: setup
 	@.venv/bin/gated-pipeline compile data/penguins/pipeline.yaml --image registry.example/checkpoint-gate:0.1.0 \
 	    --root gs://your-bucket/penguins --output kubeflow/gated-penguins.yaml
+	@.venv/bin/gated-pipeline schedule kubeflow create kubeflow/gated-penguins.yaml --root gs://your-bucket/penguins \
+	    --cron "0 3 * * *" --dry-run 2>/dev/null \
+	    | .venv/bin/python -c 'import json, sys; print(json.dumps(json.load(sys.stdin)[-1], indent=2))' \
+	    > kubeflow/recurring-run.json
 
 # Some faults are real processes killed at their system calls. Without strace that figure is not measured, and says so.
 setup-strace:

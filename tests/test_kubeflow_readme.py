@@ -58,6 +58,8 @@ def test_the_dry_run_ends_in_the_request_that_is_shown(call, monkeypatch):
     [shown] = re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL)
     assert code == 0
     assert json.loads(out)[-1] == json.loads(shown)
+    committed = (TOP / "kubeflow" / "recurring-run.json").read_text()
+    assert committed == json.dumps(json.loads(out)[-1], indent=2) + "\n", "run `make compile`"
 
 
 def test_the_compile_command_has_the_names_of_the_committed_file():
