@@ -6,17 +6,20 @@ import io
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 from past_runs import ended
 from rich.console import Console
 
-from checkpoint_gate.errors import ConfigError, StoreError
+from checkpoint_gate.errors import ConfigError
 from gated_pipelines.cli import cli
-from gated_pipelines.history.history import FILE, History, Measured, to_json
+from gated_pipelines.history.history import History, Measured, Runs, to_json
 from gated_pipelines.history.plot import draw
 from gated_pipelines.history.words import table
+
+PENGUINS = Path(__file__).parent.parent / "data" / "penguins" / "pipeline.yaml"
 
 
 def told(runs):
@@ -31,12 +34,12 @@ def test_what_is_written_is_read_again_in_the_order_of_beginning(tmp_path):
     log.begin("b", later.began, "schedule", later.why)
     log.end(later)
     log.end(earlier)
-    assert [past.ended for past in log.read()] == [earlier, later]
-    assert to_json(log.read()[1]) == later.model_dump() | {"state": "ended"}
+    assert [past.ended for past in log.read().past] == [earlier, later]
+    assert to_json(log.read().past[1]) == later.model_dump() | {"state": "ended"}
 
 
 def test_there_is_no_history_before_the_first_run(tmp_path):
-    assert History(tmp_path).read() == []
+    assert History(tmp_path).read() == Runs()
 
 
 def test_a_run_without_an_end_is_at_work_while_its_process_lives_and_died_after(tmp_path):
@@ -45,8 +48,8 @@ def test_a_run_without_an_end_is_at_work_while_its_process_lives_and_died_after(
     code = "import sys; from gated_pipelines.history.history import History; from pathlib import Path\n"
     code += "History(Path(sys.argv[1])).begin('dead', 2.0, 'schedule', 'the data is new')"
     subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True)
-    assert [to_json(past)["state"] for past in log.read()] == ["running", "died"]
-    words = told(log.read())
+    assert [to_json(past)["state"] for past in log.read().past] == ["running", "died"]
+    words = told(log.read().past)
     assert "running" in words
     assert "died" in words
 
@@ -57,25 +60,60 @@ def test_a_torn_last_line_is_not_read_and_the_next_one_is(tmp_path):
     whole = log.path.read_bytes()
     log.path.write_bytes(whole + whole[: len(whole) // 2])
     log.end(ended("b"))
-    assert [past.ended.id for past in log.read()] == ["a", "b"]
+    assert [past.ended.id for past in log.read().past] == ["a", "b"]
 
 
 @pytest.mark.parametrize(
-    ("line", "words"),
+    "line",
     [
-        pytest.param({"event": "ended", "id": "a"}, "is damaged: began: Field required", id="a line without a time"),
-        pytest.param(
-            {"event": "ended", "id": 3, "began": 1.0}, "is damaged: id: Input should be", id="a number for an id"
-        ),
-        pytest.param(
-            {"event": "begun", "format": 2}, "has the format 2; this version reads format 1", id="a newer format"
-        ),
+        pytest.param('{"event": "ended", "id": "a"}', id="a line without a time"),
+        pytest.param('{"event": "ended", "id": 3, "began": 1.0}', id="a number for an id"),
+        pytest.param('{"event": "begun", "format": 2}', id="a newer format"),
+        pytest.param('{"event": "ended", "id": "a", "began": 1.', id="half a line"),
+        pytest.param("[]", id="no object"),
+        pytest.param("\udcff", id="no UTF-8"),
+        pytest.param(None, id="a bit that flipped"),
     ],
 )
-def test_a_line_that_is_wrong_is_named(tmp_path, line, words):
-    (tmp_path / FILE).write_text(json.dumps(line) + "\n")
-    with pytest.raises(StoreError, match=words):
-        History(tmp_path).read()
+def test_a_line_that_is_wrong_is_passed_over_and_told(tmp_path, line):
+    log = History(tmp_path)
+    for name in "abc":
+        log.end(ended(name))
+    lines = log.path.read_text().splitlines(keepends=True)
+    lines[1] = lines[1].replace("pushed", "pushee", 1) if line is None else f"{line}\n"
+    log.path.write_bytes("".join(lines).encode(errors="surrogateescape"))
+    runs = log.read()
+    assert ([past.ended.id for past in runs.past], runs.unreadable) == (["a", "c"], (2,))
+    assert [past.line for past in runs.past] == [1, 3]
+    result = CliRunner().invoke(cli, ["history", str(tmp_path / "pipeline.yaml"), "--root", str(tmp_path)])
+    assert result.exit_code == 0
+    assert f"1 line of the history cannot be read: line 2 of {log.path}." in result.stderr
+
+
+def test_of_two_pipelines_in_a_root_each_has_its_own_history(tmp_path):
+    log = History(tmp_path)
+    for run, pipeline in (("a", "A"), ("b", "B"), ("c", "")):
+        log.end(ended(run, pipeline=pipeline))
+    log.begin("d", 1_790_000_900.0, "schedule", "the data is new", "B")
+    names = {name: [past.told.id for past in log.read(name).past] for name in ("A", "B", "")}
+    assert names == {"A": ["a", "c"], "B": ["b", "c", "d"], "": ["a", "b", "c", "d"]}
+
+
+@pytest.mark.parametrize(
+    ("file", "runs", "words"),
+    [
+        pytest.param(str(PENGUINS), ["penguins"], "", id="its own"),
+        pytest.param(
+            "gone.yaml", ["A", "penguins"],
+            "gone.yaml cannot be read: the runs of every pipeline below the root are listed.\n", id="all if it is gone",
+        ),
+    ],
+)  # fmt: skip
+def test_the_command_lists_the_runs_of_its_pipeline(tmp_path, file, runs, words):
+    for name in ("A", "penguins"):
+        History(tmp_path).end(ended(name, pipeline=name))
+    result = CliRunner().invoke(cli, ["history", file, "--root", str(tmp_path), "--json"])
+    assert ([run["id"] for run in json.loads(result.stdout)], result.stderr) == (runs, words)
 
 
 def test_many_writers_lose_no_line(tmp_path):
@@ -85,7 +123,7 @@ def test_many_writers_lose_no_line(tmp_path):
     )
     writers = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path), str(n)]) for n in range(3)]
     assert [writer.wait() for writer in writers] == [0, 0, 0]
-    assert len(History(tmp_path).read()) == 150
+    assert len(History(tmp_path).read().past) == 150
 
 
 def test_the_table_tells_each_run(tmp_path):
@@ -104,7 +142,7 @@ def test_the_table_tells_each_run(tmp_path):
     log.end(
         ended("c", 1_790_172_800.0, metric=Measured(name="mean_squared_error", challenger=2.0, champion=1.5, best=1.25))
     )
-    words = told(log.read())
+    words = told(log.read().past)
     for part in (
         "2026-09-21 14:13", "the data is new", "201301–201303 750 rows", "7 of 20", "pushed: every threshold holds",
         "11 → 12", "mean squared error, challenger / champion", "1.5 / 1.75", "30 s", "3.0 MiB",
@@ -147,7 +185,7 @@ def test_a_picture_tells_champion_challenger_and_disk(tmp_path):
     log.end(
         ended("b", 1_790_000_001.0, outcome="not_blessed", metric=Measured(name="auc", challenger=0.5, champion=None))
     )
-    draw(log.read(), tmp_path / "h.svg")
+    draw(log.read().past, tmp_path / "h.svg")
     text = (tmp_path / "h.svg").read_text()
     for words in (
         "challenger, pushed",
@@ -173,4 +211,4 @@ def test_what_cannot_be_drawn_is_said(tmp_path, name, runs, words):
     for place in range(runs):
         log.end(ended(str(place)))
     with pytest.raises(ConfigError, match=words):
-        draw(log.read(), tmp_path / name)
+        draw(log.read().past, tmp_path / name)

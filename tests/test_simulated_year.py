@@ -188,7 +188,7 @@ def champion_deleted(year):
 
 @pytest.fixture(scope="module")
 def history(year, runs):
-    return History(year.root).read()
+    return History(year.root).read().past
 
 
 def in_month(history, month, year=2013):

@@ -5,14 +5,14 @@
     {"began": 1790000000.0, "born": "517", "event": "begun", "host": "…", "id": "9f…", "pid": 4711, …}
     {"champion": 1790000300, "champion_before": 1787400000, "event": "ended", "id": "9f…", "outcome": "pushed", …}
 
-A run that was killed has begun, and never ended.
+A run that was killed has begun, and never ended. Several pipelines may share a root, and so the file.
 """
 
 from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -21,7 +21,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from checkpoint_gate.errors import StoreError
 from checkpoint_gate.folder_lock import locked
-from checkpoint_gate.store.documents import JsonLines
+from checkpoint_gate.rules.records import lines_in
+from checkpoint_gate.store.documents import JsonLines, numbered_lines
 from checkpoint_gate.store.files import LocalFiles
 from checkpoint_gate.store.process import born
 
@@ -38,10 +39,12 @@ class Work(_Part):
 
     Attributes:
       data: of the table's content, never of dates.
+      curated: of the curated schema's text; "" where there is none.
       rules, settings: of the pipeline.yaml's rules, and of the rest that matters.
-      code: of both packages.
+      code: of both packages, and of the modules of rules of one's own.
+      libraries: of the versions of what trains and judges.
       pushed: of the push folder after the run.
-      store: its revision after the run.
+      store: how often it had been changed by hand after the run.
     """
 
     data: str
@@ -50,6 +53,8 @@ class Work(_Part):
     code: str
     pushed: str
     store: int
+    curated: str = ""
+    libraries: str = ""
 
 
 class Measured(_Part):
@@ -71,6 +76,8 @@ class Begun(_Part):
     Attributes:
       why: why it runs.
       host, pid, born: the process, and when that one started in its kernel's ticks.
+      pipeline: its name; "" where its pipeline.yaml could not be read.
+      asked_span: the last span, where somebody asked for one.
     """
 
     id: str
@@ -80,6 +87,8 @@ class Begun(_Part):
     host: str
     pid: int
     born: str | None
+    pipeline: str = ""
+    asked_span: int | None = None
 
 
 class Ended(_Part):
@@ -89,6 +98,8 @@ class Ended(_Part):
       why: why it ran, or why it was skipped.
       skipped: whether nothing was executed.
       outcome, green, reason: of its summary.
+      work: what the next run's is compared with; None where it did not come to look.
+      pipeline, asked_span: as in the first line.
       spans: of the data, ascending; empty where the data has none.
       champion_before, champion: versions in the push folder; None where there was none.
       seconds: from its beginning to its end.
@@ -116,6 +127,8 @@ class Ended(_Part):
     metric: Measured | None = None
     seconds: float = 0.0
     disk: dict[str, int] = {}
+    pipeline: str = ""
+    asked_span: int | None = None
 
     @property
     def settled(self) -> bool:
@@ -125,10 +138,18 @@ class Ended(_Part):
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """One run: `ended` is None while it is at work, and where it died."""
+    """One run: `ended` is None while it is at work, and where it died; `line` is the number of its last line."""
 
     begun: Begun | None
     ended: Ended | None
+    line: int = 0
+
+    @property
+    def told(self) -> Begun | Ended:
+        """The last line that there is."""
+        told = self.ended or self.begun
+        assert told is not None
+        return told
 
     @property
     def began(self) -> float:
@@ -144,6 +165,19 @@ class Past:
         return here and self.ended is None and begun is not None and begun.born == born(begun.pid) is not None
 
 
+@dataclass(frozen=True, slots=True)
+class Runs:
+    """What the history tells.
+
+    Attributes:
+      past: the runs, oldest first.
+      unreadable: the numbers of the lines that cannot be read, of whichever run they told.
+    """
+
+    past: tuple[Past, ...] = ()
+    unreadable: tuple[int, ...] = ()
+
+
 class History:
     """The history below a root.
 
@@ -154,38 +188,39 @@ class History:
     def __init__(self, root: Path) -> None:
         self._root = root
 
-    def read(self) -> list[Past]:
-        """Every run, oldest first; none where there is no history.
+    def read(self, pipeline: str = "") -> Runs:
+        """Every run of a pipeline, or of all of them for ""; none where there is no history.
 
         Raises:
-          StoreError: a line is damaged; names it.
+          StoreError, OSError: the file as a whole cannot be read.
         """
         runs: dict[str, Past] = {}
-        for line in self._lines().read():
-            event = line.pop("event", None)
+        unreadable = []
+        for number, text in lines_in(self._lines().text()):
             try:
-                if event == "begun":
-                    begun = Begun.model_validate(line)
-                    runs[begun.id] = Past(begun, None)
-                else:
-                    ended = Ended.model_validate(line)
-                    before = runs.get(ended.id)
-                    runs[ended.id] = Past(before.begun if before is not None else None, ended)
-            except ValidationError as error:
-                first = error.errors()[0]
-                where = ".".join(map(str, first["loc"]))
-                raise StoreError(f"{self.path} is damaged: {where}: {first['msg']}.") from error
-        return sorted(runs.values(), key=lambda past: past.began)
+                line = _line(text, f"{self.path} line {number}")
+            except (StoreError, ValidationError):
+                unreadable.append(number)
+                continue
+            if isinstance(line, Begun):
+                runs[line.id] = Past(line, None, number)
+            else:
+                before = runs.get(line.id)
+                runs[line.id] = Past(before.begun if before is not None else None, line, number)
+        mine = (past for past in runs.values() if not pipeline or past.told.pipeline in ("", pipeline))
+        return Runs(tuple(sorted(mine, key=lambda past: past.began)), tuple(unreadable))
 
     @property
     def path(self) -> Path:
         return self._root / FILE
 
-    def begin(self, run: str, began: float, trigger: Trigger, why: str) -> None:
+    def begin(
+        self, run: str, began: float, trigger: Trigger, why: str, pipeline: str = "", asked_span: int | None = None
+    ) -> None:
         """Writes a run's first line."""
-        pid = os.getpid()
-        host = socket.gethostname()
-        self._write("begun", Begun(id=run, began=began, trigger=trigger, why=why, host=host, pid=pid, born=born(pid)))
+        pid, host = os.getpid(), socket.gethostname()
+        asked: dict[str, Any] = {"trigger": trigger, "why": why, "pipeline": pipeline, "asked_span": asked_span}
+        self._write("begun", Begun(id=run, began=began, host=host, pid=pid, born=born(pid), **asked))
 
     def end(self, line: Ended) -> None:
         """Writes a run's last line."""
@@ -199,7 +234,17 @@ class History:
         return JsonLines(LocalFiles(self._root), FILE)
 
 
+def unreadable_in_words(lines: Sequence[int]) -> str:
+    """That lines of the history cannot be read; there is at least one."""
+    return f"{len(lines)} line{'s' if len(lines) > 1 else ''} of the history cannot be read"
+
+
+def _line(text: str, place: str) -> Begun | Ended:
+    ((_, line),) = numbered_lines(text + "\n", place)
+    return Begun.model_validate(line) if line.pop("event", None) == "begun" else Ended.model_validate(line)
+
+
 def to_json(past: Past) -> dict[str, Any]:
     """One run for programs: the keys of its last line, or of its first, with `state`: ended, running or died."""
-    line: Mapping[str, Any] = (past.ended or past.begun).model_dump()  # type: ignore[union-attr]
+    line: Mapping[str, Any] = past.told.model_dump()
     return {**line, "state": "ended" if past.ended is not None else "running" if past.running else "died"}

@@ -3,83 +3,153 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+import importlib.util
+import platform
+from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 
 import checkpoint_gate
 import gated_pipelines
 from checkpoint_gate.quantities import format_time
 from checkpoint_gate.rules.records import dump_json
-from gated_pipelines.history.history import Past, Work
+from gated_pipelines.history.history import Ended, Past, Runs, Work, unreadable_in_words
 from gated_pipelines.running.job import Job
 
 _BESIDE = ("rules", "disk", "kubeflow")  # keys of a pipeline.yaml that are told by themselves, or decide nothing
+_LIBRARIES = (
+    *("tensorflow", "keras", "tensorflow-transform", "tensorflow-model-analysis", "tensorflow-data-validation"),
+    *("tfx", "apache-beam", "numpy"),
+)
 _CHANGED = {
     "data": "the data is new",
+    "curated": "the curated schema has changed",
     "rules": "the rules have changed",
     "settings": "the settings have changed",
     "code": "the code has changed",
+    "libraries": "the libraries have changed",
     "pushed": "the push folder has changed",
     "store": "the store was changed by hand",
 }
 
 
 def work_of(job: Job) -> Work:
-    """What decides about a run of `job`, as things stand now."""
+    """What decides about a run of `job`, as things stand now: to be taken before it runs, by the code that runs."""
     data: dict[str, object] = job.config.located.data  # type: ignore[assignment]
     settings = {key: value for key, value in data.items() if key not in _BESIDE}
     return Work(
         data=job.table.digest,
+        curated=_digest(job.schema) if job.schema is not None else "",
         rules=job.rules.digest(),
         settings=_digest(settings),
-        code=_code_digest(),
-        pushed=_digest([job.push_state, job.state.generation]),
-        store=job.store_revision,
+        code=_code_digest(_own_modules(data["rules"])),
+        libraries=_digest([platform.python_version(), *(f"{name}={metadata.version(name)}" for name in _LIBRARIES)]),
+        pushed=_pushed(job),
+        store=job.changes_by_hand,
     )
 
 
-def why_new(work: Work, champion: str | None, history: Sequence[Past]) -> str | None:
+def left_by(work: Work, job: Job) -> Work:
+    """What a run leaves for the next to compare with: its own part in push folder and store is no news.
+
+    Args:
+      work: taken before it ran.
+      job: with the state after it.
+    """
+    return work.model_copy(update={"pushed": _pushed(job), "store": job.changes_by_hand})
+
+
+def why_new(work: Work, champion: int | None, runs: Runs) -> str | None:
     """Why there is work to do, in words; None when a run would find nothing new.
 
     Args:
       work: of the run that is asked for.
-      champion: the newest live version's folder.
-      history: the earlier runs, oldest first.
+      champion: the newest live version.
+      runs: the earlier ones of this pipeline.
     """
-    ran = [past for past in history if past.ended is None or not past.ended.skipped]
-    if not ran:
-        return "it is the first run"
-    last = ran[-1].ended
-    if last is None:
-        return f"the run of {format_time(ran[-1].began)} died"
-    if last.champion is not None and champion is None:
-        return f"the champion, version {last.champion}, is gone from the push folder"
-    if not last.settled or last.work is None:
-        return f"the run of {format_time(last.began)} ended with: {last.outcome}"
-    return "; ".join(_changes(last.work, work)) or None
+    return "; ".join(_reasons(work, champion, runs)) or None
 
 
-def nothing_new(history: Sequence[Past]) -> str:
+def nothing_new(runs: Runs) -> str:
     """Why a run is skipped."""
-    last = next(past for past in reversed(history) if past.ended is not None and not past.ended.skipped)
+    last = next(past for past in reversed(runs.past) if _counts(past))
     return f"nothing is new since the run of {format_time(last.began)}: the same data, rules, settings and code"
 
 
-def _changes(before: Work, now: Work) -> Iterator[str]:
-    for part, words in _CHANGED.items():
-        if getattr(before, part) != getattr(now, part):
-            yield words
+def _reasons(work: Work, champion: int | None, runs: Runs) -> Iterator[str]:
+    last = next((past for past in reversed(runs.past) if _counts(past)), None)
+    gone = _gone(champion, runs)
+    unreadable = [number for number in runs.unreadable if last is None or number > last.line]
+    if unreadable:  # what came of the last run is not known
+        yield unreadable_in_words(unreadable)
+    elif last is None:
+        yield "it is the first run"
+    elif last.ended is None:
+        yield f"the run of {format_time(last.began)} died"
+    elif not last.ended.settled:
+        yield f"the run of {format_time(last.began)} ended with: {last.ended.outcome}"
+    else:
+        before = _looked(runs)[-1].work
+        assert before is not None
+        changed = [part for part in _CHANGED if getattr(before, part) != getattr(work, part)]
+        yield from (gone if gone and part == "pushed" else _CHANGED[part] for part in changed)
+        return
+    if gone:
+        yield gone
+
+
+def _counts(past: Past) -> bool:
+    """Whether what came of a run is what the schedule goes on from.
+
+    A run by hand that could not begin changed nothing, and one of a span that somebody asked for was of other data.
+    """
+    end = past.ended
+    if past.told.asked_span is not None:
+        return False
+    return end is None or (not end.skipped and (end.work is not None or end.trigger == "schedule"))
+
+
+def _looked(runs: Runs) -> list[Ended]:
+    """The runs that saw, and left, what a later one is compared with; those that were skipped have pruned, too."""
+    ended = (past.ended for past in runs.past if past.told.asked_span is None)
+    return [end for end in ended if end is not None and end.work is not None]
+
+
+def _gone(champion: int | None, runs: Runs) -> str:
+    """That the champion of the last run that knew one is gone, and nothing took its place; "" if it is not."""
+    ended = (past.ended for past in reversed(runs.past))
+    known = next((end.champion for end in ended if end is not None and end.work is not None and end.champion), None)
+    if known is None or (champion is not None and champion >= known):
+        return ""
+    return f"the champion, version {known}, is gone from the push folder"
+
+
+def _pushed(job: Job) -> str:
+    return _digest([job.push_state, job.state.generation])
 
 
 def _digest(value: object) -> str:
     return hashlib.sha256(dump_json(value).encode()).hexdigest()
 
 
-def _code_digest() -> str:
-    """sha256 of every module of both packages."""
+def _code_digest(own: set[str]) -> str:
+    """sha256 of every module of both packages, and of the sources of the modules `own`."""
     digest = hashlib.sha256()
     for package in (checkpoint_gate, gated_pipelines):
         folder = Path(str(package.__file__)).parent
         for path in sorted(folder.rglob("*.py")):
             digest.update(f"{package.__name__}/{path.relative_to(folder)}\0".encode() + path.read_bytes() + b"\0")
+    for name in sorted(own):
+        found = importlib.util.find_spec(name)
+        if found is not None and found.has_location and found.origin is not None:
+            digest.update(f"{name}\0".encode() + Path(found.origin).read_bytes() + b"\0")
     return digest.hexdigest()
+
+
+def _own_modules(rules: object) -> set[str]:
+    """The modules of rules of one's own, `{rule: "module:Name"}`, in rules that have been read, and so imported."""
+    if isinstance(rules, dict):
+        named = rules.get("rule")
+        mine = {named.partition(":")[0]} if isinstance(named, str) else set()
+        return mine.union(*map(_own_modules, rules.values()))
+    return set().union(*map(_own_modules, rules)) if isinstance(rules, (list, tuple)) else set()

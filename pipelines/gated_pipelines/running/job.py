@@ -51,9 +51,13 @@ class Job:
     @property
     def store_revision(self) -> int:
         """Rises with changes of the store by hand and of the filter's rules, so that the filter looks again."""
+        return self.changes_by_hand + self.state.filter_changes
+
+    @property
+    def changes_by_hand(self) -> int:
+        """How often somebody has changed the store by hand."""
         files = LocalFiles(self.places.store)
-        by_hand = read_revision(files) if files.exists(STORE_FILE) else 0
-        return by_hand + self.state.filter_changes
+        return read_revision(files) if files.exists(STORE_FILE) else 0
 
     @property
     def spec(self) -> TabularSpec:
@@ -67,16 +71,19 @@ def prepare(pipeline_file: Path, root: Path, span: int | None = None) -> Job:
       ConfigError: the file, its table, or a folder is wrong.
       RuleError: its rules are wrong.
     """
-    config = load_config(pipeline_file)
+    return prepare_config(load_config(pipeline_file), Places(root.expanduser().absolute()), span)
+
+
+def prepare_config(config: PipelineConfig, places: Places, span: int | None = None) -> Job:
+    """As `prepare`, of a pipeline.yaml that has been read."""
     rules = read_rules(config.located, ("rules",))
     rules = replace(rules, prune=rules.prune or PrunePolicy())
-    places = Places(root.expanduser().absolute())
     check_writable(places.root, "The root folder", "Choose another one with --root")
     push = config.push.under(places.root)
     if "://" not in push:
         check_writable(Path(push), "The push folder", f"Change push.folder ({config.where('push', 'folder')})")
     table = stage_table(config, places.data, span="" if span is None else str(span))
-    return Job(config, rules, table, places, read_state(places), schema=read_schema(config, table.spec))
+    return Job(config, rules, table, places, read_state(places, config.name), schema=read_schema(config, table.spec))
 
 
 def check_writable(folder: Path, what: str, way_out: str) -> None:

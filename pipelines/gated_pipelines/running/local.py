@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -25,18 +26,19 @@ from checkpoint_gate.store import Store
 from checkpoint_gate.store.files import LocalFiles
 from checkpoint_gate.store.layout import STORE_FILE
 from checkpoint_gate.store.lease import Lease
-from checkpoint_gate.store.ledger import History
+from checkpoint_gate.store.ledger import History as Ledger
 from checkpoint_gate.store.sweeping import sweep_store
+from gated_pipelines.config.pipeline_config import load_config
 from gated_pipelines.config.sections import Disk
 from gated_pipelines.disk.bounds import bounds_of
 from gated_pipelines.disk.pruning import prune_after_run
 from gated_pipelines.disk.unfinished import fail_unfinished
-from gated_pipelines.history.novelty import nothing_new, why_new, work_of
+from gated_pipelines.history.novelty import nothing_new
 from gated_pipelines.history.recorder import Recorder
 from gated_pipelines.reporting.report import write_report
 from gated_pipelines.reporting.summary import Outcome, Summary, collect
 from gated_pipelines.running.console import quiet
-from gated_pipelines.running.job import Job, prepare
+from gated_pipelines.running.job import Job, prepare_config
 from gated_pipelines.running.places import Places
 from gated_pipelines.running.pushed import prune_pushed
 from gated_pipelines.running.state import read_state, write_state
@@ -69,43 +71,42 @@ def run_local(
     What is wrong ends in a summary whose outcome is "failed", "no_survivors" or "no_candidate", with one sentence as
     the reason. Errors that nobody foresaw are raised. Each run is written into the root's history.
     """
-    recorder = Recorder(Places(root.expanduser().absolute()).root, "schedule" if scheduled else "by hand", clock)
-    try:
-        job = replace(prepare(pipeline_file, root, span), rebaseline=rebaseline)
-    except CheckpointGateError as error:
-        return _over(recorder, Summary(reason=str(error)))
-    # One run at a time in a root: two would meet in ML Metadata and in the push folder.
-    lease = Lease(LocalFiles(job.places.root), "run.lease", "running a pipeline", time.time, again=False)
-    try:
-        lease.acquire()
-    except LeaseHeld as error:
-        left = Summary(outcome="skipped", green=True, reason=f"another run is at work: {error}")
-        return _over(recorder, left if scheduled else Summary(reason=str(error)), skipped=scheduled)
-    except CheckpointGateError as error:
-        return _over(recorder, Summary(reason=str(error)))
-    try:
-        return _alone(replace(job, state=read_state(job.places)), recorder, retrain=retrain, scheduled=scheduled)
-    except CheckpointGateError as error:
-        return _over(recorder, Summary(reason=str(error)))
-    finally:
-        lease.release()
+    places = Places(root.expanduser().absolute())
+    recorder = Recorder(places.root, "schedule" if scheduled else "by hand", span, clock)
+    with ExitStack() as held:  # to the end: whoever has the root next finds the whole history
+        try:
+            config = load_config(pipeline_file)
+            recorder.found_pipeline(config.name, config.push.under(places.root))
+            job = replace(prepare_config(config, places, span), rebaseline=rebaseline)
+            try:
+                held.enter_context(_root_lease(places))
+            except LeaseHeld as error:
+                return recorder.end(_left_to_another(error, scheduled), skipped=scheduled)
+            job = replace(job, state=read_state(places, config.name))
+            return _alone(job, recorder, retrain=retrain, scheduled=scheduled)
+        except CheckpointGateError as error:
+            return recorder.end(Summary(reason=str(error)))
+        except Exception as error:
+            recorder.end(Summary(reason=" ".join(f"{type(error).__name__}: {error}".split())))
+            raise
 
 
-def _over(recorder: Recorder, summary: Summary, *, skipped: bool = False) -> Summary:
-    recorder.end(summary, skipped=skipped)
-    return summary
+def _root_lease(places: Places) -> Lease:
+    """One run at a time in a root: two would meet in ML Metadata and in the push folder."""
+    return Lease(LocalFiles(places.root), "run.lease", "running a pipeline", time.time, again=False)
+
+
+def _left_to_another(error: LeaseHeld, scheduled: bool) -> Summary:
+    if not scheduled:
+        return Summary(reason=str(error))
+    return Summary(outcome="skipped", green=True, reason=f"another run is at work: {error}")
 
 
 def _alone(job: Job, recorder: Recorder, *, retrain: bool, scheduled: bool) -> Summary:
     """Runs, or skips; call it under the root's lease."""
-    before = champion_path(job.push_folder)
-    history = recorder.earlier()
-    why = why_new(work_of(job), before, history)
+    why = recorder.found_work(job)
     if scheduled and why is None:
-        return _skip(job, recorder, before, nothing_new(history))
-    if retrain:
-        job = replace(job, state=replace(job.state, generation=job.state.generation + 1))
-        write_state(job.places, job.state)
+        return _skip(job, recorder)
     asked = [words for words, given in (("--retrain", retrain), ("--rebaseline", job.rebaseline)) if given]
     recorder.begin("; ".join([*asked, *([why] if why else [])]) or "it was asked for, though nothing is new")
     stamp = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%SZ")
@@ -113,18 +114,23 @@ def _alone(job: Job, recorder: Recorder, *, retrain: bool, scheduled: bool) -> S
     with quiet(log_file):
         spans = f" of {spans_in_words(job.table.spans)}" if job.table.spans else ""
         _LOG.info("%s: %d rows%s; the full log is %s", job.config.name, job.table.rows, spans, log_file)
-        summary, job = _run(job)
-    recorder.end(summary, job, before)
-    return summary
+        return recorder.end(*_run(_anew(job) if retrain else job))
 
 
-def _skip(job: Job, recorder: Recorder, champion: str | None, why: str) -> Summary:
+def _skip(job: Job, recorder: Recorder) -> Summary:
     """What is due goes from the disk all the same."""
-    _settle_push_folder(job)
-    _sweep(job)
-    summary = Summary(outcome="skipped", green=True, reason=why, champion=champion, store=str(job.places.store))
-    recorder.end(summary, job, champion, skipped=True)
-    return summary
+    reason = nothing_new(recorder.earlier())
+    left = _catch_up(job)
+    champion = champion_path(job.push_folder)
+    summary = Summary(outcome="skipped", green=True, reason=reason, champion=champion, store=str(job.places.store))
+    return recorder.end(summary, left, skipped=True)
+
+
+def _anew(job: Job) -> Job:
+    """The job of a training that was not there before."""
+    state = replace(job.state, generation=job.state.generation + 1)
+    write_state(job.places, job.config.name, state)
+    return replace(job, state=state)
 
 
 def _run(job: Job) -> tuple[Summary, Job]:
@@ -133,35 +139,51 @@ def _run(job: Job) -> tuple[Summary, Job]:
     _require_metadata(job.places)
     fail_unfinished(job.places)
     before = champion_path(job.push_folder)
-    _settle_push_folder(job)
-    job = _remember(job)
-    _sweep(job)
+    ready = _catch_up(job)
     _LOG.info("loading TensorFlow Extended …")
     from tfx.orchestration.local.local_dag_runner import LocalDagRunner
 
     from gated_pipelines.pipeline import create_pipeline
     from gated_pipelines.reporting.lineage import last_run, newest_run
 
-    pipeline = create_pipeline(job)
+    pipeline = create_pipeline(ready)
     earlier = newest_run(job.places.metadata)
     error: CheckpointGateError | None = None
     try:
         LocalDagRunner().run(pipeline)
     except CheckpointGateError as raised:
         error = raised
-    _settle_push_folder(job)
-    job = _remember(job)
-    _sweep(job)
-    summary, history = collect(job, last_run(job.places.metadata, after=earlier), since)
+    left = _catch_up(ready)
+    summary, ledger = collect(left, last_run(job.places.metadata, after=earlier), since)
     if error is not None:
         kinds: dict[type, Outcome] = {NoSurvivors: "no_survivors", NoCandidate: "no_candidate"}
         summary.outcome = kinds.get(type(error), "failed")
         summary.reason, summary.green, summary.pushed = str(error), False, None
         if isinstance(error, DataAnomalies):  # what ExampleValidator wrote is gone
             summary.anomalies = list(error.anomalies)
-    _report(job, summary, history, before)
-    _prune_old_runs(job)
-    return summary, job
+    _report(left, summary, ledger, before)
+    _prune_old_runs(left)
+    return summary, left
+
+
+def _catch_up(job: Job) -> Job:
+    """Does what is due, looks at what others did meanwhile, and answers with the job whose state tells of it.
+
+    Old versions go, the store is told of those that stand, and what lies in its trash beyond its grace is freed: a
+    filter that is taken from the cache does not do it.
+    """
+    prune_pushed(job.config.push, job.push_folder)
+    note_pushed(job.places.store, job.push_folder)
+    champion = champion_path(job.push_folder)
+    state = replace(job.state, last_push=Path(champion).name if champion is not None else job.state.last_push)
+    digest = job.rules.cut("filter", "prune").digest()
+    if state.filter_digest != digest:
+        state = replace(state, filter_digest=digest, filter_changes=state.filter_changes + 1)
+    if state != job.state:
+        write_state(job.places, job.config.name, state)
+    if (job.places.store / STORE_FILE).is_file():
+        sweep_store(Store.open(job.places.store))
+    return replace(job, state=state)
 
 
 def _require_metadata(places: Places) -> None:
@@ -173,23 +195,11 @@ def _require_metadata(places: Places) -> None:
         )
 
 
-def _remember(job: Job) -> Job:
-    """Notes in the state what the next run must know: the newest version, and whether the filter's rules changed."""
-    champion = champion_path(job.push_folder)
-    state = replace(job.state, last_push=Path(champion).name if champion is not None else job.state.last_push)
-    digest = job.rules.cut("filter", "prune").digest()
-    if state.filter_digest != digest:
-        state = replace(state, filter_digest=digest, filter_changes=state.filter_changes + 1)
-    if state != job.state:
-        write_state(job.places, state)
-    return replace(job, state=state)
-
-
-def _report(job: Job, summary: Summary, history: History, before: str | None) -> None:
+def _report(job: Job, summary: Summary, ledger: Ledger, before: str | None) -> None:
     path = job.places.report
     try:
         rules = _as_judged(job.rules, summary)
-        write_report(summary, history, job.config.name, path, rules=rules, champion_before=before)
+        write_report(summary, ledger, job.config.name, path, rules=rules, champion_before=before)
     except Exception as error:  # the run is over; whatever is wrong with its picture does not change how it ended
         _LOG.warning("the report %s could not be written: %s: %s", path, type(error).__name__, error)
     else:
@@ -207,15 +217,3 @@ def _as_judged(rules: RuleSet, summary: Summary) -> RuleSet:
     if not rules.unresolved or summary.run is None:
         return rules
     return resolved_for(rules, [Store.open(summary.store).run(summary.run)])
-
-
-def _settle_push_folder(job: Job) -> None:
-    """Prunes old versions, and tells the store of those that stand."""
-    prune_pushed(job.config.push, job.push_folder)
-    note_pushed(job.places.store, job.push_folder)
-
-
-def _sweep(job: Job) -> None:
-    """Frees what lies in the trash beyond its grace: a filter that is taken from the cache does not do it."""
-    if (job.places.store / STORE_FILE).is_file():
-        sweep_store(Store.open(job.places.store))

@@ -1,13 +1,16 @@
-"""What one run leaves for the next in the root's state.json."""
+"""What one run leaves for the next of the same pipeline in the root's state.json."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from checkpoint_gate.errors import ConfigError
 from checkpoint_gate.rules.records import dump_json, load_json
 from checkpoint_gate.store.files import LocalFiles
 from gated_pipelines.running.places import Places
+
+_PIPELINES = "pipelines"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,26 +28,40 @@ class State:
     filter_changes: int = 0
 
 
-def read_state(places: Places) -> State:
-    """The state of a root; fresh where there is none.
+def read_state(places: Places, pipeline: str) -> State:
+    """The state that a pipeline of this name left in a root; fresh where it left none.
 
     Raises:
       ConfigError: the file is damaged.
     """
     try:
-        value = load_json(places.state.read_bytes())
+        document = _read(places)
+        value = document.get(_PIPELINES, {}).get(pipeline, document)
+        if not value.keys() - {_PIPELINES}:
+            return State()
         return State(
             generation=int(value["generation"]),
             last_push=str(value["last_push"]),
             filter_digest=str(value["filter_digest"]),
             filter_changes=int(value["filter_changes"]),
         )
-    except FileNotFoundError:
-        return State()
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(f"{places.state} is damaged ({error}). Remove it to start from generation 0.") from error
 
 
-def write_state(places: Places, state: State) -> None:
-    """Replaces the state of a root."""
-    LocalFiles(places.root).replace(places.state.name, (dump_json(asdict(state)) + "\n").encode())
+def write_state(places: Places, pipeline: str, state: State) -> None:
+    """Replaces what a pipeline of this name leaves in a root; call it under the root's lease."""
+    document = _read(places)
+    document[_PIPELINES] = {**document.get(_PIPELINES, {}), pipeline: asdict(state)}
+    LocalFiles(places.root).replace(places.state.name, (dump_json(document) + "\n").encode())
+
+
+def _read(places: Places) -> dict[str, Any]:
+    """The file: `pipelines`, name -> state. A state at the top was written when a root held but one pipeline."""
+    try:
+        document = load_json(places.state.read_bytes())
+    except FileNotFoundError:
+        return {}
+    if not isinstance(document, dict):
+        raise TypeError("it must be an object")
+    return document

@@ -53,7 +53,7 @@ def main() -> None:
         _arrive(whole, project, f"flights-2013{month:02d}.csv", given.rows)
         moment = datetime(2013 + month // 12, month % 12 + 1, 1, 3, tzinfo=timezone.utc)
         summary = run_local(project / "pipeline.yaml", root, scheduled=True, clock=moment.timestamp)
-        end = History(root).read()[-1].ended
+        end = History(root).read().past[-1].ended
         assert end is not None
         every_epoch += summary.epochs * _checkpoint_bytes(root / "store", summary.run)
         rows.append(_row(month, end, summary.measured, sum(summary.seconds.values()), every_epoch))
