@@ -15,9 +15,9 @@ from rich.console import Console
 
 from checkpoint_gate.errors import ConfigError
 from gated_pipelines.cli import cli
-from gated_pipelines.history.history import History, Measured, Runs, to_json
+from gated_pipelines.history.history import Begun, History, Measured, Past, Runs, to_json
 from gated_pipelines.history.plot import draw
-from gated_pipelines.history.words import table
+from gated_pipelines.history.words import page, table
 
 PENGUINS = Path(__file__).parent.parent / "data" / "penguins" / "pipeline.yaml"
 
@@ -150,6 +150,46 @@ def test_the_table_tells_each_run(tmp_path):
     ):  # fmt: skip
         assert part in words
     assert words.count("7 of 20") == 2
+
+
+@pytest.mark.parametrize("width", [60, 80, 120, 189])
+def test_where_there_is_no_room_for_a_table_each_run_has_some_lines_and_no_word_is_broken(width):
+    version = 1_790_000_300
+    same = {"champion_before": version, "champion": version}
+    skipped = "nothing is new since the run of 2026-09-21 14:13 UTC: the same data, rules, settings and code"
+    refused = "root_mean_squared_error of 46.2 must be at most 44.1 (champion 42.1 plus 2)"
+    measured = Measured(name="root_mean_squared_error", challenger=46.2345, champion=42.1234, best=41.25)
+    begun = Begun(id="x", began=1.0, trigger="schedule", why="it is the first run", host="h", pid=1, born="2")
+    runs = [
+        Past(None, ended(champion_before=version - 300, champion=version)),
+        Past(None, ended(skipped=True, outcome="skipped", reason=skipped, metric=None, **same)),
+        Past(None, ended(outcome="not_blessed", reason=refused, metric=measured, **same)),
+        Past(begun, None),
+    ]
+    console = Console(width=width, record=True, file=io.StringIO())
+    console.print(page(runs, width))
+    lines = console.export_text().splitlines()
+    assert max(map(len, lines)) <= width
+    assert len(lines) <= (6 if width < 80 else 5) * len(runs)
+    words = " ".join(" ".join(lines).split())
+    for part in (
+        "2026-09-21 14:13 201301–201303 750 rows saved 7 of 20 survived 3 champion 1790000000 → 1790000300 30 s",
+        "why: the data is new pushed: every threshold holds", f"skipped: {skipped}", f"not_blessed: {refused}",
+        "46.2345 / 42.1234; best so far 41.25", "1970-01-01 00:00 why: it is the first run died",
+    ):  # fmt: skip
+        assert part in words
+
+
+def test_where_nobody_looks_a_run_has_some_lines_of_eighty(pipeline):
+    result = CliRunner().invoke(cli, ["history", *pipeline])
+    lines = result.stdout.splitlines()
+    assert len(lines) <= 5 * 3 + 1
+    assert max(map(len, lines)) <= 80
+
+
+def test_a_reason_is_told_once_where_a_run_could_not_begin():
+    reason = "The table penguins.csv cannot be found: No such file or directory."
+    assert told([Past(None, ended(why=reason, outcome="failed", reason=reason))]).count("penguins.csv") == 1
 
 
 @pytest.fixture

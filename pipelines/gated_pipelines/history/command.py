@@ -30,7 +30,7 @@ def history(pipeline: Path, root: Path | None, last: int | None, plot: Path | No
 
     from checkpoint_gate.rules.records import dump_json
     from gated_pipelines.history.history import History, to_json, unreadable_in_words
-    from gated_pipelines.history.words import table
+    from gated_pipelines.history.words import page
     from gated_pipelines.running.rollback import default_root
 
     log = History((root or default_root(pipeline)).expanduser().absolute())
@@ -50,7 +50,8 @@ def history(pipeline: Path, root: Path | None, last: int | None, plot: Path | No
     if as_json:
         click.echo(dump_json([to_json(past) for past in runs]))
     elif runs:
-        Console(highlight=False).print(table(runs))
+        console = Console(highlight=False)
+        console.print(page(runs, console.width))
     else:
         click.echo(f"There is no run yet below {log.path.parent}.", err=True)
 
