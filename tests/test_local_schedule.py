@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -130,6 +131,72 @@ def test_a_command_that_is_not_there_is_said_and_tried_again():
     foreground._ended = stop_after_two
     foreground.serve(read_cron(SECONDS))
     assert [w for w in told if "could not" in w] == ["The run could not be started: No such file or directory."] * 2
+
+
+def test_of_the_times_that_passed_while_the_machine_slept_one_is_made_up_for(monkeypatch):
+    """The clock jumps by ten days, in each of which there is a time, under a scheduler that waits for the first."""
+    slept = []
+
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return datetime.now(tz) + timedelta(days=sum(slept))
+
+    monkeypatch.setattr("apscheduler.schedulers.base.datetime", Clock)
+    monkeypatch.setattr("gated_pipelines.local_schedule.foreground._LOOK_AGAIN", 0.3)
+    begun = []
+    noon = datetime.now(timezone.utc) + timedelta(hours=12)  # far from now, by whatever clock
+    threading.Timer(0.5, slept.append, (10,)).start()
+    threading.Timer(6, os.kill, (os.getpid(), signal.SIGTERM)).start()
+    foreground = Foreground([sys.executable, "-c", ""], lambda words: None, lambda output, code: begun.append(code))
+    foreground.serve(read_cron(f"{noon.minute} {noon.hour} * * *"))
+    assert begun == [0]
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        pytest.param("sys.exit(3)", "The run ended with exit code 3.", id="an error"),
+        pytest.param("os.kill(os.getpid(), 9)", "The run was ended by SIGKILL.", id="a signal"),
+        pytest.param("pass", None, id="done, and saying nothing"),
+    ],
+)
+def test_how_a_run_ended_is_said(code, words):
+    told = []
+    foreground = Foreground(
+        [sys.executable, "-c", f"import os, sys; {code}"], told.append, lambda *_: os.kill(os.getpid(), signal.SIGTERM)
+    )
+    foreground.serve(read_cron(SECONDS))
+    assert [each for each in told if each.startswith("The run")] == ([words] if words else [])
+
+
+@pytest.mark.parametrize(
+    ("run", "expected"),
+    [
+        pytest.param("print('{\"outcome\": \"pushed\"}')", {"outcome": "pushed"}, id="one that comes to its end"),
+        pytest.param(
+            "import sys; sys.exit(3)",
+            {"outcome": "failed", "green": False, "reason": "The run ended with exit code 3."}, id="one that dies",
+        ),
+        pytest.param(
+            "import os; print('half', flush=True); os.kill(os.getpid(), 9)",
+            {"outcome": "failed", "green": False, "reason": "The run was ended by SIGKILL."}, id="one that is killed",
+        ),
+    ],
+)  # fmt: skip
+def test_each_run_of_a_schedule_gives_one_object(tmp_path, run, expected):
+    code = (
+        "import sys; from gated_pipelines.local_schedule import foreground; from gated_pipelines.cli import cli\n"
+        "foreground.once_command = lambda *_: [sys.executable, '-c', sys.argv[1]]\n"
+        "cli(['schedule', 'local', sys.argv[2], '--cron', '* * * * * *', '--root', sys.argv[3], '--json'])"
+    )
+    arguments = [sys.executable, "-c", code, run, str(PENGUINS), str(tmp_path)]
+    process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    line = process.stdout.readline()
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert expected.items() <= json.loads(line).items()
 
 
 def test_the_first_day_of_the_week_is_sunday():

@@ -48,10 +48,24 @@ def local(pipeline: Path, cron_text: str | None, once: bool, root: Path | None, 
 
     def ended(output: str, code: int) -> None:
         if as_json:
-            click.echo(output.strip())
+            click.echo(_last_object(output) or _died(code))
 
     command = once_command(str(pipeline.absolute()), str(root.absolute()))
     Foreground(command, lambda words: click.echo(words, err=True), ended).serve(cron)
+
+
+def _last_object(output: str) -> str:
+    """The line with which a run ends; "" where it came to no such end."""
+    lines = output.split("\n")
+    return next((line for line in reversed(lines) if line.startswith("{") and line.endswith("}")), "")
+
+
+def _died(code: int) -> str:
+    """The same of a run that did not come to its end."""
+    from gated_pipelines.local_schedule.foreground import how_it_ended
+    from gated_pipelines.reporting.summary import Summary
+
+    return Summary(reason=how_it_ended(code)).to_json()
 
 
 @click.command("print")

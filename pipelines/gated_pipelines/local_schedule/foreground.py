@@ -25,6 +25,7 @@ from gated_pipelines.cron import Cron
 
 _LOG = logging.getLogger(__name__)
 _PAUSE = 0.2  # seconds
+_LOOK_AGAIN = 30.0  # seconds
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -82,8 +83,13 @@ class Foreground:
             self._tell_next(trigger)
             scheduler.start()
             # In short pauses: a signal may reach another thread than this one, in which Python handles it.
+            looked = time.monotonic()
             while not self._stopping:
                 time.sleep(_PAUSE)
+                if time.monotonic() >= looked + _LOOK_AGAIN:
+                    # It waits by a clock that stands while the machine sleeps, and that nobody sets.
+                    scheduler.wakeup()
+                    looked = time.monotonic()
             if self._child is not None:
                 self._tell("Stopping when the run that is at work has ended; a second signal stops it, too.")
             while self._child is not None:
@@ -104,6 +110,9 @@ class Foreground:
         except OSError as error:  # no memory or no process to be had now: there may be at the next time
             self._tell(f"The run could not be started: {error.strerror}.")
             output, code = "", 1
+        else:
+            if code != 0:
+                self._tell(how_it_ended(code))
         finally:
             self._child = None
         self._ended(output, code)
@@ -125,6 +134,16 @@ class Foreground:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(child.pid, signal.SIGTERM)
         self._stopping = True
+
+
+def how_it_ended(code: int) -> str:
+    """A sentence about an exit code, below 0 for a signal."""
+    if code >= 0:
+        return f"The run ended with exit code {code}."
+    try:
+        return f"The run was ended by {signal.Signals(-code).name}."
+    except ValueError:
+        return f"The run was ended by signal {-code}."
 
 
 def once_command(pipeline: str, root: str) -> list[str]:
