@@ -18,6 +18,7 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from checkpoint_gate.errors import ConfigError
 from gated_pipelines.cli import cli
 from gated_pipelines.cron import Cron, read_cron
 from gated_pipelines.local_schedule.foreground import CronTimes, Foreground, in_local_time, once_command
@@ -268,12 +269,69 @@ def test_the_systemd_units():
     assert "\nOnCalendar=*-*-01 03:00:00 Europe/Paris\nOnCalendar=Mon *-*-* 03:00:00 Europe/Paris\n" in timer
 
 
+def printed(*arguments, pipeline=PENGUINS, cron="0 3 * * *", kind="systemd"):
+    command = ["schedule", "print", str(pipeline), "--cron", cron, "--for", kind, *arguments]
+    return CliRunner().invoke(cli, command)
+
+
 def test_print_writes_both_units(tmp_path):
-    arguments = ["schedule", "print", str(PENGUINS), "--cron", "0 3 * * *", "--for", "systemd", "--into", str(tmp_path)]
-    result = CliRunner().invoke(cli, arguments)
-    assert (result.exit_code, result.stderr) == (0, "Then: systemctl --user enable --now penguins.timer\n")
+    result = printed("--into", str(tmp_path))
+    assert (result.exit_code, result.stderr) == (
+        0,
+        "Then: systemctl --user enable --now penguins.timer\n"
+        "So that it runs while you are not logged in: loginctl enable-linger\n",
+    )
     assert {path.name for path in tmp_path.iterdir()} == {"penguins.service", "penguins.timer"}
     assert f"schedule local {PENGUINS} --once --root " in (tmp_path / "penguins.service").read_text()
+
+
+def test_print_replaces_the_units_of_the_same_run_and_no_others(tmp_path):
+    assert printed("--into", str(tmp_path / "units")).exit_code == 0
+    assert printed("--into", str(tmp_path / "units"), cron="0 4 * * *").exit_code == 0
+    before = {path: path.read_text() for path in (tmp_path / "units").iterdir()}
+    assert "04:00:00" in before[tmp_path / "units" / "penguins.timer"]
+    other = tmp_path / "pipeline.yaml"
+    other.write_text(PENGUINS.read_text())
+    result = printed("--into", str(tmp_path / "units"), pipeline=other)
+    assert isinstance(result.exception, ConfigError)
+    assert "penguins.service is there already and runs something else (ExecStart=" in str(result.exception)
+    assert {path: path.read_text() for path in (tmp_path / "units").iterdir()} == before
+
+
+def test_units_that_cannot_be_written_are_one_sentence():
+    result = printed("--into", "/proc/no such folder")
+    assert isinstance(result.exception, ConfigError)
+    assert str(result.exception).startswith("The units cannot be written to /proc/no such folder: ")
+
+
+def test_a_zone_that_some_crons_ignore_is_warned_of():
+    with_zone, without = (printed(cron=f"{zone}0 3 * * *", kind="crontab") for zone in ("TZ=Europe/Paris ", ""))
+    assert with_zone.stdout.startswith("CRON_TZ=Europe/Paris\n0 3 * * * ")
+    assert with_zone.stderr.startswith("Debian's and Ubuntu's cron ignore CRON_TZ, ")
+    assert without.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        pytest.param(
+            ["print", "--cron", "0 3 * * *", "--for", "crontab", "--into", "x"],
+            "--into is for systemd", id="a folder for a crontab",
+        ),
+        pytest.param(
+            ["print", "--cron", "0 3 * * *", "--for", "systemd", "--root", "gs://x/y"],
+            "must be a folder of this machine. Received: gs://x/y", id="a root behind a URL",
+        ),
+        pytest.param(
+            ["local", "--once", "--root", "gs://x/y"],
+            "must be a folder of this machine. Received: gs://x/y", id="a run's root behind a URL",
+        ),
+    ],
+)  # fmt: skip
+def test_options_that_make_no_sense_are_refused(command, words):
+    result = CliRunner().invoke(cli, ["schedule", command[0], str(PENGUINS), *command[1:]])
+    assert result.exit_code == 2
+    assert words in result.stderr
 
 
 @pytest.mark.parametrize(

@@ -5,13 +5,24 @@ from __future__ import annotations
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
+
+
+class _Folder(click.Path):
+    """A folder of this machine: a URL would become a folder named so."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if "://" in str(value):
+            self.fail(f"must be a folder of this machine. Received: {value}", param, ctx)
+        return super().convert(value, param, ctx)
+
 
 _pipeline = click.argument("pipeline", type=click.Path(path_type=Path))
 _root = click.option(
     "--root",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=_Folder(path_type=Path, file_okay=False),
     help="Everything the runs make goes below this folder.  [default: runs/<the pipeline file's folder>]",
 )
 
@@ -80,22 +91,30 @@ def print_lines(pipeline: Path, cron_text: str, kind: str, root: Path | None, in
     """Print the crontab line, or the systemd units, that run PIPELINE (a pipeline.yaml)."""
     from gated_pipelines.config.pipeline_config import load_config
     from gated_pipelines.cron import read_cron
-    from gated_pipelines.local_schedule.lines import Task, crontab_line, service_unit, timer_unit
+    from gated_pipelines.local_schedule.lines import Task, crontab_line, service_unit, timer_unit, write_units
     from gated_pipelines.running.rollback import default_root
 
+    if kind == "crontab" and into is not None:
+        raise click.UsageError("--into is for systemd: a crontab's line goes where crontab -e puts it.")
     cron = read_cron(cron_text)
     found = shutil.which("gated-pipeline") or str(Path(sys.executable).with_name("gated-pipeline"))
     root = (root or default_root(pipeline)).expanduser().absolute()
     task = Task(load_config(pipeline).name, Path(found), pipeline.absolute(), root)
     if kind == "crontab":
         click.echo(crontab_line(cron, task), nl=False)
+        if cron.zone:
+            click.echo(
+                "Debian's and Ubuntu's cron ignore CRON_TZ, and take the time for that of the machine: write it so "
+                "there, or use systemd.",
+                err=True,
+            )
         return
     units = {f"{task.name}.service": service_unit(task), f"{task.name}.timer": timer_unit(cron, task)}
-    for name, text in units.items():
-        if into is None:
+    if into is None:
+        for name, text in units.items():
             click.echo(f"# {name}\n{text}")
-            continue
-        into.mkdir(parents=True, exist_ok=True)
-        (into / name).write_text(text, encoding="utf-8")
-        click.echo(str(into / name))
+    else:
+        for path in write_units(units, into):
+            click.echo(str(path))
     click.echo(f"Then: systemctl --user enable --now {task.name}.timer", err=True)
+    click.echo("So that it runs while you are not logged in: loginctl enable-linger", err=True)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
 from cronsim import CronSim
 
+from checkpoint_gate.errors import ConfigError
 from gated_pipelines.cron import Cron
 
 _DAYS = ("Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat")
@@ -75,6 +76,34 @@ Persistent=true
 [Install]
 WantedBy=timers.target
 """
+
+
+def write_units(units: Mapping[str, str], folder: Path) -> list[Path]:
+    """Writes systemd units, name -> text, in place of earlier ones that run the same; answers with the files.
+
+    Raises:
+      ConfigError: a unit of such a name runs something else, or the folder cannot be written.
+    """
+    paths = [folder / name for name in units]
+    try:
+        for path, text in zip(paths, units.values(), strict=True):
+            there = path.read_text(encoding="utf-8") if path.exists() else text
+            if _start(there) != _start(text):
+                raise ConfigError(
+                    f"{path} is there already and runs something else ({_start(there)}): give the pipeline another "
+                    "name, or remove the file."
+                )
+        folder.mkdir(parents=True, exist_ok=True)
+        for path, text in zip(paths, units.values(), strict=True):
+            path.write_text(text, encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"The units cannot be written to {folder}: {error}.") from error
+    return paths
+
+
+def _start(unit: str) -> str:
+    """What a service runs; "" for a timer."""
+    return next((line for line in unit.splitlines() if line.startswith("ExecStart=")), "")
 
 
 def on_calendar(cron: Cron) -> list[str]:
