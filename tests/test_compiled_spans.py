@@ -54,7 +54,7 @@ def test_the_linter_finds_nothing(spec):
 
 @pytest.fixture
 def execute(tmp_path):
-    def execute(span, table="data/flights-{SPAN}.csv"):
+    def execute(span, table="data/flights-{SPAN}.csv", scheduled=None):
         config = load_config(FLIGHTS)
         component = CsvExampleGen(
             data=table,
@@ -67,7 +67,8 @@ def execute(tmp_path):
         examples = standard_artifacts.Examples()
         examples.uri = str(tmp_path / "examples")
         context = Executor.Context(beam_pipeline_args=list(BEAM_ARGS), tmp_dir=str(tmp_path / "tmp"), unique_id="1")
-        Executor(context).Do({}, {"examples": [examples]}, dict(component.exec_properties))
+        filled_in = {"scheduled": scheduled} if scheduled is not None else {}  # by the backend
+        Executor(context).Do({}, {"examples": [examples]}, dict(component.exec_properties) | filled_in)
         return examples
 
     (tmp_path / "data").mkdir()
@@ -88,6 +89,18 @@ def test_a_window_is_that_of_a_local_run(execute, tmp_path):
     }
     for name, rows in ((NEWEST, local.newest), (PREVIOUS, local.previous)):
         assert Path(examples.uri, name).read_bytes() == rows.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("span", "spans"),
+    [
+        pytest.param("%Y%m", [201302, 201303, 201304], id="the month for which it is scheduled"),
+        pytest.param("%Y%m-1", [201301, 201302, 201303], id="the month before"),
+    ],
+)
+def test_the_time_of_the_schedule_says_which_spans_are_read(execute, span, spans):
+    examples = execute(span, scheduled="2013-04-01T03:00:00Z")
+    assert (examples.span, read_data_note(examples.uri)["spans"]) == (spans[-1], spans)
 
 
 def test_the_first_span_has_none_before_it(execute):

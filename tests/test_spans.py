@@ -124,6 +124,13 @@ AT = datetime(2013, 3, 1, 3, tzinfo=timezone.utc)
         pytest.param("%Y%m", (201204, 201304), 201204, id="however old"),
         pytest.param("%Y%m%d%H", (2013030102, 2013030103, 2013030104), 2013030103, id="an hour"),
         pytest.param("%G%V", (201308, 201309, 201310), 201309, id="a week by ISO 8601"),
+        pytest.param("%Y%m-1", (201301, 201302, 201303), 201302, id="the month before that of the run"),
+        pytest.param("%Y%m-3", (201211, 201212, 201301), 201212, id="three months before, over the turn of the year"),
+        pytest.param("%Y%m%d-1", (20130227, 20130228, 20130301), 20130228, id="the day before"),
+        pytest.param("%Y%j-1", (2013058, 2013059, 2013060), 2013059, id="the day before, by the day of the year"),
+        pytest.param("%G%V-9", (201251, 201252, 201301), 201252, id="nine weeks before, over the turn of the year"),
+        pytest.param("%Y%m%d%H-4", (2013022822, 2013022823, 2013030100), 2013022823, id="four hours before"),
+        pytest.param("%Y-1", (2011, 2012, 2013), 2012, id="the year before"),
     ],
 )
 def test_a_span_by_the_time_of_the_run(tmp_path, span, there, expected):
@@ -133,13 +140,25 @@ def test_a_span_by_the_time_of_the_run(tmp_path, span, there, expected):
     assert found.span == expected
 
 
+def test_a_run_made_again_reads_what_it_read_where_tables_come_after_their_month(tmp_path):
+    """January's table comes in February: what was scheduled for 1 February never reads February's."""
+    scheduled = datetime(2013, 2, 1, 3, tzinfo=timezone.utc)
+    found = []
+    for number in (201301, 201302, 201303):
+        (tmp_path / f"m-{number}.csv").touch()
+        found += [each.span for each in find_window(f"{tmp_path}/m-{{SPAN}}.csv", "%Y%m-1", 1, scheduled)]
+    assert found == [201301] * 3
+
+
 def test_a_run_before_the_first_span_is_refused(tmp_path):
     (tmp_path / "m-201304.csv").touch()
     with pytest.raises(ConfigError, match=r"There is no file .* for a span up to 201303, which is the time as %Y%m\."):
         find_window(f"{tmp_path}/m-{{SPAN}}.csv", "%Y%m", 1, AT)
 
 
-@pytest.mark.parametrize("span", ["%B", "%Y-%m", "%", "%Y%m%d%H%j%j%j%j", "%-m"])
+@pytest.mark.parametrize(
+    "span", ["%B", "%Y-%m", "%", "%Y%m%d%H%j%j%j%j", "%-m", "%Y%m-", "%Y%m-x", "%Y%m+1", "201303-1"]
+)
 def test_a_time_that_is_not_written_as_a_number_is_refused(span):
     with pytest.raises(ConfigError, match="span must be a whole number of at most 18 digits, a time as %Y%m, or empty"):
         require_span(span)

@@ -57,7 +57,7 @@ class CsvExampleGen(base_beam_component.BaseBeamComponent):
         Args:
           data: a CSV, by path or URL; a relative one is below `root`. `{SPAN}` in it stands for a whole number.
           span: that number; or a time, as "%Y%m", for the newest span that is not later than the time for which the run
-            is scheduled; "" takes the largest there is.
+            is scheduled, or as "%Y%m-1" than a month before; "" takes the largest there is.
           root: a path or a URL.
           pipeline: the text of the pipeline.yaml.
           table: the columns and classes that the pipeline is compiled for.

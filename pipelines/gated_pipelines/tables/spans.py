@@ -1,7 +1,7 @@
 """Which of many tables a run takes: `{SPAN}` in a place stands for a whole number, as in TFX's ExampleGen.
 
 A span is asked for by its number; or by a time, as `%Y%m`, which is the newest span that is not later than the time of
-the run; or, by nothing, it is the largest there is.
+the run, or as `%Y%m-1`, not later than the month before; or, by nothing, it is the largest there is.
 """
 
 from __future__ import annotations
@@ -9,13 +9,15 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 
 from checkpoint_gate.errors import ConfigError
 from checkpoint_gate.uri_files import names_in
 
 SPAN = "{SPAN}"
-_TIME = re.compile(r"(?:%[YmdHjGVu]|[0-9])*")  # what `strftime` makes digits of
+_TIME = re.compile(r"((?:%[YmdHjGVu]|[0-9])*)(?:-([0-9]{1,4}))?")  # what `strftime` makes digits of, and how far back
+_LONG = {"H": timedelta(hours=1), "d": timedelta(days=1), "j": timedelta(days=1), "u": timedelta(days=1)}
+_LONG["V"] = timedelta(weeks=1)
 _MOST_DIGITS = 18  # ML Metadata and TFX keep a span as a signed 64-bit integer
 
 
@@ -35,7 +37,7 @@ def find_window(place: str, span: str, count: int, time: datetime | None = None)
     Args:
       place: a path or a URL, with `{SPAN}` at most once, in the file's name; without, there is one file.
       span: the last span's number, at most 18 digits; "" takes the largest there is, and a time such as "%Y%m" the
-        largest that is not beyond what `time` is written so.
+        largest that is not beyond what `time` is written so; "%Y%m-1" what the time a month earlier is.
       count: 1 or more.
       time: of the run; None for now.
 
@@ -51,7 +53,7 @@ def find_window(place: str, span: str, count: int, time: datetime | None = None)
     folder, _, name = place.rpartition("/")
     found = _spans(folder, name)
     if "%" in span:
-        last = int(f"{time or datetime.now(timezone.utc):{span}}")
+        last = int(_written(span, time or datetime.now(timezone.utc)))
         wanted = max((number for number in found if number <= last), default=None)
         if wanted is None:
             raise ConfigError(f"There is no file {place} for a span up to {last}, which is the time as {span}.")
@@ -81,11 +83,11 @@ def require_span(span: str) -> None:
       ConfigError: `span` is neither empty, nor a number of at most 18 digits, nor a time that is written as one.
     """
     as_time = "%" in span and _TIME.fullmatch(span) is not None
-    written = f"{datetime.now(timezone.utc):{span}}" if as_time else span
+    written = _written(span, datetime.now(timezone.utc)) if as_time else span
     if not re.fullmatch(f"[0-9]{{0,{_MOST_DIGITS}}}", written):
         raise ConfigError(
             f"span must be a whole number of at most {_MOST_DIGITS} digits, a time as %Y%m, or empty for the largest "
-            f"there is. Received: {span!r}."
+            f"there is; %Y%m-1 stands for the month before. Received: {span!r}."
         )
 
 
@@ -108,6 +110,18 @@ def require_place(place: str) -> None:
     folder, _, name = place.rpartition("/")
     if SPAN in folder or name.count(SPAN) > 1:
         raise ConfigError(f"{place} must have {SPAN} once, in the name of the file.")
+
+
+def _written(span: str, time: datetime) -> str:
+    """A time as `span` has it: what follows the hyphen is how many of its finest unit it lies back."""
+    found = _TIME.fullmatch(span)
+    assert found is not None
+    form, back = found[1], int(found[2] or 0)
+    unit = next((length for name, length in _LONG.items() if f"%{name}" in form), None)
+    if unit is not None:
+        return f"{time - back * unit:{form}}"
+    months = time.year * 12 + time.month - 1 - (back if "%m" in form else 12 * back)
+    return f"{time.replace(year=months // 12, month=months % 12 + 1, day=1):{form}}" if back else f"{time:{form}}"
 
 
 def read_time(text: str) -> datetime:
