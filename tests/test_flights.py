@@ -29,6 +29,20 @@ def test_the_sample_is_what_the_command_draws(tmp_path):
     assert "flights-201312.csv: 250 flights" in result.output
 
 
+def test_what_a_person_has_edited_stays(tmp_path):
+    list(write_flights(tmp_path, sample=True))
+    edited = tmp_path / "pipeline.yaml"
+    edited.write_text(edited.read_text().replace("epochs: 12", "epochs: 2"))
+    (tmp_path / "schema.pbtxt").unlink()
+    before = edited.read_bytes()
+    result = CliRunner().invoke(cli, ["data", "flights", str(tmp_path), "--sample"])
+    assert result.exit_code == 0, result.output
+    assert f"Kept {edited}, which has been edited; remove it to have the original.\n" in result.output
+    assert "README.md" not in result.output
+    assert edited.read_bytes() == before
+    assert (tmp_path / "schema.pbtxt").read_bytes() == (DATA / "schema.pbtxt").read_bytes()
+
+
 @pytest.fixture(scope="module")
 def year(tmp_path_factory):
     folder = tmp_path_factory.mktemp("year")

@@ -30,7 +30,8 @@ def write_flights(folder: Path, sample: bool = False) -> Iterator[str]:
     The same version of the package gives the same bytes.
 
     Args:
-      folder: made if it is not there; files of these names are replaced.
+      folder: made if it is not there. Tables of these names are replaced; of the files `COPIED` those that differ are
+        kept, and said.
       sample: 250 flights a month, drawn with a fixed seed, in place of all.
 
     Raises:
@@ -47,7 +48,11 @@ def write_flights(folder: Path, sample: bool = False) -> Iterator[str]:
             table.to_csv(path, index=False, lineterminator="\n")
             yield f"Wrote {path}: {len(table):,} flights"
         for name in COPIED:
-            (folder / name).write_bytes(Path(__file__).with_name(name).read_bytes())
+            ours, path = Path(__file__).with_name(name).read_bytes(), folder / name
+            if path.exists() and path.read_bytes() != ours:
+                yield f"Kept {path}, which has been edited; remove it to have the original."
+            else:
+                path.write_bytes(ours)
     except OSError as error:
         raise ConfigError(f"The flights cannot be written to {folder}: {error.strerror}.") from error
 

