@@ -481,6 +481,27 @@ def test_a_table_that_nobody_names(runs, name, age, goes):
     assert [each.path for each in plan_of(runs).going] == [f"data/{name}"] * goes
 
 
+@pytest.mark.parametrize(
+    ("name", "age", "goes"),
+    [
+        pytest.param(f".{'a' * 16}.4711.tmp", 1e6, True, id="as large as a table, of who was killed"),
+        pytest.param(f".{'a' * 16}.4711.tmp", -60.0, False, id="not one that may still be written"),
+        pytest.param(".notes.4711.tmp", 1e6, False, id="not a file of somebody else"),
+    ],
+)
+def test_what_a_killed_staging_has_left(runs, name, age, goes):
+    _two_new(runs)
+    runs.places.data.mkdir()
+    left = runs.places.data / name
+    left.write_bytes(b"x" * 30)
+    os.utime(left, (time.time() - age,) * 2)
+    assert [(each.kind, each.path, each.bytes) for each in plan_of(runs).going] == [
+        ("remains", f"data/{name}", 30)
+    ] * goes
+    prune(runs)
+    assert left.exists() != goes
+
+
 def test_a_table_that_is_staged_again_for_a_run_that_waits_stays(runs, tmp_path):
     shutil.copytree(PENGUINS, tmp_path / "project")
     config = load_config(tmp_path / "project" / "pipeline.yaml")

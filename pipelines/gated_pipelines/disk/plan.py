@@ -16,8 +16,8 @@ class Going:
     """Something that goes.
 
     Attributes:
-      kind: an artifact's folder, what a killed execution has left, a staged table, a log file, or an empty folder that
-        TFX has left.
+      kind: an artifact's folder, what a killed execution or staging has left, a staged table, a log file, or an empty
+        folder that TFX has left.
       path: where it is, relative to the root, with "/" between names.
       bytes: of its files; some may have a name elsewhere, too.
       last_used: when the newest run that used it began, in seconds since 1970 (UTC); 0 where that is not known.

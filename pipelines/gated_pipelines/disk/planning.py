@@ -24,6 +24,7 @@ from gated_pipelines.running.places import Places
 
 _LOG = re.compile(r"\d{8}T\d{6}Z\.log")  # as a run names its log
 _TABLE = re.compile(r"[0-9a-f]{16}")  # as a table is staged
+_HALF = re.compile(r"\.[0-9a-f]{16}\.\d+\.tmp")  # while it is written
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,7 @@ def plan_disk(places: Places, push_folder: str, bounds: Bounds, metadata: Any) -
     ended = [execution.id for execution in graph.executions if not execution.unfinished]
     empty = empty_leftovers(files, ended, len(ended) == len(graph.executions))
     leftovers = tuple(Going("leftover", f"artifacts/{path}", 0) for path in empty)
-    going = (*artifacts, *killed, *_old_tables(places, need), *leftovers, *logs)
+    going = (*artifacts, *killed, *_old_tables(places, need), *_half_written(places, need), *leftovers, *logs)
     return DiskPlan(
         going=going,
         uncached=_leading_to(graph, old, {each.artifact for each in artifacts}),
@@ -172,6 +173,15 @@ def _old_tables(places: Places, need: Needs) -> tuple[Going, ...]:
         except StoreError:
             continue  # somebody put something else there
     return tuple(going)
+
+
+def _half_written(places: Places, need: Needs) -> tuple[Going, ...]:
+    """What was left by who was killed while staging a table, before the oldest run that counts."""
+    files = LocalFiles(places.root)
+    names = (name for name in files.names(places.data.name) if _HALF.fullmatch(name))
+    paths = [path for name in names if files.is_file(path := f"{places.data.name}/{name}")]
+    old = (path for path in paths if files.local(path).stat().st_mtime < need.since)
+    return tuple(Going("remains", path, files.size(path)) for path in old)
 
 
 def _old_logs(places: Places, keep: int | None) -> tuple[Going, ...]:
