@@ -5,11 +5,15 @@ from __future__ import annotations
 import re
 import shlex
 import shutil
+import time
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
+from checkpoint_gate.errors import LeaseHeld
+from checkpoint_gate.store.files import LocalFiles
+from checkpoint_gate.store.lease import Lease
 from gated_pipelines.cli import cli
 from gated_pipelines.config.pipeline_config import parse_config
 
@@ -60,3 +64,44 @@ def test_the_section_takes_whole_numbers_from_1(key):
 
     with pytest.raises(ConfigError, match=f"disk.{key} must be greater than or equal to 1"):
         parse_config(f"{PENGUINS}\ndisk: {{{key}: 0}}\n", Path("pipeline.yaml"))
+
+
+@pytest.fixture
+def other(tmp_path):
+    """A folder that somebody named as the root by mistake."""
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "notes.txt").write_text("mine")
+    return tmp_path / "other"
+
+
+def planned(root, *options):
+    pipeline = str(ROOT / "data" / "penguins" / "pipeline.yaml")
+    return CliRunner().invoke(cli, ["prune", pipeline, "--root", str(root), "--keep-runs", "3", *options])
+
+
+def test_a_plan_writes_nothing(other):
+    assert planned(other).exit_code == 0
+    assert [path.name for path in other.iterdir()] == ["notes.txt"]
+
+
+def test_a_plan_waits_for_no_run_and_says_so(other):
+    with Lease(LocalFiles(other), "run.lease", "running a pipeline", time.time, again=False):
+        told = planned(other)
+    assert isinstance(told.exception, LeaseHeld)
+    assert "(running a pipeline)" in str(told.exception)
+
+
+def test_a_run_that_began_while_a_plan_was_made_is_told(other, monkeypatch):
+    begin = Lease(LocalFiles(other), "run.lease", "running a pipeline", time.time, again=False)
+    monkeypatch.setattr("gated_pipelines.disk.planning._old_logs", lambda *_: begin.acquire())
+    told = planned(other)
+    begin.release()
+    assert isinstance(told.exception, LeaseHeld)
+
+
+@pytest.mark.parametrize("digest", ["", "DIGEST", "0" * 63])
+def test_what_is_no_digest_is_refused(other, digest):
+    told = planned(other, "--execute", digest)
+    assert told.exit_code == 2
+    assert f"--execute must be the digest that was printed with the plan. Received: {digest!r}." in told.stderr
+    assert [path.name for path in other.iterdir()] == ["notes.txt"]

@@ -111,12 +111,7 @@ class Lease:
         if wait > 0:
             self._outwait(wait)
         with self._one_at_a_time:
-            newest, held = self._newest()
-            if held is not None and not self._is_stale(held):
-                raise LeaseHeld(
-                    f"{self._where} is in use by process {held.get('pid')} on {held.get('host')} "
-                    f"({held.get('purpose')}). Wait until it has ended, and try again."
-                )
+            newest = self.require_free()
             claim = self._new_claim(newest + 1)
             try:
                 self._files.create(self._path(newest + 1), dump_json(claim).encode())
@@ -206,6 +201,20 @@ class Lease:
                 _LOG.warning("%s", words)
             finally:
                 self._claim = None
+
+    def require_free(self) -> int:
+        """The number of the newest holding, 0 before the first; reads only.
+
+        Raises:
+          LeaseHeld: a writer is at work, or may be; names it.
+        """
+        newest, held = self._newest()
+        if held is not None and not self._is_stale(held):
+            raise LeaseHeld(
+                f"{self._where} is in use by process {held.get('pid')} on {held.get('host')} "
+                f"({held.get('purpose')}). Wait until it has ended, and try again."
+            )
+        return newest
 
     def holder(self) -> str | None:
         """The path of the claim of whoever holds the lease now, or died with it; None when it is free. Reads only."""

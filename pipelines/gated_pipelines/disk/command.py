@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -41,11 +42,13 @@ def prune(pipeline: Path, root: Path | None, keep_runs: int | None, digest: str 
     from gated_pipelines.config.pipeline_config import load_config
     from gated_pipelines.disk.bounds import bounds_of, require_runs
     from gated_pipelines.disk.planning import plan_disk
-    from gated_pipelines.disk.pruning import alone, execute, metadata_of
+    from gated_pipelines.disk.pruning import execute, metadata_of, reading
     from gated_pipelines.disk.words import plan_json, plan_lines
     from gated_pipelines.running.places import Places
     from gated_pipelines.running.rollback import default_root
 
+    if digest is not None and not re.fullmatch("[0-9a-f]{64}", digest):
+        raise click.UsageError(f"--execute must be the digest that was printed with the plan. Received: {digest!r}.")
     config = load_config(pipeline)
     places = Places((root or default_root(pipeline)).expanduser().absolute())
     bounds = bounds_of(config, keep_runs)
@@ -55,7 +58,7 @@ def prune(pipeline: Path, root: Path | None, keep_runs: int | None, digest: str 
     if digest is not None:
         plan, done = execute(places, push_folder, bounds, digest)
     else:
-        with alone(places):
+        with reading(places):
             plan = plan_disk(places, push_folder, bounds, metadata_of(places))
     if as_json:
         print_json(plan_json(plan, done))

@@ -19,7 +19,7 @@ from typing import Any
 
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
-from checkpoint_gate.errors import CheckpointGateError, PruneRefused, StoreError
+from checkpoint_gate.errors import CheckpointGateError, LeaseHeld, PruneRefused, StoreError
 from checkpoint_gate.quantities import format_size
 from checkpoint_gate.store import Store
 from checkpoint_gate.store.files import LocalFiles
@@ -51,14 +51,22 @@ class DiskPruned:
 
 
 @contextmanager
-def alone(places: Places) -> Iterator[None]:
-    """Holds the root, so that no run begins meanwhile.
+def reading(places: Places) -> Iterator[None]:
+    """Looks at a root in which no run is at work, and writes nothing there.
 
     Raises:
-      LeaseHeld: a run is at work there.
+      LeaseHeld: a run is at work there, or has begun meanwhile.
     """
-    with Lease(LocalFiles(places.root), "run.lease", "pruning", time.time, again=False):
+    before = _lease(places).require_free()
+    try:
         yield
+    finally:
+        if _lease(places).require_free() != before:
+            raise LeaseHeld(f"A run was at work in {places.root} meanwhile. Try again.")
+
+
+def _lease(places: Places) -> Lease:
+    return Lease(LocalFiles(places.root), "run.lease", "pruning", time.time, again=False)
 
 
 def metadata_of(places: Places) -> Any:
@@ -73,7 +81,7 @@ def execute(places: Places, push_folder: str, bounds: Bounds, digest: str) -> tu
       PruneRefused: the plan would be another one now; nothing was pruned.
       LeaseHeld: a run is at work in the root.
     """
-    with alone(places):
+    with _lease(places):
         metadata = metadata_of(places)
         plan = plan_disk(places, push_folder, bounds, metadata)
         if plan.digest != digest:
