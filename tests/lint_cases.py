@@ -263,14 +263,14 @@ CASES = [
         "cycle",
         "contain each other: Other → Other",
         "components.Other",
-        *nested({"tasks": {"i": {**OTHER}}}),
+        *nested({"tasks": {"other": {**OTHER}}}),
         id="a component within itself",
     ),
     case(
         "task-name",
         "'my_task'",
         f"{TASKS}.my_task",
-        (f"{TASKS}.my_task", INNER),
+        (f"{TASKS}.my_task", {**INNER, "taskInfo": {"name": "my_task"}}),
         PLAIN,
         PLAIN_BOX,
         id="an underscore in a task's name",
@@ -279,7 +279,7 @@ CASES = [
         "task-name",
         "Argo's driver",
         f"{TASKS}.Make-driver",
-        (f"{TASKS}.Make-driver", INNER),
+        (f"{TASKS}.Make-driver", {**INNER, "taskInfo": {"name": "Make-driver"}}),
         PLAIN,
         PLAIN_BOX,
         id="the name of another task's driver",
@@ -305,6 +305,52 @@ CASES = [
         f"{MAKE}.retryPolicy.maxRetryCount",
         (f"{MAKE}.retryPolicy", {"maxRetryCount": -1, "backoffMaxDuration": "604800s"}),
         id="fewer retries than none",
+    ),
+    *(
+        case(
+            "looks-outside",
+            f"'Make' depends on {what}",
+            f"{MAKE}.cachingOptions.enableCache",
+            (f"{BOX}.args.1", f"{module}.executor.Executor"),
+            id=f"a cached task that depends on {what}",
+        )
+        for module, what in (
+            ("gated_pipelines.table_example_gen", "the table"),
+            ("checkpoint_gate.checkpoint_filter", "the store"),
+            ("checkpoint_gate.champion", "the push folder"),
+            ("checkpoint_gate.pusher", "the push folder"),
+        )
+    ),
+    case(
+        "task-label",
+        "'Make' has the name 'Made' in its taskInfo",
+        f"{MAKE}.taskInfo.name",
+        (f"{MAKE}.taskInfo.name", "Made"),
+        id="a task with another name",
+    ),
+    case(
+        "artifact-mismatch",
+        "'model' of 'Use' must be a tfx.Examples, but 'Make' makes a tfx.Model",
+        f"{USE}.inputs.artifacts.model",
+        (
+            "components.Use.inputDefinitions.artifacts.model",
+            {"artifactType": {"instanceSchema": "title: tfx.Examples\ntype: object\n"}},
+        ),
+        id="a model for examples",
+    ),
+    case(
+        "machine-path",
+        "A word of 'Make_executor' names a home folder: '/home/me/beam'",
+        f"{BOX}.args[6]",
+        (f"{BOX}.args.6", "--temp_location=/home/me/beam"),
+        id="a home folder in an argument",
+    ),
+    case(
+        "machine-path",
+        "The variable CODE of 'Make_executor' names a home folder: '~/code'",
+        f"{BOX}.env[0].value",
+        (f"{BOX}.env", [{"name": "CODE", "value": "~/code"}]),
+        id="a home folder in the environment",
     ),
     case(
         "unsupported-task",
@@ -734,6 +780,24 @@ WHOLE = [
         id="retries with a longest time",
     ),
     pytest.param(((f"{MAKE}.retryPolicy", {"maxRetryCount": 0}),), id="no retries"),
+    pytest.param(
+        (
+            (f"{BOX}.args.1", "checkpoint_gate.champion.executor.Executor"),
+            (f"{MAKE}.cachingOptions.enableCache", False),
+        ),
+        id="a task that depends on more than its inputs, and is not cached",
+    ),
+    pytest.param(
+        (("components.Use.inputDefinitions.artifacts.model", {"artifactType": {"schemaTitle": "system.Artifact"}}),),
+        id="an artifact of any type",
+    ),
+    pytest.param(
+        (
+            (f"{BOX}.env", [{"name": "PATH", "value": "/usr/bin:/bin"}]),
+            (f"{BOX}.args.6", "--temp_location=/tmp/beam"),
+        ),
+        id="paths of the image in arguments and environment",
+    ),
     pytest.param((("deploymentSpec.@type", "x"),), id="a deployment that names its type"),
     pytest.param(takes_output("NUMBER_DOUBLE"), id="a number for a number"),
     pytest.param(takes_output("STRING", parameterExpressionSelector="parse_json(x)"), id="a part of an output"),

@@ -145,6 +145,14 @@ def test_caching_spares_what_looks_outside(compile_text, tmp_path, golden):
     assert cached["Trainer"]["cachingOptions"] == {"enableCache": True}
 
 
+def test_lint_sees_what_must_not_be_cached(golden):
+    spec = json.loads(json.dumps(golden))
+    for task in spec["root"]["dag"]["tasks"].values():
+        task["cachingOptions"] = {"enableCache": True}
+    found = [finding.where.split(".")[3] for finding in lint_data(spec) if finding.rule == "looks-outside"]
+    assert sorted(found) == sorted(LOOK_OUTSIDE)
+
+
 def test_another_table_by_default(compile_text, tmp_path):
     spec = compile_text(tmp_path, data="s3://bucket/m-{SPAN}.csv").spec
     assert spec["root"]["inputDefinitions"]["parameters"]["data"]["defaultValue"] == "s3://bucket/m-{SPAN}.csv"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from gated_pipelines.kubeflow.lint.view import (
@@ -11,6 +12,7 @@ from gated_pipelines.kubeflow.lint.view import (
     Rule,
     View,
     at,
+    items,
     mapping,
     read_json,
     shown,
@@ -20,6 +22,9 @@ from gated_pipelines.kubeflow.lint.view import (
 from gated_pipelines.kubeflow.local_paths import is_local
 
 STOCK_ENTRYPOINT = "tfx.orchestration.kubeflow.v2.container.kubeflow_v2_run_executor"
+_ANYTHING = "system.Artifact"
+# A path of the image cannot be told from one of this machine, except where people have their files.
+_HOME = re.compile(r"(?!/home/pipeline\b)/(home|Users|root)/.|~/|file:|[A-Za-z]:\\")
 _MODULE_PARAMETERS = ("module_file", "module_path")
 
 
@@ -81,6 +86,22 @@ def artifact_title(view: View) -> Iterator[Fault]:
             yield Fault(path, "The type of this artifact has no title.")
 
 
+def artifact_mismatch(view: View) -> Iterator[Fault]:
+    for task in view.tasks:
+        if task.component is None or not any(container.is_tfx for container in view.containers_of(task)):
+            continue
+        for name, path, source in task.inputs("artifacts"):
+            taken = mapping(source.get("taskOutputArtifact"))
+            producer = text(taken.get("producerTask"))
+            maker = view.components.get(text(at(task.parent.tasks.get(producer), "componentRef", "name")))
+            made = maker.outputs("artifacts").get(text(taken.get("outputArtifactKey"))) if maker else None
+            given, wanted = (
+                title_of(at(one, "artifactType")) for one in (made, task.component.inputs("artifacts").get(name))
+            )
+            if given and wanted and given != wanted and _ANYTHING not in (given, wanted):
+                yield Fault(path, f"{name!r} of {task.name!r} must be a {wanted}, but {producer!r} makes a {given}.")
+
+
 def module_file(view: View) -> Iterator[Fault]:
     for path, name, value in view.constants():
         wheel = isinstance(value, str) and value.endswith(".whl")
@@ -107,13 +128,26 @@ def local_path(view: View) -> Iterator[Fault]:
                 break
 
 
+def machine_path(view: View) -> Iterator[Fault]:
+    for container in view.containers:
+        words = [(path, "A word", word) for path, word in container.words()]
+        for index, variable in enumerate(items(container.spec.get("env"))):
+            name = shown(at(variable, "name")).strip("'")
+            path = (*container.path, "env", index, "value")
+            words.append((path, f"The variable {name}", text(at(variable, "value"))))
+        for path, what, word in words:
+            texts = texts_in(word.partition("=")[2] if word.startswith("-") else word)
+            home = next((part for part in texts if _HOME.match(part)), None)
+            if home is not None:
+                yield Fault(path, f"{what} of {container.label!r} names a home folder: {shown(home)}.")
+
+
 def stale_examples(view: View) -> Iterator[Fault]:
     for task in view.tasks:
-        label = text(at(task.component.spec, "executorLabel")) if task.component else ""
-        for container in view.containers:
+        for container in view.containers_of(task):
             class_path = (container.argument("--executor_class_path") or ((), ""))[1]
             reads = "example_gen" in class_path and "input_base" in {name for name, *_ in task.inputs("parameters")}
-            if container.label == label and reads and at(task.spec, "cachingOptions", "enableCache") is True:
+            if reads and at(task.spec, "cachingOptions", "enableCache") is True:
                 yield Fault(
                     (*task.path, "cachingOptions", "enableCache"),
                     f"{task.name!r} reads a folder and may be answered from the cache.",
@@ -145,6 +179,14 @@ RULES: tuple[Rule[View], ...] = (
         artifact_title,
     ),
     Rule(
+        "artifact-mismatch",
+        "error",
+        "No backend compares the types of a TFX pipeline: the executor reads the artifact as what its component "
+        "declares, and fails, or reads something else.",
+        "Connect the input to an output of its type.",
+        artifact_mismatch,
+    ),
+    Rule(
         "module-file",
         "error",
         "module_file and module_path are packed into a wheel on the machine that compiles: no container has it.",
@@ -157,6 +199,14 @@ RULES: tuple[Rule[View], ...] = (
         "A container does not see the disk of the machine that compiled the file, nor that of another container.",
         "Use gs://, s3:// or minio://, or a path that the code takes as below the root.",
         local_path,
+    ),
+    Rule(
+        "machine-path",
+        "warning",
+        "A container has another disk: a home folder in its command or environment is most likely that of whoever "
+        "compiled the file.",
+        "Put what is there into the image, or behind a URL.",
+        machine_path,
     ),
     Rule(
         "stale-examples",

@@ -181,6 +181,11 @@ class View:
             if "container" in executor
         ]
 
+    def containers_of(self, task: Task) -> Iterator[Container]:
+        """The container that runs a task, if there is one."""
+        label = text(task.component.spec.get("executorLabel")) if task.component else ""
+        return (container for container in self.containers if container.label == label)
+
     def constants(self) -> Iterator[tuple[Path, str, Any]]:
         """Path, parameter name and value of whatever a task is given: its constants, and the defaults behind it."""
         for task in self.tasks:
