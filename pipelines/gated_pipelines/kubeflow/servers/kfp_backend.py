@@ -58,7 +58,7 @@ class KubeflowPipelines:
 
     def schedules(self, name: str | None = None) -> list[Schedule]:
         wanted = {} if name is None else {"filter": json.dumps(name_filter(name))}
-        found = self._pages("recurring_runs", "list_recurring_runs", **self._namespace(), **wanted)
+        found = self._pages("recurring_runs", "list_recurring_runs", "recurring_runs", **self._namespace(), **wanted)
         return [self._schedule(recurring) for recurring in found]
 
     def content(self, schedule: Schedule) -> Mapping[str, Any]:
@@ -111,12 +111,14 @@ class KubeflowPipelines:
 
     def _upload(self, pipeline: CompiledPipeline) -> tuple[str, str, bool]:
         """The ids of the pipeline and of the version with this content, and whether the version is new."""
-        found = self._pages("pipelines", "list_pipelines", **self._namespace(), **_named(pipeline.name))
+        found = self._pages("pipelines", "list_pipelines", "pipelines", **self._namespace(), **_named(pipeline.name))
         known = next(found, None) or self.server.call(
             "pipelines", "create_pipeline", pipeline_body(pipeline, self.server.namespace)
         )
         pipeline_id = self._id(known, "pipeline_id")
-        versions = self._pages("pipelines", "list_pipeline_versions", pipeline_id, **_named(pipeline.version))
+        versions = self._pages(
+            "pipelines", "list_pipeline_versions", "pipeline_versions", pipeline_id, **_named(pipeline.version)
+        )
         version = next(versions, None)
         if version:
             return pipeline_id, self._id(version, "pipeline_version_id"), False
@@ -130,7 +132,7 @@ class KubeflowPipelines:
 
     def _experiment(self, name: str) -> str:
         name = name or DEFAULT_EXPERIMENT
-        found = self._pages("experiments", "list_experiments", **self._namespace(), **_named(name))
+        found = self._pages("experiments", "list_experiments", "experiments", **self._namespace(), **_named(name))
         known = next(found, None) or self.server.call(
             "experiments", "create_experiment", experiment_body(name, self.server.namespace)
         )
@@ -164,11 +166,12 @@ class KubeflowPipelines:
                 return None
             raise
 
-    def _pages(self, service: str, method: str, *args: str, **wanted: str) -> Iterator[Mapping[str, Any]]:
+    def _pages(self, service: str, method: str, key: str, *args: str, **wanted: str) -> Iterator[Mapping[str, Any]]:
+        """What stands below `key` in all pages of a list."""
         token: str | None = ""
         while token is not None:
             page = self.server.call(service, method, *args, page_size=_PAGE, page_token=token, **wanted)
-            yield from page.get(service if not method.endswith("versions") else "pipeline_versions") or []
+            yield from page.get(key) or []
             token = page.get("next_page_token") or None
 
     def _id(self, answer: Mapping[str, Any], key: str) -> str:
