@@ -49,7 +49,9 @@ def read_arguments(given: Iterable[str], definitions: Mapping[str, Mapping[str, 
 
 
 def _value(name: str, text: str, kind: str) -> Any:
-    must, read = _KINDS.get(kind, (f"of the type {kind or 'unknown'}, which cannot be given here", _nothing))
+    if kind not in _KINDS:
+        raise ConfigError(f"The parameter {name} is of the type {kind or 'unknown'}, which cannot be given here.")
+    must, read = _KINDS[kind]
     try:
         return read(text)
     except ValueError:
@@ -70,19 +72,24 @@ def _double(text: str) -> float:
 
 
 def _boolean(text: str) -> bool:
-    return {"true": True, "false": False}[text.lower()] if text.lower() in ("true", "false") else _nothing(text)
+    if text.lower() not in ("true", "false"):
+        raise ValueError
+    return text.lower() == "true"
 
 
 def _json(kind: type) -> Callable[[str], Any]:
     def read(text: str) -> Any:
-        value = json.loads(text, parse_constant=_nothing)
-        return value if isinstance(value, kind) else _nothing(text)
+        value = json.loads(text, parse_constant=_refuse_constant)
+        if not isinstance(value, kind):
+            raise ValueError
+        return value
 
     return read
 
 
-def _nothing(text: str) -> Any:
-    raise ValueError(text)
+def _refuse_constant(name: str) -> None:
+    """NaN and infinities, which Python's JSON has and the servers' has not."""
+    raise ValueError(name)
 
 
 _KINDS: Mapping[str, tuple[str, Callable[[str], Any]]] = {
