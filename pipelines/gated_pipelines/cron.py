@@ -115,10 +115,17 @@ def _plain(part: str, place: int, text: str) -> str:
         raise _wrong(place, text)
     if "*" in terms:
         return "*"
-    terms = [_ALONE.sub(r"\1", _FROM.sub(rf"\1-{last}/\2", term) if "-" not in term else term) for term in terms]
     # A star with a step joins day of month and day of week by "and" for one reader wherever it stands, for another
     # only at the beginning.
-    return ",".join(sorted(terms, key=lambda term: not term.startswith("*")))
+    stars_first = sorted(terms, key=lambda term: not term.startswith("*"))
+    return ",".join(_plain_term(term, last) for term in stars_first)
+
+
+def _plain_term(term: str, last: int) -> str:
+    """One term without what only some schedulers read: N/S becomes N-last/S, and N-N becomes N."""
+    if "-" not in term:
+        term = _FROM.sub(rf"\1-{last}/\2", term)
+    return _ALONE.sub(r"\1", term)
 
 
 def _checked(fields: tuple[str, ...], text: str) -> tuple[str, str, str, str, str, str]:
