@@ -21,6 +21,7 @@ _BACKOFF = {
     # Kubeflow Pipelines says 0 from 2.14 on, and nothing is tried again.
     "backoffMaxDuration": "604800s",
 }
+_INPUTS = "--json_serialized_inputs_spec_args"
 _OUTPUTS = "--json_serialized_outputs_spec_args"
 
 
@@ -53,9 +54,10 @@ def _finish_task(name: str, task: dict[str, Any], settings: Kubeflow) -> None:
 
 
 def _finish_container(name: str, container: dict[str, Any], outputs: Mapping[str, Any], settings: Kubeflow) -> None:
-    at = container["args"].index("--json_serialized_inputs_spec_args") + 2
-    # Open-source Kubeflow sends no types of artifacts.
-    container["args"][at:at] = [_OUTPUTS, json.dumps(outputs, indent=2, sort_keys=True)]
+    # TFX's compiler tells the container what the component declares of its inputs, as a flag and its value. What it
+    # declares of its outputs goes behind, for a launcher that sends those without their types, too.
+    after_inputs = container["args"].index(_INPUTS) + 2
+    container["args"][after_inputs:after_inputs] = [_OUTPUTS, json.dumps(outputs, indent=2, sort_keys=True)]
     if env := settings.env_of(name):
         container["env"] = [{"name": key, "value": env[key]} for key in sorted(env)]
     wanted = settings.resources_of(name)

@@ -16,6 +16,14 @@ from typing import Any, Generic, Literal, TypeVar
 Path = tuple["str | int", ...]
 Severity = Literal["error", "warning"]
 Subject = TypeVar("Subject")
+_KINDS: Mapping[str, type | tuple[type, ...]] = {
+    "STRING": str,
+    "NUMBER_INTEGER": (int, float),
+    "NUMBER_DOUBLE": (int, float),
+    "BOOLEAN": bool,
+    "LIST": list,
+    "STRUCT": dict,
+}
 _JSON_IN_JSON = 3  # levels of text within text
 
 
@@ -253,12 +261,9 @@ def shown(value: object) -> str:
 
 def fits(value: object, kind: str) -> bool:
     """Whether a JSON value is one of a parameter type."""
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return {
-        "STRING": isinstance(value, str),
-        "NUMBER_INTEGER": number and float(value).is_integer() if number else False,  # type: ignore[arg-type]
-        "NUMBER_DOUBLE": number,
-        "BOOLEAN": isinstance(value, bool),
-        "LIST": isinstance(value, list),
-        "STRUCT": isinstance(value, dict),
-    }.get(kind, True)
+    if kind not in _KINDS:
+        return True
+    if isinstance(value, bool):  # which is an int in Python
+        return kind == "BOOLEAN"
+    whole = not isinstance(value, float) or value.is_integer()
+    return isinstance(value, _KINDS[kind]) and (whole or kind != "NUMBER_INTEGER")
