@@ -40,11 +40,12 @@ class Plan:
     reports: dict[str, TaskReport]
 
 
-def make_plan(file: Path, root: str | None, given: Sequence[str], mode: Mode | None, start: str | None) -> Plan:
+def make_plan(file: Path, asked: str | None, given: Sequence[str], mode: Mode | None, start: str | None) -> Plan:
     """Reads a compiled file and checks all that can be checked before any task runs.
 
     Args:
-      root: a folder, or gs://, minio:// or s3://; None for a new folder, or, to go on, for the newest of this pipeline.
+      asked: the root, a folder or gs://, minio:// or s3://; None for a new folder, or, to go on, for the newest of this
+        pipeline.
       given: parameters, NAME=VALUE.
       mode: None for that of the rehearsal that goes on, else open-source.
       start: the task to begin with; the outputs of those above it are taken from the last rehearsal in the root.
@@ -53,22 +54,23 @@ def make_plan(file: Path, root: str | None, given: Sequence[str], mode: Mode | N
       ConfigError: the file, a parameter, or what is there to go on with is wrong.
     """
     compiled = read_tasks(file)
-    if root is not None and "://" in root:
-        _require_in_bucket(root)
+    if asked is not None and "://" in asked:
+        _require_in_bucket(asked)
     if any(text.partition("=")[0] == "root" for text in given):
         raise ConfigError("The root of a rehearsal is given with --root.")
     fresh = new_id()
-    folder = _folder(compiled.name, root, fresh if start is None else None)
+    folder = _folder(compiled.name, asked, fresh if start is None else None)
     record = _earlier(compiled, file, folder, start) if start is not None else None
-    place = _place(root, folder, record)
+    root = _root(asked, folder, record)
+    in_bucket = root != str(folder)
     chosen = mode or (record.mode if record is not None else "open-source")
-    if "://" in place and chosen == "vertex":
-        raise ConfigError(f"A rehearsal like Vertex AI's must have a folder as its root. Received: {place}.")
-    fixed = (dict(record.parameters) if record is not None else {}) | {"root": place}
+    if in_bucket and chosen == "vertex":
+        raise ConfigError(f"A rehearsal like Vertex AI's must have a folder as its root. Received: {root}.")
+    fixed = (dict(record.parameters) if record is not None else {}) | {"root": root}
     parameters = root_parameters(compiled, given, fixed)
     # The tasks run on this machine: whatever the root is, they see its paths.
     require_values(compiled.parameters, parameters | {"root": str(folder)})
-    if place == str(folder):
+    if not in_bucket:
         require_table(parameters, folder)
     run_id = record.id if record is not None else fresh
     run = Run(
@@ -76,11 +78,11 @@ def make_plan(file: Path, root: str | None, given: Sequence[str], mode: Mode | N
         pipeline=compiled.name,
         id=run_id,
         created=_created(run_id),
-        root=f"{place}/artifacts",
+        root=f"{root}/artifacts",
         parameters=parameters,
-        mirror="/" if place == str(folder) else str(folder / _MIRROR),
+        mirror=str(folder / _MIRROR) if in_bucket else "/",
     )
-    return Plan(compiled, run, place, folder, _reports(compiled, folder, record, start))
+    return Plan(compiled, run, root, folder, _reports(compiled, folder, record, start))
 
 
 def new_id() -> str:
@@ -93,10 +95,10 @@ def _created(run: str) -> str:
     return f"{datetime.strptime(run.partition('-')[0], _STAMP):%Y-%m-%dT%H:%M:%SZ}"
 
 
-def _folder(pipeline: str, root: str | None, fresh: str | None) -> Path:
-    """What the record and the logs are kept in: if the root is no folder, one of the name `fresh`, or the newest."""
-    if root is not None and "://" not in root:
-        return Path(root).expanduser().absolute()
+def _folder(pipeline: str, asked: str | None, fresh: str | None) -> Path:
+    """What the record and the logs are kept in: if no folder is asked for, one of the name `fresh`, or the newest."""
+    if asked is not None and "://" not in asked:
+        return Path(asked).expanduser().absolute()
     folders = (DEFAULT_ROOTS / pipeline).absolute()
     if fresh is not None:
         return folders / fresh
@@ -106,13 +108,13 @@ def _folder(pipeline: str, root: str | None, fresh: str | None) -> Path:
     return earlier[-1].parents[1]
 
 
-def _place(root: str | None, folder: Path, record: Record | None) -> str:
-    """What takes the place of the compiled root."""
-    before = record.root if record is not None and "://" in record.root else None
-    place = root.rstrip("/") if root is not None and "://" in root else before or str(folder)
-    if record is not None and place != (before or str(folder)):
-        raise ConfigError(f"The last rehearsal in {folder} was below {record.root}, not below {place}.")
-    return place
+def _root(asked: str | None, folder: Path, record: Record | None) -> str:
+    """What takes the place of the compiled root: a URL, or the folder itself."""
+    earlier = record.root if record is not None and "://" in record.root else str(folder)
+    root = asked.rstrip("/") if asked is not None and "://" in asked else earlier
+    if record is not None and root != earlier:
+        raise ConfigError(f"The last rehearsal in {folder} was below {record.root}, not below {root}.")
+    return root
 
 
 def _require_in_bucket(url: str) -> None:
