@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from checkpoint_gate.errors import ConfigError
 from gated_pipelines.cli import cli
 from gated_pipelines.cron import Cron, read_cron
+from gated_pipelines.history.history import History
 from gated_pipelines.local_schedule.foreground import CronTimes, Foreground, in_local_time, once_command
 from gated_pipelines.local_schedule.lines import Task, crontab_line, on_calendar, service_unit, timer_unit
 
@@ -371,3 +372,52 @@ def test_a_run_that_cannot_begin_fails_with_its_reason_and_stands_in_the_history
     assert (past["state"], past["trigger"], past["outcome"]) == ("ended", "schedule", "failed")
     assert past["reason"] == summary["reason"]
     assert "penguins.csv" in past["reason"]
+
+
+# One scheduled run whose training, in place of TFX, goes on until it is told to end.
+TRAINS_UNTIL = """
+import sys, time
+from pathlib import Path
+from gated_pipelines.cli import cli
+from gated_pipelines.reporting.summary import Summary
+from gated_pipelines.running import local
+
+pipeline, root, end = sys.argv[1:]
+
+def train(job):
+    (Path(root) / "at work").touch(exist_ok=False)
+    while not Path(end).exists():
+        time.sleep(0.02)
+    return Summary(outcome="not_blessed", green=True, reason="trained"), local._catch_up(job)
+
+local._run = train
+cli(["schedule", "local", pipeline, "--once", "--root", root, "--json"])
+"""
+
+
+def test_of_two_schedules_that_strike_at_once_one_runs_and_one_leaves(tmp_path):
+    root, end = tmp_path / "root", tmp_path / "end"
+    command = [sys.executable, "-c", TRAINS_UNTIL, str(PENGUINS), str(root), str(end)]
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    try:
+        deadline = time.monotonic() + 60
+        while all(process.poll() is None for process in both):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        (left,) = [process for process in both if process.poll() is not None]
+        (stays,) = [process for process in both if process is not left]
+        summary = json.loads(left.communicate()[0])
+        assert (left.returncode, summary["outcome"]) == (0, "skipped")
+        holder = rf"is in use by process {stays.pid} on .*|was just taken by another writer\."
+        assert re.fullmatch(f"another run is at work: {root} ({holder})", summary["reason"])
+        end.touch()
+        assert json.loads(stays.communicate(timeout=60)[0])["reason"] == "trained"
+        assert stays.returncode == 0
+    finally:
+        for process in both:
+            process.kill()
+    past = History(root).read().past
+    assert sorted((each.ended.skipped, each.ended.outcome) for each in past) == [
+        (False, "not_blessed"),
+        (True, "skipped"),
+    ]
