@@ -48,7 +48,7 @@ class Validate(Section):
 
     Attributes:
         on_anomalies: `warn` tells of them and goes on; `fail` ends the run before anything is trained.
-        drift: the largest Jensen-Shannon divergence, in [0, 1], of a column's values in the newest span from those in
+        drift: the largest Jensen-Shannon divergence, in (0, 1], of a column's values in the newest span from those in
             the span before; None compares nothing. What the schema says of a column itself comes first.
         skew: the same, of the rows that are trained on from the newest span, which is what will be served.
     """
