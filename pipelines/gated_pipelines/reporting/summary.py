@@ -14,7 +14,7 @@ from checkpoint_gate.artifact_files.markers import empty_reason
 from checkpoint_gate.artifact_files.pointer import read_pointer
 from checkpoint_gate.artifact_files.selection_file import read_selection
 from checkpoint_gate.errors import CheckpointGateError
-from checkpoint_gate.evaluator.verdict import read_verdict
+from checkpoint_gate.evaluator.verdict import BlessingVerdict, read_verdict
 from checkpoint_gate.pushed.push_folder import champion_path
 from checkpoint_gate.rules.records import encode_metrics
 from checkpoint_gate.rules.selection import AVERAGE
@@ -236,21 +236,32 @@ def _outcome(summary: Summary, steps: Mapping[str, Step]) -> None:
         summary.rebaselined = verdict.champion if verdict.rebaselined else None
     summary.blessed = verdict is not None and verdict.blessed and "Evaluator" in summary.executed
     summary.pushed = _pushed(summary, steps)
+    summary.outcome, summary.reason = _ending(summary, verdict, none, nobody)
+    summary.green = summary.outcome in ("pushed", "skipped", "no_survivors", "no_candidate")
+
+
+def _ending(
+    summary: Summary, verdict: BlessingVerdict | None, none: str | None, nobody: str | None
+) -> tuple[Outcome, str]:
+    """How it ended, and why.
+
+    Args:
+      verdict: the Evaluator's; None where it did not come to that.
+      none, nobody: why there is no survivor, and no candidate; None where there is one.
+    """
     if none is not None:
-        summary.outcome, summary.reason, summary.green = "no_survivors", none, True
-    elif nobody is not None:
-        summary.outcome, summary.reason, summary.green = "no_candidate", nobody, True
-    elif verdict is None:
-        summary.reason = "the run ended before the Evaluator"
-    elif summary.pushed is not None:
-        summary.outcome, summary.reason = "pushed", verdict.reason
-    elif verdict.outcome == "not_blessed":
-        summary.outcome, summary.reason = "not_blessed", verdict.reason
-    elif summary.champion is not None:
-        summary.outcome, summary.reason = "skipped", "already champion"
-    else:
-        summary.reason = "the push folder is empty although the model is blessed; run with --retrain to push it again"
-    summary.green |= summary.outcome in ("pushed", "skipped")
+        return "no_survivors", none
+    if nobody is not None:
+        return "no_candidate", nobody
+    if verdict is None:
+        return "failed", "the run ended before the Evaluator"
+    if summary.pushed is not None:
+        return "pushed", verdict.reason
+    if verdict.outcome == "not_blessed":
+        return "not_blessed", verdict.reason
+    if summary.champion is not None:
+        return "skipped", "already champion"
+    return "failed", "the push folder is empty although the model is blessed; run with --retrain to push it again"
 
 
 def _pushed(summary: Summary, steps: Mapping[str, Step]) -> str | None:
