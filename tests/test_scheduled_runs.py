@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import time
 from pathlib import Path
 
 import pytest
 
+from checkpoint_gate.errors import ConfigError
 from checkpoint_gate.pushed.papers import FILE as PAPERS
 from checkpoint_gate.pushed.push_folder import live_versions
 from checkpoint_gate.store.elapsed import SystemClock
@@ -17,6 +19,8 @@ from gated_pipelines.history.history import History
 from gated_pipelines.reporting.summary import Summary
 from gated_pipelines.running import local
 from gated_pipelines.running.local import run_local
+from gated_pipelines.running.places import Places
+from gated_pipelines.running.state import State, read_state, write_state
 
 DATA = Path(__file__).parents[1] / "data"
 DAY = 86400
@@ -173,3 +177,38 @@ def test_the_champion_alone_deleted_by_hand_is_said_while_an_older_version_stand
     end = world.strike(penguins)
     assert (end.why, end.champion) == ("the champion, version 12, is gone from the push folder", 11)
     assert world.strike(penguins).skipped
+
+
+OLD = {"generation": 3, "last_push": "12", "filter_digest": "f", "filter_changes": 2}
+NEW = {"generation": 4, "last_push": "13", "filter_digest": "g", "filter_changes": 0}
+
+
+@pytest.mark.parametrize(
+    ("document", "expected"),
+    [
+        pytest.param(None, {"mine": State(), "other": State()}, id="no file"),
+        pytest.param(OLD, {"mine": State(**OLD), "other": State(**OLD)}, id="of a root that held one pipeline"),
+        pytest.param(
+            {"pipelines": {"mine": NEW}}, {"mine": State(**NEW), "other": State()}, id="of one that held another, too"
+        ),
+        pytest.param(
+            OLD | {"pipelines": {"mine": NEW}},
+            {"mine": State(**NEW), "other": State(**OLD)},
+            id="of one, and then of two",
+        ),
+    ],
+)
+def test_each_pipeline_has_its_own_state(tmp_path, document, expected):
+    places = Places(tmp_path)
+    if document is not None:
+        places.state.write_text(json.dumps(document))
+    assert {name: read_state(places, name) for name in expected} == expected
+    write_state(places, "mine", State(generation=9))
+    assert {name: read_state(places, name) for name in expected} == expected | {"mine": State(generation=9)}
+
+
+@pytest.mark.parametrize("text", ["[]", "{", '{"generation": 1}', '{"pipelines": {"mine": {}, "other": 3}}'])
+def test_a_damaged_state_is_one_sentence(tmp_path, text):
+    (tmp_path / "state.json").write_text(text)
+    with pytest.raises(ConfigError, match=r"state\.json is damaged \(.*\)\. Remove it to start from generation 0\."):
+        read_state(Places(tmp_path), "other")
