@@ -490,6 +490,13 @@ def test_an_object_larger_than_it_may_be_is_refused(bucket, store):
         store.files.read("large", 10)
 
 
+def test_an_object_of_another_size_than_it_should_have_is_not_read(bucket, store, monkeypatch):
+    bucket.objects["bucket/store/large"] = b"x" * 11
+    assert store.files.measure("large", size=11) == store.files.measure("large")
+    monkeypatch.setattr("fsspec.implementations.memory.MemoryFile.read", None)
+    assert store.files.measure("large", size=10) == (11, "")
+
+
 def test_a_copy_that_is_not_whole_is_refused(bucket, store, tmp_path, monkeypatch):
     bucket.objects["bucket/store/one"] = b"twelve bytes"
     monkeypatch.setattr(bucket, "get_file", lambda source, target: open(target, "wb").close())

@@ -336,7 +336,7 @@ def test_the_state_that_is_resumed_from_is_read_once_to_verify_it(loop, monkeypa
     read = []
     measure = LocalFiles.measure
     monkeypatch.setattr(
-        LocalFiles, "measure", lambda files, path, kind: read.append(path) or measure(files, path, kind)
+        LocalFiles, "measure", lambda files, path, *how: read.append(path) or measure(files, path, *how)
     )
     assert loop().start() == 3
     assert sorted(read) == [f"run/resume/step-000000015/ckpt.{end}" for end in ("data-00000-of-00001", "index")]

@@ -356,7 +356,7 @@ def _while_there(files: Files, path: str, act: Callable[[], _T]) -> _T:
 def _differs(files: Files, path: str, entry: FileEntry) -> str | None:
     """What of a file is not as the manifest says."""
     try:
-        size, checksum = files.measure(path, kind_of(entry.checksum))
+        size, checksum = files.measure(path, kind_of(entry.checksum), entry.bytes)
     except (NotADirectoryError, NotPlain):
         return "is missing"
     if size != entry.bytes:

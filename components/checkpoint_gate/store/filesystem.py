@@ -83,8 +83,8 @@ class Files(Protocol):
     def checksum(self, path: str, kind: str = WRITTEN) -> str:
         """The checksum of a file's bytes, see `checksums`."""
 
-    def measure(self, path: str, kind: str = WRITTEN) -> tuple[int, str]:
-        """How many bytes a file has, and their checksum.
+    def measure(self, path: str, kind: str = WRITTEN, size: int | None = None) -> tuple[int, str]:
+        """How many bytes a file has, and their checksum; "" where they are not `size`, and so are not read.
 
         Raises:
           NotPlain: it is a link, a folder or the like.

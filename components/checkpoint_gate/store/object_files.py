@@ -125,9 +125,9 @@ class ObjectFiles(MarkedFolders):
         """The checksum of an object's bytes."""
         return self.measure(path, kind)[1]
 
-    def measure(self, path: str, kind: str = WRITTEN) -> tuple[int, str]:
-        """How many bytes an object has, and their checksum."""
-        return self._call(path, self._measure, self._key(path), kind)
+    def measure(self, path: str, kind: str = WRITTEN, size: int | None = None) -> tuple[int, str]:
+        """How many bytes an object has, and their checksum; "" where they are not `size`, and so are not read."""
+        return self._call(path, self._measure, self._key(path), kind, size)
 
     def make_folder(self, path: str) -> None:
         """Nothing to do: folders are parts of names."""
@@ -220,9 +220,9 @@ class ObjectFiles(MarkedFolders):
                 f"two writers would not notice each other. Choose a store with conditional writes, or a local disk."
             )
 
-    def _measure(self, key: str, kind: str) -> tuple[int, str]:
+    def _measure(self, key: str, kind: str, size: int | None) -> tuple[int, str]:
         with self._fs.open(key, "rb", block_size=_CHUNK) as file:
-            return measure(file, kind)
+            return measure(file, kind) if size in (None, file.size) else (int(file.size), "")
 
     def _info(self, path: str) -> dict[str, Any]:
         value: dict[str, Any] = self._call(path, self._fs.info, self._key(path))
