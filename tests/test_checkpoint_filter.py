@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from faults.crowd import Crowd
+from faults.powers import without_powers
 from tfx.types import channel, standard_artifacts
 
 from checkpoint_gate.artifact_files.checkpoint_set import read_about, read_set
@@ -159,6 +160,19 @@ def test_the_next_best_takes_the_place_of_a_damaged_one_which_is_set_aside(crowd
     again = filtering([run], "{top: {metric: val_loss, mode: min, n: 2}}")
     assert read_about(folder_of(again))["pruned"] == 1
     assert live(run) == [2, 3]
+
+
+def test_a_checkpoint_that_may_not_be_read_is_passed_over_and_stays_where_it_is(crowd, filtering):
+    run = crowd.run([0.4, 0.2, 0.3, 0.1])
+    place = run.files.local(f"{run.gated.path(4)}/ckpt.index")
+    place.chmod(0)
+    with without_powers():
+        output = filtering([run], "{top: {metric: val_loss, mode: min, n: 2}}")
+    assert steps(output) == [("run", 2), ("run", 3)]
+    assert read_about(folder_of(output))["prune_refused"] == (
+        f"Nothing was pruned from run: {place} cannot be read: Permission denied."
+    )
+    assert (live(run), run.files.names("run/quarantine")) == ([1, 2, 3, 4], [])
 
 
 def test_several_runs_are_filtered_together(crowd, filtering):

@@ -26,11 +26,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 
 
 class CheckpointGateError(Exception):
     """Base of every error raised on purpose; its text is one sentence for a person."""
+
+
+def sentence(error: CheckpointGateError | OSError) -> str:
+    """What went wrong, for a person; of an error of the operating system the place and its words."""
+    if isinstance(error, OSError) and error.filename is not None and error.strerror is not None:
+        return f"{os.fsdecode(error.filename)}: {error.strerror}."
+    return str(error)
 
 
 class RuleError(CheckpointGateError, ValueError):

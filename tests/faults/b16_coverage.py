@@ -34,6 +34,7 @@ _TESTS = (
     "retention",
     "store_files",
     "training",
+    "unreadable_store",
 )
 # They say little of branches, and much time goes into them: other figures kill at every operation.
 _LEFT_OUT = "not (killed or failing_disk or an_error_loses or framework or progress or no_thread)"

@@ -135,6 +135,8 @@ def _prune(run: Run, judged: Judged, rules: RuleSet, lease: Lease | str | None) 
         if not isinstance(lease, Lease):
             raise PruneRefused(f"Nothing was pruned from {run.key}: {lease}")
         for step, reason in damaged.items():
+            if (run.key, step) in judged.unreadable:  # it may be whole
+                raise PruneRefused(f"Nothing was pruned from {run.key}: {reason}.")
             run.quarantine(judged.stored[run.key, step], reason)
         if damaged:
             raise PruneRefused(f"Nothing was pruned from {run.key}: {len(damaged)} of its checkpoints were damaged.")

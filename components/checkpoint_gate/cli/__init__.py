@@ -18,13 +18,15 @@ from checkpoint_gate.cli.replay import replay
 from checkpoint_gate.cli.report import report
 from checkpoint_gate.cli.suggest import suggest
 from checkpoint_gate.cli.why import why
-from checkpoint_gate.errors import CheckpointGateError
+from checkpoint_gate.errors import CheckpointGateError, sentence
 
 __all__ = ["cli", "main"]
 
 
 class _Group(click.Group):
-    """Turns an error raised on purpose into one sentence and exit code 1; any other is a bug and shows itself."""
+    """Turns an error raised on purpose, and one of the operating system that names a file, into one sentence and exit
+    code 1; any other is a bug and shows itself.
+    """
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -32,9 +34,9 @@ class _Group(click.Group):
         except CheckpointGateError as error:
             raise click.ClickException(str(error)) from error
         except OSError as error:
-            if "://" not in str(error.filename):
+            if error.filename is None:
                 raise
-            raise click.ClickException(f"{error.filename}: {error.strerror}.") from error  # an object store's answer
+            raise click.ClickException(sentence(error)) from error
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})

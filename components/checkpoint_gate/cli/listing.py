@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import click
 
 from checkpoint_gate.cli.words import (
@@ -14,6 +18,10 @@ from checkpoint_gate.cli.words import (
     say,
     store_argument,
 )
+
+if TYPE_CHECKING:
+    from checkpoint_gate.reviewing.catalog import Row
+    from checkpoint_gate.store import Run
 
 
 @click.command("list", short_help="List the checkpoints, the pruned ones too.")
@@ -28,16 +36,27 @@ def list_checkpoints(store: str, key: str | None, as_json: bool) -> None:
 
     --json prints an array with one object a checkpoint: run, step, epoch (from 0), metrics, state, pinned, bytes, path
     (null once pruned or lost) and reason. Metrics that are not finite are the strings "nan", "inf" and "-inf".
+
+    Exit code 1 when a run cannot be read: standard error tells which, and the others are listed.
     """
-    from checkpoint_gate.quantities import format_size
-    from checkpoint_gate.reviewing.catalog import catalog, chosen_runs
+    from checkpoint_gate.reviewing.catalog import catalog
     from checkpoint_gate.store import Store
 
-    runs = chosen_runs(Store.open(store), key)
+    home = Store.open(store)
+    runs, closed = home.runs() if key is None else ([home.run(key)], {})
     rows = list(catalog(runs))
     if as_json:
         print_array(row.to_json() for row in rows)
-        return
+    else:
+        _show(runs, rows)
+    for why in closed.values():
+        say(f"Error: {why}")
+    sys.exit(1 if closed else 0)
+
+
+def _show(runs: Sequence[Run], rows: Sequence[Row]) -> None:
+    from checkpoint_gate.quantities import format_size
+
     several = len(runs) > 1
     cells = [
         (

@@ -70,6 +70,7 @@ def chosen_runs(store: Store, key: str | None) -> list[Run]:
 
     Raises:
       RunMissing: there is no such run.
+      StoreError: one of them cannot be opened; names it.
     """
     return [store.run(each) for each in ([key] if key is not None else store.keys())]
 

@@ -143,7 +143,9 @@ def _plan(run: Run, judged: Judged, policy: PrunePolicy, digest: str) -> RunPlan
     damaged = judged.of_run(run.key, "quarantine")
     try:
         if damaged:
-            first = next(iter(damaged.values()))
+            step, first = next(iter(damaged.items()))
+            if (run.key, step) in judged.unreadable:
+                raise PruneRefused(f"Nothing was pruned from {run.key}: {first}.")
             raise PruneRefused(
                 f"Nothing was pruned from {run.key}: {len(damaged)} of its checkpoints are damaged ({first})."
             )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,7 +12,7 @@ from checkpoint_gate.rule_text.rule_set import rules_from_mapping
 from checkpoint_gate.rules.filtering import Filter, Saved, Verdict, closest_misses
 from checkpoint_gate.rules.records import Record
 from checkpoint_gate.store import Run
-from checkpoint_gate.store.checkpoints import Progress, Stored, verify_files
+from checkpoint_gate.store.checkpoints import Progress, Stored, cannot_be_read, verify_files
 from checkpoint_gate.store.losses import missing
 from checkpoint_gate.store.pruning import pruned_before
 
@@ -27,6 +27,7 @@ class Judged:
       histories: run -> its records.
       missing: run -> the records of the checkpoints that others removed, see `store.losses`.
       missed: tombstones of checkpoints that these rules would keep, but an earlier run had pruned.
+      unreadable: (run, step) of those with the verdict "quarantine" that could not be read: they may be whole.
     """
 
     verdicts: tuple[Verdict, ...]
@@ -34,6 +35,7 @@ class Judged:
     histories: Mapping[str, Sequence[Record]]
     missing: Mapping[str, Sequence[Record]]
     missed: tuple[Mapping[str, Any], ...]
+    unreadable: Set[tuple[str, int]] = frozenset()
 
     @property
     def survivors(self) -> list[Verdict]:
@@ -63,6 +65,7 @@ def judge_runs(runs: Sequence[Run], rules: Filter, progress: Progress = lambda _
     histories = {key: ledger.records for key, ledger in ledgers.items()}
     _check_names(rules, [record for history in histories.values() for record in history])
     stored, saved, gone, lost = {}, [], [], {}
+    unreadable = set()
     for run in runs:
         by_step = {record.step: record for record in histories[run.key]}
         live = run.live()
@@ -70,11 +73,16 @@ def judge_runs(runs: Sequence[Run], rules: Filter, progress: Progress = lambda _
         for checkpoint in live:
             record = _record(checkpoint, by_step.get(checkpoint.step))
             stored[run.key, checkpoint.step] = checkpoint
-            saved.append(Saved(run.key, record, verify_files(run.files, checkpoint, progress)))
+            try:
+                damage = verify_files(run.files, checkpoint, progress)
+            except OSError as error:
+                damage = cannot_be_read(error, run.files.place(checkpoint.folder))
+                unreadable.add((run.key, checkpoint.step))
+            saved.append(Saved(run.key, record, damage))
         gone += [(run.key, by_step[mark["step"]], mark) for mark in pruned_before(run) if mark["step"] in by_step]
     verdicts = rules.judge(histories, saved)
     missed = _missed(rules, histories, saved, gone) if gone else []
-    return Judged(tuple(verdicts), stored, histories, lost, tuple(missed))
+    return Judged(tuple(verdicts), stored, histories, lost, tuple(missed), unreadable)
 
 
 def _missed(

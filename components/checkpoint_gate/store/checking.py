@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from typing import TypeVar
 
-from checkpoint_gate.errors import NewerFormat, StoreError
+from checkpoint_gate.errors import NewerFormat, StoreError, sentence
 from checkpoint_gate.quantities import format_size, format_time
 from checkpoint_gate.rules.records import encode_metrics
 from checkpoint_gate.store import manifest as manifests
@@ -68,16 +68,29 @@ _SMALL_FILES = {
 def check_store(store: Store, progress: Progress = lambda _: None) -> Iterator[Finding]:
     """Everything there is to say about the store, run by run, as it is found; `progress` is told of bytes verified."""
     yield from check_root(store)
-    keys = store.keys()
-    for key in keys:
-        yield from check_run(store.run(key), progress)
+    runs, closed = store.runs()
+    yield from closed_runs(store, closed)
+    for run in runs:
+        yield from check_run(run, progress)
+
+
+def closed_runs(store: Store, closed: Mapping[str, str]) -> Iterator[Finding]:
+    """What there is to say about runs that cannot be opened: key -> why."""
+    for key, why in closed.items():
+        what = f"cannot be read: {why.rstrip('.')}"
+        yield Finding(key, store.files.place(key), "fault", what, advice=_PERMISSIONS)
 
 
 def bytes_to_check(store: Store) -> int:
     """Bytes that a check of a sound store reads."""
-    keys = store.keys()
-    runs = [store.run(key) for key in keys]
-    return sum(bytes_listed((*run.live(), *run.resumable.stored(), *trashed(run))) for run in runs)
+    return sum(_bytes_to_check(run) for run in store.runs()[0])
+
+
+def _bytes_to_check(run: Run) -> int:
+    try:
+        return bytes_listed((*run.live(), *run.resumable.stored(), *trashed(run)))
+    except (StoreError, OSError):  # the check tells
+        return 0
 
 
 def check_root(store: Store) -> Iterator[Finding]:
@@ -128,9 +141,9 @@ class _Check:
             try:
                 yield from part()
             except (StoreError, OSError) as error:  # a folder that is a link, or that may not be read
-                if str(error) not in told:
-                    told.add(str(error))
-                    yield self._finding(self._run.key, "fault", str(error), advice=_PERMISSIONS)
+                if (what := sentence(error).rstrip(".")) not in told:
+                    told.add(what)
+                    yield self._finding(self._run.key, "fault", what, advice=_PERMISSIONS)
 
     def _finding(
         self, path: str, severity: Severity, what: str, *, remedy: str | None = None, advice: str | None = None
@@ -167,7 +180,7 @@ class _Check:
         try:
             return read()
         except (StoreError, OSError) as error:
-            yield self._finding(self._path(name), "fault", str(error), advice=_SMALL_FILES[name])
+            yield self._finding(self._path(name), "fault", sentence(error), advice=_SMALL_FILES[name])
             return None
 
     def _live(self) -> Iterator[Finding]:
@@ -366,7 +379,7 @@ class _Check:
             return verify_files(self._files, stored, self._progress)
         except (OSError, StoreError) as error:
             self._unreadable.add(stored.folder)
-            return f"{self._files.place(stored.folder)} cannot be read: {error}"
+            return f"{self._files.place(stored.folder)} cannot be read: {sentence(error).rstrip('.')}"
 
     def _holds(self, stored: Stored) -> bool:
         return self._files.holds(stored.folder, manifests.NAME)

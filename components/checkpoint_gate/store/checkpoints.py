@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
 import re
 import uuid
 from collections.abc import Callable, Iterable
@@ -324,6 +325,11 @@ def verify_files(files: Files, stored: Stored, progress: Progress = lambda _: No
             return f"{files.place(path)} {damage}"
         progress(entry.bytes)
     return None
+
+
+def cannot_be_read(error: OSError, place: str) -> str:
+    """One phrase: why a file could not be verified; it may be whole."""
+    return f"{os.fsdecode(error.filename or place)} cannot be read: {error.strerror or error}"
 
 
 class _Missing(Exception):

@@ -14,7 +14,7 @@ import shutil
 import stat
 import tempfile
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -209,8 +209,9 @@ class LocalFiles:
     def replace(self, path: str, data: bytes) -> None:
         """Puts a whole new content in a file's place at once."""
         place = self.local(path)
-        _again(lambda: self._replace(place, data))
-        self._sync_folder(place.parent)
+        with _named(place):
+            _again(lambda: self._replace(place, data))
+            self._sync_folder(place.parent)
 
     def _replace(self, place: Path, data: bytes) -> None:
         temporary = self._write_temporary(place, data)
@@ -431,6 +432,16 @@ class LocalFiles:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+@contextlib.contextmanager
+def _named(place: Path) -> Iterator[None]:
+    """Lets an error name the file that was asked for, rather than a temporary one."""
+    try:
+        yield
+    except OSError as error:
+        error.filename, error.filename2 = str(place), None
+        raise
 
 
 def _again(write: Callable[[], None]) -> None:

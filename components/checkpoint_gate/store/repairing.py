@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
-from checkpoint_gate.errors import LeaseHeld, NewerFormat, StoreError
+from checkpoint_gate.errors import LeaseHeld, NewerFormat, StoreError, sentence
 from checkpoint_gate.store import manifest as manifests
-from checkpoint_gate.store.checking import check_root, check_run
+from checkpoint_gate.store.checking import check_root, check_run, closed_runs
 from checkpoint_gate.store.checkpoints import (
     STEP_FOLDER,
     Progress,
@@ -70,11 +70,12 @@ def repair_store(store: Store, progress: Progress = lambda _: None) -> Iterator[
     """
     root = partial(check_root, store)
     yield _repaired(None, store.files.place(), tuple(root()), root, partial(_repair_root, store))
-    keys = store.keys()
-    for key in keys:
-        run = store.run(key)
+    runs, closed = store.runs()
+    yield Repaired((), tuple(closed_runs(store, closed)))
+    for run in runs:
         before = tuple(check_run(run, progress))
-        yield _repaired(key, store.files.place(key), before, partial(check_run, run), partial(_repair_run, run))
+        place = store.files.place(run.key)
+        yield _repaired(run.key, place, before, partial(check_run, run), partial(_repair_run, run))
 
 
 def _repaired(
@@ -89,8 +90,8 @@ def _repaired(
         return Repaired((), before)
     try:
         failures: Iterable[str] = repair(before)
-    except LeaseHeld as error:
-        failures = (str(error),)
+    except (StoreError, OSError) as error:  # another writer is at work, or it may not be written to
+        failures = (sentence(error),)
     after = tuple(check())
     told = {(finding.place, finding.what) for finding in after}
     mended = tuple(f for f in before if f.remedy is not None and (f.place, f.what) not in told)
@@ -142,7 +143,7 @@ class _Repair:
             except LeaseHeld:
                 raise
             except (StoreError, OSError) as error:
-                yield str(error)
+                yield sentence(error)
 
     def _count_change(self) -> None:
         """Raises the store's revision, once, before the first change that a filter would see."""

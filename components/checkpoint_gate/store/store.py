@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from checkpoint_gate.errors import RunMissing, StoreError
+from checkpoint_gate.errors import RunMissing, StoreError, sentence
 from checkpoint_gate.store.documents import read_object, write_object
 from checkpoint_gate.store.elapsed import SystemClock
 from checkpoint_gate.store.filesystem import Files, open_files
@@ -86,9 +86,25 @@ class Store:
             return raise_revision(self.files)
 
     def keys(self) -> list[str]:
-        """The runs' keys, sorted."""
+        """The runs' keys, sorted; those of folders that may not be looked into are among them."""
         names = [name for name in self.files.names() if _KEY.fullmatch(name) and self.files.is_folder(name)]
-        return [name for name in names if self.files.is_file(f"{name}/{RUN_FILE}")]
+        return [name for name in names if self._may_be_run(name)]
+
+    def _may_be_run(self, name: str) -> bool:
+        try:
+            return self.files.is_file(f"{name}/{RUN_FILE}")
+        except OSError:
+            return True
+
+    def runs(self) -> tuple[list[Run], dict[str, str]]:
+        """Every run that can be opened, by key; and of each other one, by key, why it cannot, in one sentence."""
+        opened, closed = [], {}
+        for key in self.keys():
+            try:
+                opened.append(self.run(key))
+            except (StoreError, OSError) as error:
+                closed[key] = sentence(error)
+        return opened, closed
 
     def run(self, key: str) -> Run:
         """A run that is there.

@@ -19,7 +19,10 @@ def sweep_store(store: Store) -> int:
     A run that is busy, damaged or cannot be read or written is left for the next time, with a warning.
     """
     freed = 0
-    for run in map(store.run, store.keys()):
+    runs, closed = store.runs()
+    for key, why in closed.items():
+        _LOG.warning("nothing was swept from %s: %s", key, why)
+    for run in runs:
         try:
             freed += _sweep(run)
         except StoreError as error:

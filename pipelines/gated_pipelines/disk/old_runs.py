@@ -43,8 +43,9 @@ def old_runs(store_folder: Path, used: Set[str], since: float, grace: float, rul
         return OldRuns()
     store = Store.open(store_folder)
     keys: set[str] = set()
-    retiring, left = [], []
-    for run in map(store.run, store.keys()):
+    runs, closed = store.runs()
+    retiring, left = [], list(closed.values())
+    for run in runs:
         try:
             if run.key in used or not _is_old(run, since):
                 continue

@@ -144,7 +144,7 @@ def _disk(summary: Summary, folder: Path, since: float) -> None:
     if not (folder / STORE_FILE).is_file():
         return
     store = Store.open(folder)
-    for run in map(store.run, store.keys()):
+    for run in store.runs()[0]:
         marks = tombstones(run).values()
         summary.pruned_bytes += sum(m["bytes"] for m in marks if m["event"] == "pruned" and m["time"] >= since)
         summary.trashed_bytes += sum(s.manifest.size for s in trashed(run) if s.manifest is not None)
