@@ -19,6 +19,7 @@ _CODE = ("store/*", "reviewing/joint_pruning.py", "rules/retention.py", "pushed/
 _TESTS = (
     "catalog",
     "champion_note",
+    "checking",
     "checkpoint_set",
     "cli_checkpoint_gate",
     "ledger",

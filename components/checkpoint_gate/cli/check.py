@@ -30,8 +30,9 @@ def check(store: str, repair: bool, as_json: bool) -> None:
     removed are taken for lost, so that pruning goes on. A run in which another writer is at work is left alone, and
     told. Where a repair can do nothing, a finding says what you can do.
 
-    Exit code 1 when there is a fault (after --repair: when one is left): damage, or a checkpoint that is gone without a
-    tombstone. Warnings (files of others, an interrupted pruning) and notes do not count.
+    Exit code 1 when there is a fault (after --repair: when one is left): damage, a checkpoint that is gone without a
+    tombstone, a run that has lost its run.json or its ledger, or what may not be read. Warnings (files of others, an
+    interrupted pruning) and notes do not count.
 
     --json prints one object: ok, faults (their number), findings, repaired; a finding has run, place, severity, what,
     remedy (what --repair does, or did) and advice (what a person can do).

@@ -30,7 +30,7 @@ from checkpoint_gate.store.ledger import Entry, History
 from checkpoint_gate.store.losses import missing
 from checkpoint_gate.store.revision import by_hand
 from checkpoint_gate.store.run import Run
-from checkpoint_gate.store.store import Store
+from checkpoint_gate.store.store import Store, is_key
 from checkpoint_gate.store.trash import (
     JOURNAL_ASIDE,
     JOURNAL_FILE,
@@ -108,8 +108,18 @@ def check_root(store: Store) -> Iterator[Finding]:
         advice = "bring it back from a copy; or move it away, and the next push writes it anew"
         yield Finding(None, store.files.place(CHAMPION), "fault", what, advice=advice)
     for name in store.files.names():
-        if name not in known and not claim_name(name, LEASE_FILE):
+        if name in known or claim_name(name, LEASE_FILE):
+            continue
+        if is_key(name) and _was_run(store, name):
+            what = f"has no {RUN_FILE}, so it does not count as a run: it is not listed, pruned or verified"
+            advice = f"bring its {RUN_FILE} back from a copy"
+            yield Finding(name, store.files.place(name), "fault", what, advice=advice)
+        else:
             yield _foreign(None, f"{store.root}/{name}", name)
+
+
+def _was_run(store: Store, name: str) -> bool:
+    return store.files.is_file(f"{name}/{LEDGER}") or store.files.is_folder(f"{name}/checkpoints")
 
 
 def check_run(run: Run, progress: Progress = lambda _: None) -> Iterator[Finding]:
@@ -135,9 +145,9 @@ class _Check:
         self._unreadable: set[str] = set()
 
     def findings(self) -> Iterator[Finding]:
-        parts = (self._devices, self._small_files, self._live, self._resumable, self._trash, self._journals)
+        parts = (self._devices, self._shelves, self._small_files, self._live, self._resumable, self._trash)
         told = set()
-        for part in (*parts, self._quarantine, self._strangers):
+        for part in (*parts, self._journals, self._quarantine, self._strangers):
             try:
                 yield from part()
             except (StoreError, OSError) as error:  # a folder that is a link, or that may not be read
@@ -159,6 +169,12 @@ class _Check:
         except StoreError as error:
             advice = "nothing is saved or pruned here before that"
             yield self._finding(self._run.key, "fault", str(error).rstrip("."), advice=advice)
+
+    def _shelves(self) -> Iterator[Finding]:
+        for name in _FOLDERS:
+            path = self._path(name)
+            if self._files.is_file(path) and not self._files.is_folder(path):
+                yield self._finding(path, "fault", "is no folder", advice=_PERMISSIONS)
 
     def _small_files(self) -> Iterator[Finding]:
         run = self._run
@@ -200,7 +216,23 @@ class _Check:
             if damage is None and self._history is not None:
                 yield from self._recorded(stored, stored.manifest, saved.get(stored.step), self._history)
         yield self._finding(self._path("checkpoints"), "note", f"live checkpoints: {len(live)}, {format_size(size)}")
+        yield from self._untold(live)
         yield from self._not_alive(live)
+
+    def _untold(self, live: list[Stored]) -> Iterator[Finding]:
+        """Whether the ledger has lost records: a crash keeps the line of one checkpoint from it at most."""
+        if self._history is None:
+            return
+        told = {entry.record.step for entry in self._history.every_entry}
+        untold = [stored for stored in live if stored.step not in told]
+        of = len(live)
+        if untold and not (told or self._history.events):
+            yield self._untold_fault(f"tells of none of the {of} live checkpoints")
+        elif len(untold) > 1:
+            yield self._untold_fault(f"does not tell of {len(untold)} of the {of} live checkpoints")
+
+    def _untold_fault(self, what: str) -> Finding:
+        return self._finding(self._path(LEDGER), "fault", what, advice=_SMALL_FILES[LEDGER])
 
     def _recorded(
         self, stored: Stored, manifest: manifests.Manifest, entry: Entry | None, history: History

@@ -17,6 +17,11 @@ from checkpoint_gate.store.run import Run
 _KEY = re.compile(r"(?!.*\.json$)[A-Za-z0-9][A-Za-z0-9._-]{0,119}")
 
 
+def is_key(name: str) -> bool:
+    """Whether a run may have this name."""
+    return _KEY.fullmatch(name) is not None
+
+
 class Store:
     """The folder of runs at `root`: a path, or the URL of a place in an object store.
 
@@ -87,7 +92,7 @@ class Store:
 
     def keys(self) -> list[str]:
         """The runs' keys, sorted; those of folders that may not be looked into are among them."""
-        names = [name for name in self.files.names() if _KEY.fullmatch(name) and self.files.is_folder(name)]
+        names = [name for name in self.files.names() if is_key(name) and self.files.is_folder(name)]
         return [name for name in names if self._may_be_run(name)]
 
     def _may_be_run(self, name: str) -> bool:
@@ -112,13 +117,13 @@ class Store:
         Raises:
           RunMissing: there is none of this key.
         """
-        if not _KEY.fullmatch(key) or not self.files.is_file(f"{key}/{RUN_FILE}"):
+        if not is_key(key) or not self.files.is_file(f"{key}/{RUN_FILE}"):
             raise RunMissing(f"The store {self.root} has no run {key!r}. It has: {', '.join(self.keys()) or 'none'}.")
         return Run(self.files, key, self.clock)
 
     def start(self, key: str, **about: object) -> Run:
         """The run of this key, made when it is not there; `about` is plain JSON that `run.json` keeps."""
-        if not _KEY.fullmatch(key):
+        if not is_key(key):
             raise StoreError(
                 "A run's name has letters, digits, '.', '_' and '-', at most 120, a letter or digit first, and does "
                 "not end in .json. "
