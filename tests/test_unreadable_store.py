@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from click.testing import CliRunner
 from faults.powers import without_powers
 
 from checkpoint_gate.cli import cli
+from checkpoint_gate.errors import NewerFormat
 from checkpoint_gate.reviewing.judging import judge_runs
 from checkpoint_gate.rule_text.rule_set import parse_rules
 from checkpoint_gate.store import Store
@@ -162,3 +164,66 @@ def test_a_sweep_goes_on_after_a_run_that_may_not_be_looked_into(runs, rules, cr
     with without_powers():
         sweep_store(Store(crowd.root, clock))
     assert f"{place}/run.json: Permission denied" in caplog.text
+
+
+# A run of a newer version.
+
+NEWER = "has the format 2; this version reads format 1"
+
+
+@pytest.fixture
+def newer(runs):
+    """The file of the first run, of a format to come."""
+    path = runs[0].files.local("first/run.json")
+    text = re.sub(r'"crc": "[0-9a-f]{8}",', "", path.read_text())
+    path.write_text(text.replace('"format": 1', '"format": 2'))
+    return path
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        pytest.param(lambda store: store.run("first"), id="opened"),
+        pytest.param(lambda store: store.start("first"), id="begun again"),
+    ],
+)
+def test_a_run_of_a_newer_format_is_not_opened(runs, newer, crowd, tree, act):
+    before = tree(crowd.root)
+    with pytest.raises(NewerFormat, match=f"{re.escape(str(newer))} {NEWER}"):
+        act(crowd.store)
+    assert tree(crowd.root) == before
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["prune", "STORE", "--rules", "RULES"],
+        ["prune", "STORE", "--rules", "RULES", "--run", "first", "--execute", "0" * 64],
+        ["why", "STORE"],
+        ["report", "STORE"],
+        ["pin", "STORE", "--run", "first", "--step", "3", "--note", "cited"],
+        ["undelete", "STORE", "--run", "first", "--step", "1"],
+    ],
+    ids=lambda command: command[0],
+)
+def test_no_command_works_on_a_run_of_a_newer_format(runs, newer, rules, crowd, tree, monkeypatch, command):
+    monkeypatch.chdir(rules.parent)
+    before = tree(crowd.root)
+    result = call(*({"STORE": crowd.root, "RULES": rules}.get(word, word) for word in command))
+    assert (result.exit_code, result.stderr) == (1, f"Error: {newer} {NEWER}.\n")
+    assert tree(crowd.root) == before
+
+
+def test_beside_a_run_of_a_newer_format_the_others_are_listed_checked_and_repaired(runs, newer, crowd):
+    listed = call("list", crowd.root, "--json")
+    assert [row["run"] for row in told(listed)] == ["second"] * 3
+    assert (listed.exit_code, listed.stderr) == (1, f"Error: {newer} {NEWER}.\n")
+    for command in (["check"], ["check", "--repair"]):
+        checked = call(*command, crowd.root, "--json")
+        assert (checked.exit_code, faults(checked)) == (1, [("first", f"cannot be read: {newer} {NEWER}")])
+
+
+def test_a_run_whose_file_is_damaged_is_served_and_told(runs, crowd):
+    runs[0].files.local("first/run.json").write_text("{")
+    assert [row["run"] for row in told(call("list", crowd.root, "--json"))] == ["first"] * 3 + ["second"] * 3
+    assert [run for run, _ in faults(call("check", crowd.root, "--json"))] == ["first"]

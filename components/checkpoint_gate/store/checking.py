@@ -57,6 +57,7 @@ _FOLDERS = ("checkpoints", "resume", "trash", "quarantine", "superseded", "journ
 _REASON_BYTES = 1 << 16
 _MOVE_OUT = "move it out of the store, unless it is to stay here"
 _PERMISSIONS = "make it a folder or file that can be read, in its own place"
+_CLOSED = "see to who may read it, or use the version that wrote it"
 _SMALL_FILES = {
     LEDGER: "bring it back from a copy, such as the one in Trainer's model_run",
     "tombstones.jsonl": "bring it back from a copy, or correct the line by hand",
@@ -78,7 +79,8 @@ def closed_runs(store: Store, closed: Mapping[str, str]) -> Iterator[Finding]:
     """What there is to say about runs that cannot be opened: key -> why."""
     for key, why in closed.items():
         what = f"cannot be read: {why.rstrip('.')}"
-        yield Finding(key, store.files.place(key), "fault", what, advice=_PERMISSIONS)
+        place = store.files.place(f"{key}/{RUN_FILE}")
+        yield Finding(key, place, "fault", what, advice=_CLOSED)
 
 
 def bytes_to_check(store: Store) -> int:

@@ -6,8 +6,8 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from checkpoint_gate.errors import RunMissing, StoreError, sentence
-from checkpoint_gate.store.documents import read_object, write_object
+from checkpoint_gate.errors import NewerFormat, RunMissing, StoreError, sentence
+from checkpoint_gate.store.documents import read_object, read_object_if_there, write_object
 from checkpoint_gate.store.elapsed import SystemClock
 from checkpoint_gate.store.filesystem import Files, open_files
 from checkpoint_gate.store.layout import RUN_FILE, STORE_FILE, WRITER
@@ -116,13 +116,31 @@ class Store:
 
         Raises:
           RunMissing: there is none of this key.
+          NewerFormat: it is of a format that this version does not read.
         """
-        if not is_key(key) or not self.files.is_file(f"{key}/{RUN_FILE}"):
+        if not is_key(key) or not self._is_run(key):
             raise RunMissing(f"The store {self.root} has no run {key!r}. It has: {', '.join(self.keys()) or 'none'}.")
         return Run(self.files, key, self.clock)
 
+    def _is_run(self, key: str) -> bool:
+        """Whether this is a run: so it is, too, if its file is damaged, of which a check tells."""
+        path = f"{key}/{RUN_FILE}"
+        if not self.files.is_file(path):
+            return False
+        try:
+            return read_object_if_there(self.files, path) is not None
+        except NewerFormat:
+            raise
+        except StoreError:
+            return True
+
     def start(self, key: str, **about: object) -> Run:
-        """The run of this key, made when it is not there; `about` is plain JSON that `run.json` keeps."""
+        """The run of this key, made when it is not there; `about` is plain JSON that `run.json` keeps.
+
+        Raises:
+          StoreError: no run can have this key, or the folder is taken by other things.
+          NewerFormat: it is there, of a format that this version does not read.
+        """
         if not is_key(key):
             raise StoreError(
                 "A run's name has letters, digits, '.', '_' and '-', at most 120, a letter or digit first, and does "
@@ -130,5 +148,6 @@ class Store:
                 f"Received: {key!r}."
             )
         run = Run(self.create().files, key, self.clock)
-        run.create(**about)
+        if not self._is_run(key):
+            run.create(**about)
         return run
