@@ -21,6 +21,7 @@ from checkpoint_gate.rules.records import Record
 from checkpoint_gate.store import Store, object_calls
 from checkpoint_gate.store.checking import check_store
 from checkpoint_gate.store.checkpoints import read_checkpoint, verify_files
+from checkpoint_gate.store.documents import JsonLines
 from checkpoint_gate.store.lease import Lease
 from checkpoint_gate.store.pruning import execute_prune, plan_prune, recover, sweep, tombstones, trashed
 from checkpoint_gate.store.repairing import repair_store
@@ -479,15 +480,41 @@ def test_an_empty_object_is_a_file_without_bytes(bucket, store, monkeypatch):
     monkeypatch.setattr(bucket, "cat_file", no_range)
     assert store.files.is_file("empty")
     assert store.files.read("empty", 10) == b""
+    assert store.files.ends_with("empty", b"\n")
     bucket.objects["bucket/store/empty"] = b"not any more"
-    with pytest.raises(OSError, match="InvalidRange"):
-        store.files.read("empty", 10)
+    for look in (lambda: store.files.read("empty", 10), lambda: store.files.ends_with("empty", b"x")):
+        with pytest.raises(OSError, match="InvalidRange"):
+            look()
 
 
 def test_an_object_larger_than_it_may_be_is_refused(bucket, store):
     bucket.objects["bucket/store/large"] = b"x" * 11
     with pytest.raises(StoreError, match="is larger than the 10 bytes that such a file may have"):
         store.files.read("large", 10)
+
+
+@pytest.mark.parametrize(
+    ("data", "whole"),
+    [
+        pytest.param(b"{}\n", True, id="a whole line"),
+        pytest.param(b'{}\n{"a', False, id="a torn one, brought here from a disk"),
+        pytest.param(b"", True, id="none"),
+        pytest.param(None, True, id="no object"),
+    ],
+)
+def test_the_end_of_lines_in_a_bucket(bucket, store, monkeypatch, data, whole):
+    if data is not None:
+        bucket.objects["bucket/store/lines"] = data
+    assert store.files.ends_with("lines", b"\n") is whole
+    assert JsonLines(store.files, "lines").torn is not whole
+
+
+def test_lines_beyond_any_limit_of_a_small_file_grow_on(bucket, store):
+    before = b'{"a": 1}\n' * (8 << 20)  # 72 MiB
+    bucket.objects["bucket/store/lines"] = before
+    JsonLines(store.files, "lines").append({"b": 2})
+    assert bucket.objects["bucket/store/lines"].startswith(before)
+    assert bucket.objects["bucket/store/lines"][len(before) :].startswith(b'{"b": 2, ')
 
 
 def test_an_object_of_another_size_than_it_should_have_is_not_read(bucket, store, monkeypatch):

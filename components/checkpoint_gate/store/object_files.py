@@ -103,23 +103,30 @@ class ObjectFiles(MarkedFolders):
         Raises:
           StoreError: it is larger.
         """
-        try:
-            data: bytes = self._call(path, self._fs.cat_file, self._key(path), start=0, end=limit + 1)
-        except OSError as error:
-            if error.errno != errno.EINVAL or self.size(path) > 0:
-                raise
-            return b""  # an empty object has no range
+        data = self._range(path, start=0, end=limit + 1)
         if len(data) > limit:
             raise StoreError(f"{self.place(path)} is larger than the {limit} bytes that such a file may have.")
         return data
 
     def ends_with(self, path: str, end: bytes) -> bool:
-        """Whether an object's last bytes are `end`, or there are none: `append` never leaves a part of a line."""
+        """Whether an object's last bytes are `end`; so it is taken to be where there is no object, or nothing in it.
+
+        `append` never leaves a part of a line, but who brings a store here from a disk may.
+        """
         try:
-            data = self.read(path, _SMALL)
+            data = self._range(path, start=-len(end))
         except FileNotFoundError:
             return True
-        return not data or data.endswith(end)
+        return data in (b"", end)
+
+    def _range(self, path: str, **ends: int) -> bytes:
+        try:
+            data: bytes = self._call(path, self._fs.cat_file, self._key(path), **ends)
+        except OSError as error:
+            if error.errno != errno.EINVAL or self.size(path) > 0:
+                raise
+            return b""  # an empty object has no range
+        return data
 
     def checksum(self, path: str, kind: str = WRITTEN) -> str:
         """The checksum of an object's bytes."""
