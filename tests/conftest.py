@@ -54,7 +54,8 @@ def crowd(memory_path, clock):
 def killable(monkeypatch):
     """The disk of the store's files: `killable.arm(n)` lets n operations go well and no more, `arm(None)` all."""
     fake = Disk()
-    monkeypatch.setattr("checkpoint_gate.store.files.os", fake)
+    for module in ("files", "opened_folders"):
+        monkeypatch.setattr(f"checkpoint_gate.store.{module}.os", fake)
     return fake
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from faults.disk import placed
 
 from checkpoint_gate.errors import StoreError
 from checkpoint_gate.rule_text.rule_set import parse_rules
@@ -137,18 +138,18 @@ class Mounted:
     def __getattr__(self, name: str):
         return getattr(os, name)
 
-    def _within(self, path: str | os.PathLike[str]) -> bool:
-        return Path(path).is_relative_to(self._mount)
+    def _within(self, path: str, folder: int | None) -> bool:
+        return Path(placed(path, folder)).is_relative_to(self._mount)
 
-    def lstat(self, path):
-        state = list(os.lstat(path))
-        state[2] += self._within(path)  # st_dev
+    def stat(self, path, *, dir_fd=None, follow_symlinks=True):
+        state = list(os.stat(path, dir_fd=dir_fd, follow_symlinks=follow_symlinks))
+        state[2] += self._within(path, dir_fd)  # st_dev
         return os.stat_result(state)
 
-    def rename(self, source, target):
-        if self._within(source) != self._within(target):
+    def rename(self, source, target, *, src_dir_fd, dst_dir_fd):
+        if self._within(source, src_dir_fd) != self._within(target, dst_dir_fd):
             raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
-        os.rename(source, target)
+        os.rename(source, target, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
 
 
 @pytest.mark.parametrize("folder", ["tmp", "checkpoints", "resume", "trash", "quarantine", "superseded"])

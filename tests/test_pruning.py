@@ -572,9 +572,9 @@ def test_a_manifest_goes_only_when_the_loss_of_its_files_is_on_the_disk(crowd, m
     run = crowd.run([0.9, 0.3])
     unlink, fsync, done = os.unlink, os.fsync, []
 
-    def watched_unlink(path):
-        done.append(f"unlink {os.path.basename(path)}")
-        unlink(path)
+    def watched_unlink(path, **folder):
+        done.append(f"unlink {path}")
+        unlink(path, **folder)
 
     def watched_fsync(handle):
         done.append(f"fsync {os.path.basename(os.readlink(f'/proc/self/fd/{handle}'))}")

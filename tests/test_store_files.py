@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import os
@@ -133,6 +134,89 @@ def test_a_link_itself_is_replaced_moved_or_removed_never_its_target(files, tmp_
     assert (tmp_path / "outside" / "b").read_bytes() == b"secret"
 
 
+class Swapping:
+    """Stands in for `os`: right before the call of the number `at`, a folder becomes a link."""
+
+    def __init__(self, at: int, swap) -> None:
+        self._left = at
+        self._swap = swap
+
+    @property
+    def swapped(self) -> bool:
+        return self._left < 0
+
+    def __getattr__(self, name: str):
+        value = getattr(os, name)
+        if name not in ("open", "stat", "lstat", "listdir", "mkdir", "link", "rename", "replace", "unlink", "rmdir"):
+            return value
+
+        def call(*args, **kwargs):
+            if self._left == 0:
+                self._swap()
+            self._left -= 1
+            return value(*args, **kwargs)
+
+        return call
+
+
+SWAPPED = {
+    "names": lambda files: files.names("a"),
+    "read": lambda files: files.read("a/b", 100),
+    "checksum": lambda files: files.checksum("a/b"),
+    "ends_with": lambda files: files.ends_with("a/b", b"x"),
+    "make_folder": lambda files: files.make_folder("a/new/newer"),
+    "make_staged": lambda files: files.make_staged("a/new"),
+    "create": lambda files: files.create("a/new", b"x"),
+    "replace": lambda files: files.replace("a/b", b"x"),
+    "append": lambda files: files.append("a/b", b"x"),
+    "rename from": lambda files: files.rename("a/b", "free"),
+    "rename to": lambda files: files.rename("c", "a/new"),
+    "link from": lambda files: files.link("a/b", "free"),
+    "link to": lambda files: files.link("c", "a/new"),
+    "remove_file": lambda files: files.remove_file("a/b"),
+    "remove_folder": lambda files: files.remove_folder("a/empty"),
+    "empty_folder": lambda files: files.empty_folder("a"),
+    "discard_folder": lambda files: files.discard_folder("a", "manifest", ["b"], lambda: None),
+    "publish_folder": lambda files: files.publish_folder("a", "shelf/there", "marker", b"x", lambda: None),
+    "publish_copy": lambda files: files.publish_copy(
+        "a", ["b"], "tmp/new", "shelf/there", "marker", b"x", lambda: None
+    ),
+}
+
+
+@pytest.mark.parametrize("name", sorted(SWAPPED))
+@pytest.mark.parametrize("links", [True, False], ids=["with hard links", "without hard links"])
+def test_a_link_put_in_at_any_instant_leads_nowhere(tmp_path, tree, monkeypatch, name, links):
+    for at in range(100):
+        home = tmp_path / str(at)
+        for folder in ("store/a", "outside"):
+            for below in ("empty", "full"):
+                (home / folder / below).mkdir(parents=True)
+            for file in ("b", "c", "manifest", "full/b"):
+                (home / folder / file).write_text(f"{folder} {file}")
+        (home / "store" / "c").write_text("content")
+        before = tree(home / "outside")
+
+        def swap(home=home):
+            (home / "store" / "a").rename(home / "store" / "taken")
+            (home / "store" / "a").symlink_to(home / "outside")
+
+        files = LocalFiles(home / "store")
+        with monkeypatch.context() as patch:
+            if not links:
+                patch.setattr("checkpoint_gate.store.files.os.link", refuse_links)
+            double = Swapping(at, swap)
+            for module in ("files", "opened_folders"):
+                patch.setattr(f"checkpoint_gate.store.{module}.os", double)
+            with contextlib.suppress(StoreError, OSError):
+                said = SWAPPED[name](files)
+                assert "outside" not in str(said)
+        assert tree(home / "outside") == before, at
+        if not double.swapped:
+            break
+    assert at > 1
+
+
 def test_a_root_behind_a_link_is_taken_for_what_it_is(files, tmp_path):
     (tmp_path / "alias").symlink_to(files.root)
     through = LocalFiles(tmp_path / "alias")
@@ -209,7 +293,7 @@ def test_replace_is_all_or_nothing(files, monkeypatch):
     files.replace("a/b", b"new")
     assert files.read("a/b", 100) == b"new"
 
-    def broken(source, target):
+    def broken(source, target, **folders):
         raise OSError(errno.EIO, "Input/output error")
 
     monkeypatch.setattr("checkpoint_gate.store.files.os.replace", broken)
@@ -223,11 +307,11 @@ def test_replace_is_all_or_nothing(files, monkeypatch):
 def test_a_file_that_a_recovery_clears_while_it_is_written_is_written_again(files, monkeypatch, name, call):
     real, cleared = getattr(os, call), []
 
-    def late(source, target):
+    def late(source, target, **folders):
         if not cleared:
             files.remove_temporary("a")
             cleared.append(source)
-        real(source, target)
+        real(source, target, **folders)
 
     monkeypatch.setattr(f"checkpoint_gate.store.files.os.{call}", late)
     getattr(files, name)("a/new", b"content")

@@ -2,9 +2,8 @@
 looked at, and files too large: no operation leaves the store's root, and what lies beside it stays as it is.
 
 Every call that the store makes of the operating system is recorded, reads included, and so is every file that this
-process opens or changes by whatever library; a folder outside is compared, inode by inode. A link is put there between
-one look of the store and the next; within the instant between the last look and the call after it, which go by
-path, none is.
+process opens or changes by whatever library; a folder outside is compared, inode by inode. The link is put there right
+before a call, so that whatever the store has looked at before is another thing now.
 """
 
 from __future__ import annotations
@@ -151,8 +150,10 @@ def measure(long: bool) -> Measured:
             measured.case(*(f"{where} {name[:80]!r}: {each}" for each in guard.broken(PLACES[where], name)))
         for what, plant in ODD.items():
             measured.case(*(f"{what}: {each}" for each in guard.broken(plant, what)))
-        for number in range(0, guard.looks, 1 if long else 12):
-            measured.case(*(f"a link after look {number}: {each}" for each in guard.swapped(number)))
+        for number in range(0, guard.calls, 1 if long else guard.calls // 150):
+            for victim in VICTIMS if long else (VICTIMS[number % len(VICTIMS)],):
+                broken = guard.swapped(number, victim)
+                measured.case(*(f"a link for {victim} before call {number}: {each}" for each in broken))
     measured.detail = (
         f"{len(HOSTILE)} names in {len(PLACES)} places, {len(ODD)} odd stores, made-up names, swapped links"
     )
@@ -166,14 +167,15 @@ class _Guard:
         self._folder = folder
         self._template = _store(folder / "template")
         self._outside = folder / "outside"
-        self._outside.mkdir()
-        for name in ("secret", NAME, "ckpt.index", "ckpt.data-00000-of-00001"):
-            (self._outside / name).write_text("secret")
+        for name in ("", "checkpoints", "trash", "checkpoints/step-000000001"):  # all that a link may stand for
+            shutil.copytree(self._template / "run" / name, self._outside, dirs_exist_ok=True)
+        (self._outside / "secret").write_text("secret")
         self._root = folder / "store"
         self._audit = Audit()
         self._astray: list[str] = []
         self._swap_at: int | None = None
-        self.looks = self._count()
+        self._victim = ""
+        self.calls = self._count()
 
     def broken(self, plant: Callable[[Run, str, Path], object], name: str) -> list[str]:
         """Plants something hostile, works on the store, and tells of what happened outside."""
@@ -185,10 +187,10 @@ class _Guard:
             return []
         return self._work(run)
 
-    def swapped(self, number: int) -> list[str]:
-        """Puts a link in the place of a checkpoint's folder right after the look of this number."""
+    def swapped(self, number: int, victim: str) -> list[str]:
+        """Puts a link in the place of a folder right before the call of this number."""
         copied(self._template, self._root)
-        self._swap_at = number
+        self._swap_at, self._victim = number, victim
         try:
             return self._work(Run(Store(self._root, Clock()).files, "run", Clock()))
         finally:
@@ -196,14 +198,13 @@ class _Guard:
 
     def _count(self) -> int:
         copied(self._template, self._root)
-        self._looked = 0
         self._work(Run(Store(self._root, Clock()).files, "run", Clock()))
-        return self._looked
+        return self._called
 
     def _work(self, run: Run) -> list[str]:
         before = states(self._outside)
         self._astray = []
-        self._looked = 0
+        self._called = 0
         with self._audit.listening(self._heard), as_os(Recorder(self._told)):
             for act in ACTS:
                 try:
@@ -220,12 +221,11 @@ class _Guard:
         return self._astray
 
     def _told(self, operation: str, places: tuple[str, ...]) -> None:
+        if self._called == self._swap_at:
+            self._swap()
+        self._called += 1
         for place in places:
             self._judge(operation, place)
-        if operation in ("lstat", "islink"):
-            if self._looked == self._swap_at:
-                self._swap()
-            self._looked += 1
 
     def _heard(self, event: str, place: str) -> None:
         if place.startswith(_PYTHON):
@@ -241,14 +241,13 @@ class _Guard:
             self._astray.append(f"{operation} {place}")
 
     def _swap(self) -> None:
-        """The rejected checkpoint becomes a link to the folder outside."""
-        victim = self._root / "run/checkpoints/step-000000001"
-        if victim.is_dir() and not victim.is_symlink():
-            tell, self._audit.tell = self._audit.tell, None
-            victim.rename(self._folder / "taken")
-            victim.symlink_to(self._outside)
-            shutil.rmtree(self._folder / "taken")
-            self._audit.tell = tell
+        """The victim becomes a link to the folder outside."""
+        tell, self._audit.tell = self._audit.tell, None
+        for victim in self._root.glob(self._victim):
+            if victim.is_dir() and not victim.is_symlink():
+                victim.rename(self._root / "taken")
+                victim.symlink_to(self._outside)
+        self._audit.tell = tell
 
 
 def _store(root: Path) -> Path:
@@ -291,6 +290,19 @@ def _look(run: Run) -> None:
 
 
 ACTS: tuple[Callable[[Run], None], ...] = (_look, _undelete, _sweep, _prune, _look)
+
+
+# Which folder becomes a link: the rejected checkpoint, one that is swept, one that is brought back, and all of them.
+
+VICTIMS = (
+    "run/checkpoints/step-000000001",
+    "run/trash/step-000000001--*",
+    "run/trash/step-000000002--*",
+    "run/trash/step-000000003--*",
+    "run/checkpoints",
+    "run/trash",
+    "run",
+)
 
 
 # Where a hostile name is planted.

@@ -57,7 +57,7 @@ def _nothing(right: Any, *args: Any, **kwargs: Any) -> None:
 
 
 def _rename_without_sync(right: Any, files: LocalFiles, source: str, target: str) -> None:
-    with mock.patch.object(files, "_sync_folder"):
+    with mock.patch.object(store_files, "_sync"):
         right(files, source, target)
 
 
@@ -68,9 +68,9 @@ def _trash_without_sync(right: Any, files: LocalFiles, source: str, target: str)
         right(files, source, target)
 
 
-def _write_without_sync(right: Any, files: LocalFiles, handle: int, data: bytes) -> None:
+def _write_without_sync(right: Any, handle: int, data: bytes) -> None:
     with mock.patch.object(store_files.os, "fsync"):
-        right(files, handle, data)
+        right(handle, data)
 
 
 def _manifest_removed_first(right: Any, files: LocalFiles, folder: str, marker: str, names: Any, fence: Any) -> bool:
@@ -205,7 +205,7 @@ BUGS = (
     ),
     Bug(
         "what the store writes is not fsynced",
-        _instead(LocalFiles, "_write_and_close", _write_without_sync),
+        _instead(store_files, "_write", _write_without_sync),
         _with_grace,
         "B4",
     ),

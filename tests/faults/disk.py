@@ -8,6 +8,13 @@ from typing import Any
 _CHANGES = ("rename", "replace", "link", "unlink", "rmdir", "mkdir")
 
 
+def placed(path: str | os.PathLike[str] | int | None, folder: int | None = None) -> str:
+    """Where a path, or a handle, is; one in an open folder is where that one is now."""
+    if path is None or isinstance(path, int):
+        return os.readlink(f"/proc/self/fd/{path}")
+    return os.fspath(path) if folder is None else f"{placed(folder)}/{os.fspath(path)}"
+
+
 class Killed(BaseException):
     """The process is gone: nothing after this runs, no handler and no clean-up."""
 
@@ -73,10 +80,10 @@ class Disk:
 
         return change
 
-    def open(self, path: str | os.PathLike[str], flags: int, *args: int) -> int:
+    def open(self, path: str | os.PathLike[str], flags: int, *args: int, dir_fd: int | None = None) -> int:
         if flags & os.O_CREAT:
             self.fuse.blow()
-        return os.open(path, flags, *args)
+        return os.open(path, flags, *args, dir_fd=dir_fd)
 
     def fdopen(self, handle: int, mode: str, buffering: int = -1) -> Any:
         return _File(os.fdopen(handle, mode, 0), self) if mode == "wb" else os.fdopen(handle, mode, buffering)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from faults.disk import Disk, Fuse
+from faults.disk import Disk, Fuse, placed
 from faults.trees import Tree
 
 ROOT = 0
@@ -156,7 +156,9 @@ class RecordingDisk(Disk):
             return operation
 
         def change(path: Any, *args: Any, **kwargs: Any) -> None:
-            changes = self._changes(name, path, *args[:1])
+            folders = [kwargs.get(key) for key in ("src_dir_fd", "dst_dir_fd")]
+            places = [placed(path, kwargs.get("dir_fd", folders[0])), *(placed(to, folders[1]) for to in args[:1])]
+            changes = self._changes(name, *places)
             operation(path, *args, **kwargs)
             self._tell(Names(changes))
 
@@ -172,13 +174,14 @@ class RecordingDisk(Disk):
         there = (*self._parent(*to), inode)
         return (there,) if operation == "link" else ((*here, None), there)
 
-    def open(self, path: str | os.PathLike[str], flags: int, *args: int) -> int:
-        new = flags & os.O_CREAT and not os.path.lexists(path)
-        handle = super().open(path, flags, *args)
+    def open(self, path: str | os.PathLike[str], flags: int, *args: int, dir_fd: int | None = None) -> int:
+        place = placed(path, dir_fd)
+        new = flags & os.O_CREAT and not os.path.lexists(place)
+        handle = super().open(path, flags, *args, dir_fd=dir_fd)
         if self._recording:
             if new:
-                self._tell(Names(((*self._parent(path), self._new(False)),)))
-            inode = self._inode(path)
+                self._tell(Names(((*self._parent(place), self._new(False)),)))
+            inode = self._inode(place)
             assert inode is not None
             self._handles[handle] = inode
         return handle

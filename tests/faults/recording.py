@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from checkpoint_gate.store import files, lease
+from checkpoint_gate.store import files, lease, opened_folders
+from faults.disk import placed
 
 _PATHS = {"rename": 2, "replace": 2, "link": 2, "symlink": 2}  # how many arguments are paths; else the first
 
@@ -30,8 +31,9 @@ class Recorder:
 
     def _told(self, name: str, value: Any) -> Any:
         def call(*args: Any, **kwargs: Any) -> Any:
-            places = [os.fspath(arg) for arg in args[: _PATHS.get(name, 1)] if not isinstance(arg, int)]
-            self._tell(name, tuple(places))
+            folders = [kwargs.get("src_dir_fd", kwargs.get("dir_fd")), kwargs.get("dst_dir_fd")]
+            paths = args[: _PATHS.get(name, 1)]
+            self._tell(name, tuple(placed(arg, folder) for arg, folder in zip(paths, folders, strict=False)))
             return value(*args, **kwargs)
 
         return call
@@ -40,11 +42,12 @@ class Recorder:
         value = getattr(os, name)
         return self._told(name, value) if callable(value) else value
 
-    def open(self, path: str | os.PathLike[str], flags: int, *args: int) -> int:
+    def open(self, path: str | os.PathLike[str], flags: int, *args: int, dir_fd: int | None = None) -> int:
         writes = flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
-        self._tell("open to write" if writes else "open", (os.fspath(path),))
-        handle = os.open(path, flags, *args)
-        self._opened[handle] = os.fspath(path)
+        place = placed(path, dir_fd)
+        self._tell("open to write" if writes else "open", (place,))
+        handle = os.open(path, flags, *args, dir_fd=dir_fd)
+        self._opened[handle] = place
         return handle
 
     def close(self, handle: int) -> None:
@@ -74,13 +77,13 @@ class _Wrapped:
 
 @contextlib.contextmanager
 def as_os(module: Any) -> Iterator[Any]:
-    """Puts `module` in the place of `os` in the store's files."""
+    """Puts `module` in the place of `os` in the store's files, and in the folders that they hold open."""
     before = files.os
-    files.os = module
+    files.os = opened_folders.os = module
     try:
         yield module
     finally:
-        files.os = before
+        files.os = opened_folders.os = before
 
 
 class Births:
@@ -132,9 +135,9 @@ class Changes(Plain):
 
         return noticed
 
-    def open(self, path: str | os.PathLike[str], flags: int, *args: int) -> int:
+    def open(self, path: str | os.PathLike[str], flags: int, *args: int, dir_fd: int | None = None) -> int:
         self.seen = self.seen or bool(flags & os.O_CREAT and "lease." not in os.fspath(path))
-        return os.open(path, flags, *args)
+        return os.open(path, flags, *args, dir_fd=dir_fd)
 
 
 _EVENTS = {"open", "os.listdir", "os.scandir", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.link"}

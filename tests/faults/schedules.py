@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
-_OPERATIONS = ("rename", "replace", "link", "unlink", "rmdir", "mkdir", "listdir", "open", "lstat")
+_OPERATIONS = ("rename", "replace", "link", "unlink", "rmdir", "mkdir", "listdir", "open", "stat")
 _CHANGE = 0.3  # how often another one goes on
 
 

@@ -132,7 +132,8 @@ class _Processes:
         """What makes the store's modules run as the process of this world, on its disk."""
         names = types.SimpleNamespace(uuid4=self._uuid4)
         process = types.SimpleNamespace(getpid=self.getpid)
-        yield mock.patch("checkpoint_gate.store.files.os", disk)
+        for module in ("files", "opened_folders"):
+            yield mock.patch(f"checkpoint_gate.store.{module}.os", disk)
         yield mock.patch("checkpoint_gate.store.lease.os", process)
         yield mock.patch("checkpoint_gate.store.lease.born", self._born)
         for name in ("os", "shutil"):

@@ -1,7 +1,8 @@
 """The one way to a local disk: every operation of a store there goes through this class.
 
 Paths are relative to the store's root, with "/" between names. What would leave the root is refused before anything is
-touched, and symbolic links are never followed out of it.
+touched, and symbolic links are never followed out of it: each call is made in a folder that is held open, so that a
+link put in its place at the very instant changes nothing (see `opened_folders`).
 """
 
 from __future__ import annotations
@@ -14,28 +15,17 @@ import shutil
 import stat
 import tempfile
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import BinaryIO
 
 from checkpoint_gate.errors import StoreError
 from checkpoint_gate.store.checksums import WRITTEN, checksum_of, measure
+from checkpoint_gate.store.opened_folders import LISTED, PASSED, Opened, is_link, opened_folder, plain_parts
 
 _CHUNK = 1 << 20
 _TIMES = 4  # a recovery may take a file that is being written for one that a crash has left
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{12}\.tmp")
-
-
-def plain_parts(path: str) -> list[str]:
-    """The names in a path of the store.
-
-    Raises:
-      StoreError: the path is absolute, climbs, or is written in another way than the plain one.
-    """
-    parts = path.split("/")
-    if "\\" in path or "\0" in path or not {"", ".", ".."}.isdisjoint(parts):
-        raise StoreError(f"A path in the store must be relative and plain. Received: {path!r}.")
-    return parts
 
 
 def is_temporary(name: str) -> bool:
@@ -69,7 +59,15 @@ class LocalFiles:
 
     def make_root(self) -> None:
         """Makes the root folder and its parents; fine when it is there."""
-        self._make(self.root)
+        missing, place = [], self.root
+        while not place.is_dir():
+            missing.append(place)
+            place = place.parent
+        for folder in reversed(missing):
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(folder)
+            with opened_folder(str(folder.parent), None) as parent:
+                _sync(parent)
 
     def local(self, path: str) -> Path:
         """The place of `path` on the disk.
@@ -80,7 +78,7 @@ class LocalFiles:
         return Path(self._local(path))
 
     def _local(self, path: str) -> str:
-        """As `local`, but text: a Path is slow to make, and this is asked for every file of every checkpoint."""
+        """As `local`, but text: a Path is slow to make."""
         *parents, name = plain_parts(path)
         place = self._root
         for part in parents:
@@ -89,23 +87,30 @@ class LocalFiles:
                 raise StoreError(f"{place} is a symbolic link; the store does not follow links.")
         return f"{place}/{name}"
 
+    def _at(self, path: str, flags: int = PASSED) -> Opened:
+        return Opened(self._root, path, flags)
+
+    def _state(self, path: str) -> os.stat_result | None:
+        """What has this name; None where nothing has."""
+        try:
+            with self._at(path) as at:
+                return at.state()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
     def exists(self, path: str) -> bool:
         """Whether anything has this name."""
-        return os.path.lexists(self._local(path))
+        return self._state(path) is not None
 
     def is_file(self, path: str) -> bool:
         """Whether this is a plain file, not a link."""
-        try:
-            return stat.S_ISREG(os.lstat(self._local(path)).st_mode)
-        except (FileNotFoundError, NotADirectoryError):
-            return False
+        state = self._state(path)
+        return state is not None and stat.S_ISREG(state.st_mode)
 
     def is_folder(self, path: str) -> bool:
         """Whether this is a folder, not a link."""
-        try:
-            return stat.S_ISDIR(os.lstat(self._local(path)).st_mode)
-        except (FileNotFoundError, NotADirectoryError):
-            return False
+        state = self._state(path)
+        return state is not None and stat.S_ISDIR(state.st_mode)
 
     def names(self, path: str | None = None) -> list[str]:
         """Sorted names in a folder; none where it does not exist.
@@ -113,17 +118,16 @@ class LocalFiles:
         Raises:
           StoreError: it is a symbolic link.
         """
-        place = self.local(path) if path is not None else self.root
-        if place.is_symlink():
-            raise StoreError(f"{place} is a symbolic link; the store does not follow links.")
         try:
-            return sorted(os.listdir(place))
+            with opened_folder(self._root, path) as folder:
+                return sorted(os.listdir(folder))
         except (FileNotFoundError, NotADirectoryError):
             return []
 
     def size(self, path: str) -> int:
         """Bytes of a file."""
-        return os.lstat(self._local(path)).st_size
+        with self._at(path) as at:
+            return os.stat(at.name, dir_fd=at.handle, follow_symlinks=False).st_size
 
     def read(self, path: str, limit: int) -> bytes:
         """A whole file of at most `limit` bytes.
@@ -131,21 +135,22 @@ class LocalFiles:
         Raises:
           StoreError: it is larger, or not a plain file.
         """
-        with self._open(path) as file:
+        with self._at(path) as at, _reading(at) as file:
             size = os.fstat(file.fileno()).st_size
             data = file.read() if size <= limit else b""  # one with a size would have so much memory made ready for it
         if max(size, len(data)) > limit:
-            raise StoreError(f"{self.local(path)} is larger than the {limit} bytes that such a file may have.")
+            raise StoreError(f"{self.place(path)} is larger than the {limit} bytes that such a file may have.")
         return data
 
     def ends_with(self, path: str, end: bytes) -> bool:
         """Whether a file's last bytes are `end`; so it is taken to be where there is no file, or nothing in it."""
-        if not self.exists(path):
+        try:
+            with self._at(path) as at, _reading(at) as file:
+                size = file.seek(0, os.SEEK_END)
+                file.seek(max(0, size - len(end)))
+                return size == 0 or file.read() == end
+        except (FileNotFoundError, NotADirectoryError):
             return True
-        with self._open(path) as file:
-            size = file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - len(end)))
-            return size == 0 or file.read() == end
 
     def checksum(self, path: str, kind: str = WRITTEN) -> str:
         """The checksum of a file's bytes."""
@@ -157,28 +162,30 @@ class LocalFiles:
         Raises:
           NotPlain: it is a link, a folder or the like.
         """
-        with self._open(path) as file:
+        with self._at(path) as at, _reading(at) as file:
             found = os.fstat(file.fileno()).st_size
             return measure(file, kind) if size in (None, found) else (found, "")
 
     def make_folder(self, path: str) -> None:
         """Makes a folder and its parents; fine when it is there."""
-        self._make(self.local(path))
-
-    def _make(self, place: Path) -> None:
-        missing = []
-        while not place.is_dir():
-            missing.append(place)
-            place = place.parent
-        for folder in reversed(missing):
-            with contextlib.suppress(FileExistsError):
-                os.mkdir(folder)
-            self._sync_folder(folder.parent)
+        parts = plain_parts(path)
+        if self.is_folder(path):
+            return
+        self.make_root()
+        for number in range(len(parts)):
+            with self._at("/".join(parts[: number + 1]), LISTED) as at:
+                if at.state() is None:
+                    with contextlib.suppress(FileExistsError):
+                        os.mkdir(at.name, dir_fd=at.handle)
+                    _sync(at.handle)
+        with opened_folder(self._root, path):  # neither a file nor a link
+            pass
 
     def make_staged(self, path: str) -> None:
         """Makes a folder that is to be published, whose own name need not survive a power cut."""
         self.make_folder(path.rpartition("/")[0])
-        os.mkdir(self._local(path))
+        with self._at(path) as at:
+            os.mkdir(at.name, dir_fd=at.handle)
 
     def create(self, path: str, data: bytes) -> None:
         """Writes a new file, whole from the moment it is seen, under a name that is free.
@@ -186,41 +193,15 @@ class LocalFiles:
         Raises:
           FileExistsError: somebody else has made it.
         """
-        place = self.local(path)
-        _again(lambda: self._create(place, data))
-        self._sync_folder(place.parent)
-
-    def _create(self, place: Path, data: bytes) -> None:
-        temporary = self._write_temporary(place, data)
-        try:
-            self._link_new(temporary, place, data)
-        finally:
-            _unlink(temporary)
-
-    def _link_new(self, temporary: Path, place: Path, data: bytes) -> None:
-        try:
-            os.link(temporary, place)
-        except (FileExistsError, FileNotFoundError):
-            raise
-        except OSError:  # a file system without links
-            handle = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)
-            self._write_and_close(handle, data)
+        with self._at(path, LISTED) as at:
+            _again(lambda: _create(at, data))
+            _sync(at.handle)
 
     def replace(self, path: str, data: bytes) -> None:
         """Puts a whole new content in a file's place at once."""
-        place = self.local(path)
-        with _named(place):
-            _again(lambda: self._replace(place, data))
-            self._sync_folder(place.parent)
-
-    def _replace(self, place: Path, data: bytes) -> None:
-        temporary = self._write_temporary(place, data)
-        try:
-            os.replace(temporary, place)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
-            raise
+        with self._at(path, LISTED) as at:
+            _again(lambda: _replace(at, data))
+            _sync(at.handle)
 
     def remove_temporary(self, path: str | None = None, of: str = "") -> None:
         """Removes what `create` and `replace` leave when they are killed, of files whose names begin with `of`."""
@@ -230,24 +211,25 @@ class LocalFiles:
 
     def append(self, path: str, data: bytes) -> None:
         """Adds to the end of a file, which is made when it is not there."""
-        place = self.local(path)
-        new = not place.exists()
-        handle = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o644)
-        self._write_and_close(handle, data)
-        if new:
-            self._sync_folder(place.parent)
+        with self._at(path, LISTED) as at:
+            new = at.state() is None
+            _write(at.open(os.O_WRONLY | os.O_CREAT | os.O_APPEND), data)
+            if new:
+                _sync(at.handle)
 
     def sync_file(self, path: str) -> None:
         """Makes a file that somebody else wrote survive a power cut."""
-        handle = os.open(self.local(path), os.O_RDONLY | os.O_NOFOLLOW)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        with self._at(path) as at:
+            handle = at.open(os.O_RDONLY)
+            try:
+                _sync(handle)
+            finally:
+                os.close(handle)
 
     def sync_folder(self, path: str) -> None:
         """Makes a folder's names survive a power cut."""
-        self._sync_folder(self.local(path))
+        with opened_folder(self._root, path) as folder:
+            _sync(folder)
 
     def rename(self, source: str, target: str) -> None:
         """Moves a file or folder to a name that is free.
@@ -255,68 +237,52 @@ class LocalFiles:
         Raises:
           FileExistsError: the target is there.
         """
-        old, new = self.local(source), self.local(target)
-        if os.path.lexists(new):
-            raise FileExistsError(f"{new} is there already")
-        os.rename(old, new)
-        self._sync_folder(new.parent)
-        if old.parent != new.parent:
-            self._sync_folder(old.parent)
+        with self._at(source, LISTED) as old, self._at(target, LISTED) as new:
+            if new.state() is not None:
+                raise FileExistsError(f"{new.place} is there already")
+            os.rename(old.name, new.name, src_dir_fd=old.handle, dst_dir_fd=new.handle)
+            _sync(new.handle)
+            if source.rpartition("/")[0] != target.rpartition("/")[0]:
+                _sync(old.handle)
 
     def link(self, source: str, target: str | Path) -> None:
         """Gives a file a second name (a hard link), or a verified copy where links cannot be made.
 
         `target` is relative to the store (a string) or a place outside it (a Path).
         """
-        new = target if isinstance(target, Path) else self.local(target)
-        self._link(source, new)
-        self._sync_folder(new.parent)
-
-    def _link(self, source: str, new: Path) -> None:
-        old = self.local(source)
-        try:
-            os.link(old, new, follow_symlinks=False)
-        except FileExistsError:
-            raise
-        except OSError:  # other device, or a file system without links
-            with self._open(source) as file, open(new, "xb") as copy:
-                shutil.copyfileobj(file, copy, _CHUNK)
-                copy.flush()
-                os.fsync(copy.fileno())
-            with open(new, "rb") as copied:
-                same = checksum_of(copied) == self.checksum(source)
-            if not same:
-                os.unlink(new)
-                raise StoreError(f"The copy {new} differs from {old}.") from None
+        new = Opened.outside(target) if isinstance(target, Path) else self._at(target, LISTED)
+        with new, self._at(source) as old:
+            _link(old, new)
+            _sync(new.handle)
 
     def remove_file(self, path: str) -> None:
         """Removes a name; fine when it is gone. A link goes itself, never what it points to."""
-        _unlink(self.local(path))
+        try:
+            with self._at(path) as at:
+                os.unlink(at.name, dir_fd=at.handle)
+        except FileNotFoundError:
+            if self.exists(path):  # a disk that says so of what is there has removed nothing
+                raise
 
     def remove_folder(self, path: str) -> bool:
         """Removes a folder if it is empty; tells whether it is gone."""
-        place = self.local(path)
         try:
-            os.rmdir(place)
+            with self._at(path, LISTED) as at:
+                os.rmdir(at.name, dir_fd=at.handle)
+                _sync(at.handle)
         except FileNotFoundError:
-            if os.path.lexists(place):
+            if self.exists(path):
                 raise
-            return True
         except OSError as error:
             if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
                 return False
             raise
-        self._sync_folder(place.parent)
         return True
 
     def empty_folder(self, path: str) -> None:
         """Removes all that is in a folder of our own, whatever it is called. A link goes itself."""
-        for parent, folders, names in os.walk(self._local(path), topdown=False):
-            for place in (Path(parent, name) for name in (*names, *folders)):
-                if place.is_dir() and not place.is_symlink():
-                    os.rmdir(place)
-                else:
-                    _unlink(place)
+        with opened_folder(self._root, path) as folder:
+            _empty(folder)
 
     def download_folder(self) -> Path:
         """A new empty folder; a store on a disk is read in its own place instead."""
@@ -332,8 +298,8 @@ class LocalFiles:
         As few syncs as will do, since each may take milliseconds: nobody sees the staged folder, so that its names are
         synced once.
         """
-        handle = os.open(self._local(f"{staged}/{marker}"), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)
-        self._write_and_close(handle, data)
+        with self._at(f"{staged}/{marker}", LISTED) as at:
+            _write(at.open(os.O_WRONLY | os.O_CREAT | os.O_EXCL), data)
         self.sync_folder(staged)
         self.make_folder(target.rpartition("/")[0])
         fence()
@@ -352,7 +318,8 @@ class LocalFiles:
         """Links files of a folder into a new one, and publishes that."""
         self.make_staged(staged)
         for name in names:
-            self._link(f"{source}/{name}", self.local(f"{staged}/{name}"))
+            with self._at(f"{source}/{name}") as old, self._at(f"{staged}/{name}") as new:
+                _link(old, new)
         self.publish_folder(staged, target, marker, data, fence)
 
     def move_folder(
@@ -382,66 +349,121 @@ class LocalFiles:
         Raises:
           StoreError: one is on another device.
         """
-        home = os.lstat(self._local(folder)).st_dev
-        for name in self.names(folder):
-            place = self._local(f"{folder}/{name}")
-            with contextlib.suppress(FileNotFoundError):
-                state = os.lstat(place)
-                if stat.S_ISDIR(state.st_mode) and state.st_dev != home:
-                    raise StoreError(
-                        f"{place} is on another device than {self.place(folder)}, so nothing can be moved there. Put "
-                        f"all of a run on one device."
-                    )
+        with opened_folder(self._root, folder) as handle:
+            home = os.fstat(handle).st_dev
+            for name in sorted(os.listdir(handle)):
+                with contextlib.suppress(FileNotFoundError):
+                    state = os.stat(name, dir_fd=handle, follow_symlinks=False)
+                    if stat.S_ISDIR(state.st_mode) and state.st_dev != home:
+                        raise StoreError(
+                            f"{self.place(f'{folder}/{name}')} is on another device than {self.place(folder)}, so "
+                            f"nothing can be moved there. Put all of a run on one device."
+                        )
 
     def clear_unfinished(self, parent: str, marker: str, fence: Callable[[], None]) -> None:
         """Nothing to do: a folder is renamed at once, and what is half-written lies elsewhere."""
 
-    def _open(self, path: str) -> BinaryIO:
-        place = self._local(path)
-        try:
-            handle = os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)  # a pipe must not keep us waiting
-        except OSError as error:
-            if os.path.islink(place):
-                raise NotPlain(f"{place} is a symbolic link; the store does not follow links.") from error
-            raise
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            os.close(handle)
-            raise NotPlain(f"{place} is not a plain file.")
-        return os.fdopen(handle, "rb", buffering=0)
 
-    def _write_temporary(self, place: Path, data: bytes) -> Path:
-        temporary = place.with_name(f".{place.name}.{uuid.uuid4().hex[:12]}.tmp")
-        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
-        try:
-            self._write_and_close(handle, data)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
-            raise
-        return temporary
-
-    def _write_and_close(self, handle: int, data: bytes) -> None:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-
-    def _sync_folder(self, place: Path) -> None:
-        handle = os.open(place, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-
-
-@contextlib.contextmanager
-def _named(place: Path) -> Iterator[None]:
-    """Lets an error name the file that was asked for, rather than a temporary one."""
+def _reading(at: Opened) -> BinaryIO:
+    """A plain file, to be read."""
     try:
-        yield
+        handle = at.open(os.O_RDONLY | os.O_NONBLOCK)  # a pipe must not keep us waiting
     except OSError as error:
-        error.filename, error.filename2 = str(place), None
+        if is_link(at.name, at.handle):
+            raise NotPlain(f"{at.place} is a symbolic link; the store does not follow links.") from error
         raise
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise NotPlain(f"{at.place} is not a plain file.")
+    return os.fdopen(handle, "rb", buffering=0)
+
+
+def _create(at: Opened, data: bytes) -> None:
+    temporary = _write_temporary(at, data)
+    try:
+        _link_new(temporary, at, data)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary, dir_fd=at.handle)
+
+
+def _link_new(temporary: str, at: Opened, data: bytes) -> None:
+    try:
+        os.link(temporary, at.name, src_dir_fd=at.handle, dst_dir_fd=at.handle, follow_symlinks=False)
+    except (FileExistsError, FileNotFoundError):
+        raise
+    except OSError:  # a file system without links
+        _write(at.open(os.O_WRONLY | os.O_CREAT | os.O_EXCL), data)
+
+
+def _replace(at: Opened, data: bytes) -> None:
+    temporary = _write_temporary(at, data)
+    try:
+        os.replace(temporary, at.name, src_dir_fd=at.handle, dst_dir_fd=at.handle)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary, dir_fd=at.handle)
+        raise
+
+
+def _write_temporary(at: Opened, data: bytes) -> str:
+    """Writes a file beside the one that it is to become, and answers with its name."""
+    temporary = f".{at.name}.{uuid.uuid4().hex[:12]}.tmp"
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644, dir_fd=at.handle)
+    try:
+        _write(handle, data)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary, dir_fd=at.handle)
+        raise
+    return temporary
+
+
+def _link(old: Opened, new: Opened) -> None:
+    try:
+        os.link(old.name, new.name, src_dir_fd=old.handle, dst_dir_fd=new.handle, follow_symlinks=False)
+    except FileExistsError:
+        raise
+    except OSError:  # other device, or a file system without links
+        _copy(old, new)
+
+
+def _copy(old: Opened, new: Opened) -> None:
+    with _reading(old) as file, os.fdopen(new.open(os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb") as copy:
+        shutil.copyfileobj(file, copy, _CHUNK)
+        copy.flush()
+        _sync(copy.fileno())
+    with _reading(old) as file, _reading(new) as copied:
+        same = checksum_of(copied) == checksum_of(file)
+    if not same:
+        os.unlink(new.name, dir_fd=new.handle)
+        raise StoreError(f"The copy {new.place} differs from {old.place}.") from None
+
+
+def _empty(folder: int) -> None:
+    """Removes all that is in an open folder."""
+    for name in os.listdir(folder):
+        if not stat.S_ISDIR(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
+            os.unlink(name, dir_fd=folder)
+            continue
+        below = os.open(name, LISTED, dir_fd=folder)
+        try:
+            _empty(below)
+        finally:
+            os.close(below)
+        os.rmdir(name, dir_fd=folder)
+
+
+def _write(handle: int, data: bytes) -> None:
+    """Writes to a new handle, closes it, and what was written survives a power cut."""
+    with os.fdopen(handle, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync(handle: int) -> None:
+    os.fsync(handle)
 
 
 def _again(write: Callable[[], None]) -> None:
@@ -450,12 +472,3 @@ def _again(write: Callable[[], None]) -> None:
         with contextlib.suppress(FileNotFoundError):
             return write()
     return write()
-
-
-def _unlink(place: Path) -> None:
-    """Removes a name; fine when it is gone."""
-    try:
-        os.unlink(place)
-    except FileNotFoundError:
-        if os.path.lexists(place):  # a disk that says so of what is there has removed nothing
-            raise

@@ -16,8 +16,9 @@ from collections.abc import Callable, Iterable
 
 from checkpoint_gate.errors import StoreError
 from checkpoint_gate.rules.records import dump_json, load_json
-from checkpoint_gate.store.files import LocalFiles, plain_parts
+from checkpoint_gate.store.files import LocalFiles
 from checkpoint_gate.store.layout import FORMAT, UNFINISHED_FILE
+from checkpoint_gate.store.opened_folders import plain_parts
 
 _SMALL = 64 << 20
 

@@ -11,9 +11,10 @@ from typing import Any, TypeVar
 from checkpoint_gate.errors import StoreError
 from checkpoint_gate.store import object_calls
 from checkpoint_gate.store.checksums import WRITTEN, measure
-from checkpoint_gate.store.files import LocalFiles, plain_parts
+from checkpoint_gate.store.files import LocalFiles
 from checkpoint_gate.store.layout import PROBE_FILE
 from checkpoint_gate.store.marked_folders import MarkedFolders
+from checkpoint_gate.store.opened_folders import plain_parts
 from checkpoint_gate.store.staging import Staging
 
 _CHUNK = 4 << 20
