@@ -22,6 +22,7 @@ _TESTS = (
     "checking",
     "checkpoint_set",
     "cli_checkpoint_gate",
+    "edited_store",
     "ledger",
     "lease",
     "losses",

@@ -18,6 +18,7 @@ from checkpoint_gate.cli.replay import replay
 from checkpoint_gate.cli.report import report
 from checkpoint_gate.cli.suggest import suggest
 from checkpoint_gate.cli.why import why
+from checkpoint_gate.cli.words import shown
 from checkpoint_gate.errors import CheckpointGateError, sentence
 
 __all__ = ["cli", "main"]
@@ -32,11 +33,11 @@ class _Group(click.Group):
         try:
             return super().invoke(ctx)
         except CheckpointGateError as error:
-            raise click.ClickException(str(error)) from error
+            raise click.ClickException(shown(str(error))) from error
         except OSError as error:
             if error.filename is None:
                 raise
-            raise click.ClickException(sentence(error)) from error
+            raise click.ClickException(shown(sentence(error))) from error
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})

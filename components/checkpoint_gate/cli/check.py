@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from checkpoint_gate.cli.words import json_option, print_json, say, store_argument, verifying
+from checkpoint_gate.cli.words import json_option, print_json, say, show, store_argument, verifying
 
 if TYPE_CHECKING:
     from checkpoint_gate.store import Store
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 
 @click.command(short_help="Verify every live checkpoint, to the byte, and repair.")
 @store_argument
-@click.option("--repair", is_flag=True, help="Finish what was interrupted, set aside what is damaged; delete nothing.")
+@click.option("--repair", is_flag=True, help="Finish what was interrupted, set aside what is damaged.")
 @json_option
 def check(store: str, repair: bool, as_json: bool) -> None:
     """Verify every byte of every live checkpoint of STORE, and look for what does not belong.
 
-    Without --repair nothing is changed. With it, what was interrupted is finished or taken back, what killed writers
-    left is cleared away, damaged checkpoints are moved to the quarantine, where their bytes stay, and those that others
-    removed are taken for lost, so that pruning goes on. A run in which another writer is at work is left alone, and
-    told. Where a repair can do nothing, a finding says what you can do.
+    Without --repair nothing is changed. With it, what was interrupted is finished or taken back (a sweep of what is
+    past its grace, too), what killed writers left is cleared away, damaged checkpoints are moved to the quarantine,
+    where their bytes stay, and those that others removed are taken for lost, so that pruning goes on. A run in which
+    another writer is at work is left alone, and told. Where a repair can do nothing, a finding says what you can do.
 
     Exit code 1 when there is a fault (after --repair: when one is left): damage, a checkpoint that is gone without a
     tombstone, a run that has lost its run.json or its ledger, or what may not be read. Warnings (files of others, an
@@ -47,7 +47,7 @@ def check(store: str, repair: bool, as_json: bool) -> None:
         for done, finding in _findings(home, repair, progress):
             (mended if done else findings).append(finding)
             if not as_json:
-                click.echo(f"{'mended' if done else finding.severity:<7}  {finding.place}: {_words(finding, done)}")
+                show(f"{'mended' if done else finding.severity:<7}  {finding.place}: {_words(finding, done)}")
     faults = sum(finding.severity == "fault" for finding in findings)
     if as_json:
         value = {"findings": _json(findings), "repaired": _json(mended)}

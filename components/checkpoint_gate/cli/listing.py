@@ -31,8 +31,9 @@ if TYPE_CHECKING:
 def list_checkpoints(store: str, key: str | None, as_json: bool) -> None:
     """List the checkpoints of STORE, the pruned ones too.
 
-    States: kept; trashed (can be brought back until it is swept); pruned (its bytes are gone, the record stays);
-    quarantined (damaged); lost (others removed it, and a repair has taken note of it).
+    Of each step what is there, and else what went last; the state to resume from, and what a resumed training has set
+    aside, are not listed. States: kept; trashed (can be brought back until it is swept); pruned (its bytes are gone,
+    the record stays); quarantined (damaged); lost (others removed it, and a repair has taken note of it).
 
     --json prints an array with one object a checkpoint: run, step, epoch (from 0), metrics, state, pinned, bytes, path
     (null once pruned or lost) and reason. Metrics that are not finite are the strings "nan", "inf" and "-inf".

@@ -19,6 +19,7 @@ from checkpoint_gate.cli.words import (
     print_table,
     run_option,
     say,
+    show,
     store_argument,
     verifying,
 )
@@ -116,7 +117,7 @@ def _show(plan: JointPlan, executed: bool) -> None:
         going = r.plan.going if r.plan is not None else ()
         size = format_size(r.plan.bytes if r.plan is not None else 0)
         verb = "go" if executed else "would go"
-        click.echo(f"run {r.run}: {len(going)} of {len(going) + len(r.staying)} checkpoints {verb}, {size}")
+        show(f"run {r.run}: {len(going)} of {len(going) + len(r.staying)} checkpoints {verb}, {size}")
         rows = [
             (epoch_words(g.epoch), str(g.step), "goes", format_size(g.bytes), f"{g.reason} [{metric_words(g.metrics)}]")
             for g in going
@@ -126,9 +127,9 @@ def _show(plan: JointPlan, executed: bool) -> None:
             rows.sort(key=lambda row: int(row[1]))
             print_table(("epoch", "step", "plan", "size", "why"), rows, right=("epoch", "step", "size"))
         if r.sweepable and not executed:
-            click.echo(f"past its grace in the trash, freed with any execution: {format_size(r.sweepable)}")
-    click.echo(f"grace {format_duration(plan.policy.grace)}")
-    click.echo(f"digest {plan.digest or 'none: every run is refused'}")
+            show(f"past its grace in the trash, freed with any execution: {format_size(r.sweepable)}")
+    show(f"grace {format_duration(plan.policy.grace)}")
+    show(f"digest {plan.digest or 'none: every run is refused'}")
 
 
 def _tell_done(plan: JointPlan | None, done: Mapping[str, Pruned]) -> None:

@@ -17,6 +17,7 @@ from checkpoint_gate.cli.words import (
     print_json,
     print_table,
     run_option,
+    show,
     some,
 )
 
@@ -114,7 +115,7 @@ def _why_records(place: str, key: str | None, step: int | None, epoch: int | Non
     if as_json:
         print_array(e.to_json() for e in found)
     elif len(found) <= _TOLD_IN_FULL:
-        click.echo("\n\n".join("\n".join(told(e)) for e in found))
+        show("\n\n".join("\n".join(told(e)) for e in found))
     else:
         _print_all(found)
 
@@ -193,9 +194,9 @@ def _why_model(model: str, place: str | None, as_json: bool) -> None:
     if as_json:
         print_json(_model_json(model, papers, record))
         return
-    click.echo("\n".join([f"model {model}", *chain_of(papers)]))
+    show("\n".join([f"model {model}", *chain_of(papers)]))
     if record is not None:
-        click.echo("\n".join(told(record)))
+        show("\n".join(told(record)))
 
 
 def _papers(model: str) -> tuple[str, Papers]:

@@ -41,6 +41,19 @@ def some(numbers: Iterable[int]) -> str:
     return f"{', '.join(map(str, ordered[:10]))}, … {ordered[-1]} ({len(ordered)} in all)"
 
 
+_ORDERS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))} | {9: "\\t", 10: "\\n", 13: "\\r"}
+
+
+def shown(text: str) -> str:
+    """A text on one line, with nothing in it that a terminal would take for an order."""
+    return text.translate(_ORDERS)
+
+
+def show(text: str) -> None:
+    """Lines for a person, on standard output."""
+    click.echo("\n".join(map(shown, text.split("\n"))))
+
+
 def epoch_words(epoch: int | None) -> str:
     """The epoch as the training log counts, from 1; "?" where it is not known."""
     return "?" if epoch is None else str(epoch + 1)
@@ -48,12 +61,13 @@ def epoch_words(epoch: int | None) -> str:
 
 def metric_words(metrics: Mapping[str, float | str]) -> str:
     """Metrics for a reader: "loss 0.4, val_loss 0.61"."""
-    return ", ".join(f"{name} {v if isinstance(v, str) else format(v, '.6g')}" for name, v in sorted(metrics.items()))
+    words = (f"{name} {v if isinstance(v, str) else format(v, '.6g')}" for name, v in sorted(metrics.items()))
+    return ", ".join(map(shown, words))
 
 
 def say(text: str) -> None:
     """Words for a person, on standard error."""
-    click.echo(text, err=True)
+    click.echo("\n".join(map(shown, text.split("\n"))), err=True)
 
 
 @contextlib.contextmanager
@@ -115,6 +129,7 @@ def print_table(titles: Sequence[str], rows: Sequence[Sequence[str]], *, right: 
       rows: as many cells each.
       right: the titles of the columns that stand to the right.
     """
+    rows = [[shown(cell) for cell in row] for row in rows]
     if sys.stdout.isatty():
         _print_fitted(titles, rows, right)
         return

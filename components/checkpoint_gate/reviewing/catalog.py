@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -12,12 +11,9 @@ from checkpoint_gate.rules.records import At, decode_metrics, encode_metrics
 from checkpoint_gate.store import Run, Store
 from checkpoint_gate.store import manifest as manifests
 from checkpoint_gate.store.checkpoints import Stored, bytes_held, read_checkpoint
-from checkpoint_gate.store.trash import GONE, marks_in_trash, tombstones, trash_place, trashed
+from checkpoint_gate.store.trash import GONE, SET_ASIDE, marks_in_trash, tombstones, trash_place, trashed
 
 State = Literal["kept", "trashed", "pruned", "quarantined", "lost"]
-
-_SET_ASIDE = re.compile(r"step-(\d{9,})(?:\.\d+)?")
-_REASON_BYTES = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,13 +112,13 @@ def _quarantined(run: Run, pins: Mapping[int, str]) -> Iterator[Row]:
     folder = f"{run.key}/quarantine"
     epochs: Mapping[int, int] | None = None
     for name in run.files.names(folder):
-        match = _SET_ASIDE.fullmatch(name)
+        match = SET_ASIDE.fullmatch(name)
         if match is None:
             continue
         stored = read_checkpoint(run.files, f"{folder}/{name}", run.key)
         if not run.files.holds(stored.folder, manifests.NAME):
             continue
-        reason = _reason(run, f"{folder}/{name}.reason") or stored.damage or "set aside as damaged"
+        reason = run.reason(f"{folder}/{name}") or stored.damage or "set aside as damaged"
         if stored.manifest is not None and stored.manifest.kind == "gated":
             yield _whole(run, stored, "quarantined", reason, None, pins)
         elif stored.manifest is None:
@@ -180,9 +176,3 @@ def _epochs(run: Run) -> Mapping[int, int]:
         return {record.step: record.epoch for record in run.ledger.read().records}
     except StoreError:
         return {}
-
-
-def _reason(run: Run, path: str) -> str | None:
-    if not run.files.is_file(path):
-        return None
-    return run.files.read(path, _REASON_BYTES).decode("utf-8", errors="replace").strip()

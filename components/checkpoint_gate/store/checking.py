@@ -54,7 +54,7 @@ T = TypeVar("T")
 
 _FILES = (RUN_FILE, LEDGER, "tombstones.jsonl", "pins.json")
 _FOLDERS = ("checkpoints", "resume", "trash", "quarantine", "superseded", "journal", "tmp")
-_REASON_BYTES = 1 << 16
+_UNLISTED = "is not listed by its manifest, and left alone"
 _MOVE_OUT = "move it out of the store, unless it is to stay here"
 _PERMISSIONS = "make it a folder or file that can be read, in its own place"
 _CLOSED = "see to who may read it, or use the version that wrote it"
@@ -360,11 +360,10 @@ class _Check:
         for name in self._names("quarantine"):
             path = self._path(f"quarantine/{name}")
             if STEP_FOLDER.match(name) and self._files.is_folder(path):
-                if not self._files.is_file(f"{path}.reason"):
+                if (reason := self._run.reason(path)) is None:
                     what = "in quarantine: set aside as damaged, and interrupted before the reason was written"
                     yield self._finding(path, "note", what, remedy="looked at again, and the reason written")
                     continue
-                reason = self._files.read(f"{path}.reason", _REASON_BYTES).decode("utf-8", "replace").strip()
                 yield self._finding(path, "note", f"in quarantine: {reason}")
             elif name.endswith(JOURNAL_ASIDE):
                 yield self._finding(path, "note", "in quarantine: a damaged journal of a pruning")
@@ -377,7 +376,11 @@ class _Check:
             for name in self._names(folder):
                 if not expected.fullmatch(name):
                     yield self._stranger(folder, name)
-                elif self._files.is_file(self._path(f"{folder}/{name}/{UNFINISHED_FILE}")):
+                elif not self._files.is_file(unfinished := self._path(f"{folder}/{name}/{UNFINISHED_FILE}")):
+                    continue
+                elif self._files.atomic:  # brought here from an object store; nothing on a disk is ever unfinished
+                    yield self._finding(unfinished, "warning", _UNLISTED, advice=_MOVE_OUT)
+                else:
                     what = "half-written, half-moved or half-removed; the next writer clears it away"
                     yield self._finding(self._path(f"{folder}/{name}"), "note", what, remedy=CLEARED)
         for name in self._names("journal"):
@@ -405,8 +408,7 @@ class _Check:
             if is_temporary(name):
                 yield _foreign(self._run.key, place, name)
             elif name not in listed:
-                what = "is not listed by its manifest, and left alone"
-                yield Finding(self._run.key, place, "warning", what, advice=_MOVE_OUT)
+                yield Finding(self._run.key, place, "warning", _UNLISTED, advice=_MOVE_OUT)
 
     def _damage(self, stored: Stored) -> str | None:
         try:

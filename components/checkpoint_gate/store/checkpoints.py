@@ -100,6 +100,11 @@ class Shelf:
                 )
             disk.sync_file(path)
             entries.append(FileEntry(path=name, bytes=disk.size(path), checksum=disk.checksum(path)))
+        if same := _same_but_for_case(entry.path for entry in entries):
+            raise StoreError(
+                f"The names of a checkpoint's files must differ in more than their case, which some disks do not tell "
+                f"apart. Received: {', '.join(map(repr, same))}."
+            )
         if not entries:
             raise StoreError(f"Nothing was written to {disk.local(staged)}, so there is nothing to publish.")
         return self._manifest(record, kind, decision, rules, entries, writer)
@@ -207,6 +212,14 @@ class Shelf:
         return remove_checkpoint(self._files, stored, self._fence)
 
 
+def _same_but_for_case(names: Iterable[str]) -> list[str]:
+    """The first of these names that others differ from in their case only, and those."""
+    alike: dict[str, list[str]] = {}
+    for name in sorted(names):
+        alike.setdefault(name.casefold(), []).append(name)
+    return next((each for each in alike.values() if len(each) > 1), [])
+
+
 def remove_checkpoint(files: Files, stored: Stored, fence: Fence) -> bool:
     """Removes what a manifest lists, and the manifest; tells whether the checkpoint is gone."""
     if not files.holds(stored.folder, manifests.NAME):
@@ -215,9 +228,10 @@ def remove_checkpoint(files: Files, stored: Stored, fence: Fence) -> bool:
     if stored.manifest is None:
         return not names and files.discard_folder(stored.folder, manifests.NAME, (), fence)
     listed = {entry.path for entry in stored.manifest.files}
-    others = names - listed - {manifests.NAME, UNFINISHED_FILE}
+    others = names - listed - {manifests.NAME}
     if files.atomic and others:
         return False
+    others.discard(UNFINISHED_FILE)
     if any(files.exists(f"{stored.folder}/{name}") for name in others):  # a late list may show what is gone
         return False
     return files.discard_folder(stored.folder, manifests.NAME, listed, fence)

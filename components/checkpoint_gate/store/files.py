@@ -226,8 +226,11 @@ class LocalFiles:
             finally:
                 os.close(handle)
 
-    def sync_folder(self, path: str) -> None:
-        """Makes a folder's names survive a power cut."""
+    def sync_folder(self, path: str | None = None) -> None:
+        """Makes the names in a folder survive a power cut; without `path` those in the root, and its own."""
+        if path is None:
+            with opened_folder(str(self.root.parent), None) as above:
+                _sync(above)
         with opened_folder(self._root, path) as folder:
             _sync(folder)
 

@@ -93,6 +93,9 @@ class Files(Protocol):
     def make_folder(self, path: str) -> None:
         """Makes a folder and its parents; fine when it is there."""
 
+    def sync_folder(self, path: str | None = None) -> None:
+        """Makes the names in a folder survive a power cut; without `path` those in the root, and its own."""
+
     def create(self, path: str, data: bytes) -> None:
         """Writes a new file, whole from the moment it is seen. Of many who try, one goes on.
 
@@ -160,6 +163,8 @@ def open_files(root: str | Path) -> LocalFiles | ObjectFiles:
       StoreError: there is no driver for such a URL, or it was damaged on its way.
     """
     text = str(root)
+    if not text:  # as an unset variable gives; a disk would take it for the current folder
+        raise StoreError("A store's place must not be empty. Received: ''.")
     scheme = _URL.match(text)
     if scheme is None:
         if isinstance(root, Path) and _SPOILT_URL.match(text):

@@ -55,6 +55,7 @@ class Lease:
       seconds: how long a claim holds after its last renewal.
       again: whether the same work that is begun again in this process takes over, as when a notebook's cell that was
         interrupted is run once more.
+      floor: the highest token that is known to have been given; asked where no claim tells.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class Lease:
         seconds: float = SECONDS,
         *,
         again: bool = True,
+        floor: Callable[[], int] = lambda: 0,
     ) -> None:
         self._files = files
         self._folder, _, name = path.rpartition("/")
@@ -74,6 +76,7 @@ class Lease:
         self._clock = clock
         self._seconds = seconds
         self._again = again
+        self._floor = floor
         self._claim: dict[str, Any] | None = None
         self._lost = False
         self._looked = 0.0
@@ -111,7 +114,7 @@ class Lease:
         if wait > 0:
             self._outwait(wait)
         with self._one_at_a_time:
-            newest = self.require_free()
+            newest = self.require_free() or self._floor()
             claim = self._new_claim(newest + 1)
             try:
                 self._files.create(self._path(newest + 1), dump_json(claim).encode())

@@ -31,7 +31,7 @@ Checksum = Annotated[str, Meta(pattern=PATTERN)]
 Kind = Literal["gated", "resumable"]
 _FILE_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,200}"  # means the same on every disk and in every object store
 FileName = Annotated[str, Meta(pattern=rf"^{_FILE_NAME}\Z")]
-Whole = Annotated[int, Meta(ge=0)]
+Whole = Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
 
 
 class FileEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):

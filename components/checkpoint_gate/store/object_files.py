@@ -141,6 +141,9 @@ class ObjectFiles(MarkedFolders):
         """Nothing to do: folders are parts of names."""
         self._key(path)
 
+    def sync_folder(self, path: str | None = None) -> None:
+        """Nothing to do: what an object store has acknowledged lasts."""
+
     def create(self, path: str, data: bytes) -> None:
         """Writes a new object.
 

@@ -15,7 +15,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import re
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -44,10 +46,13 @@ from checkpoint_gate.store.lease import Lease
 from checkpoint_gate.store.ledger import NAME as LEDGER
 from checkpoint_gate.store.ledger import Ledger
 from checkpoint_gate.store.revision import by_hand, raise_revision
-from checkpoint_gate.store.trash import GONE, tombstones
+from checkpoint_gate.store.trash import GONE, journals, read_journal, tombstones
 
 _LOG = logging.getLogger(__name__)
 
+_STEP = re.compile(r"[0-9]{1,18}")
+_REASON_LETTERS = 2000
+_REASON_BYTES = 1 << 16
 _TO_RESUME = "state to resume from"
 
 
@@ -89,9 +94,17 @@ class Run:
 
     def lease(self, purpose: str) -> Lease:
         """The right to write in this run; `purpose` stands in another writer's error."""
-        lease = Lease(self.files, f"{self.key}/{LEASE_FILE}", purpose, self.clock)
+        lease = Lease(self.files, f"{self.key}/{LEASE_FILE}", purpose, self.clock, floor=self._token_of_journals)
         self._leases.add(lease)
         return lease
+
+    def _token_of_journals(self) -> int:
+        """The highest token under which a pruning under way was begun, 0 without one."""
+        tokens = [0]
+        for digest in journals(self):
+            with contextlib.suppress(StoreError):  # damaged: a check tells
+                tokens.append(read_journal(self, digest)["token"])
+        return max(tokens)
 
     def fence(self) -> None:
         """Lets a writer go on who holds the run's lease, or never took it.
@@ -177,10 +190,16 @@ class Run:
         return next((stored for stored in states if verify_files(self.files, stored) is None), None)
 
     def clear_leftovers(self) -> None:
-        """Removes what killed writers left that no reader sees; only under the lease."""
+        """Removes what killed writers left that no reader sees, and makes last what they made; only under the lease.
+
+        A name is synced by who makes it, and not again by who finds it there.
+        """
+        self.files.sync_folder(self.key)
         for folder in (self.key, f"{self.key}/journal", f"{self.key}/quarantine"):
             self.files.remove_temporary(folder)
         for shelf in ("checkpoints", "resume", "trash", "quarantine", "superseded"):
+            if self.files.is_folder(f"{self.key}/{shelf}"):
+                self.files.sync_folder(f"{self.key}/{shelf}")
             self.files.clear_unfinished(f"{self.key}/{shelf}", manifests.NAME, self.fence)
 
     def resume_after(self, step: int) -> list[str]:
@@ -209,8 +228,19 @@ class Run:
         return target
 
     def tell_reason(self, quarantined: str, reason: str) -> None:
-        """Writes down why a checkpoint lies in the quarantine."""
-        self.files.replace(f"{quarantined}.reason", (reason + "\n").encode())
+        """Writes down why a checkpoint lies in the quarantine, in so many words as somebody reads."""
+        told = reason if len(reason) <= _REASON_LETTERS else reason[:_REASON_LETTERS] + "…"
+        self.files.replace(f"{quarantined}.reason", (told + "\n").encode("utf-8", "replace"))
+
+    def reason(self, quarantined: str) -> str | None:
+        """Why a checkpoint lies in the quarantine; None where nothing that can be read tells."""
+        path = f"{quarantined}.reason"
+        try:
+            if self.files.is_file(path):
+                return self.files.read(path, _REASON_BYTES).decode("utf-8", "replace").strip()
+        except StoreError:
+            return "the file of the reason is too large to be read"
+        return None
 
     def _set_aside(self, stored: Stored, where: str) -> str:
         """Moves a checkpoint to a free name below `where`, or goes on with a move there that was interrupted."""
@@ -269,7 +299,7 @@ class Run:
             return {}
         pins = value.get("pins")
         if not isinstance(pins, dict) or not all(
-            step.isdecimal() and isinstance(why, str) for step, why in pins.items()
+            _STEP.fullmatch(step) and isinstance(why, str) for step, why in pins.items()
         ):
             raise StoreError(f"{self.files.place(path)} is damaged: pins must be an object of steps and notes.")
         return {int(step): why for step, why in pins.items()}

@@ -149,5 +149,15 @@ class Store:
             )
         run = Run(self.create().files, key, self.clock)
         if not self._is_run(key):
+            self._refuse_alike(key)
             run.create(**about)
+        self.files.sync_folder()  # whoever made the run may have been killed before its name was made to last
         return run
+
+    def _refuse_alike(self, key: str) -> None:
+        alike = [name for name in self.files.names() if name.casefold() == key.casefold() and name != key]
+        if alike:
+            raise StoreError(
+                f"The names of runs must differ in more than their case, which some disks do not tell apart. "
+                f"Received: {key!r}, beside {alike[0]!r}."
+            )

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from checkpoint_gate.errors import StoreError
 from checkpoint_gate.rules.records import dump_json
 from checkpoint_gate.store import manifest as manifests
-from checkpoint_gate.store.checkpoints import Stored, folder_name, half_removed, read_all
+from checkpoint_gate.store.checkpoints import STEP_FOLDER, Stored, folder_name, half_removed, read_all
 from checkpoint_gate.store.documents import JsonLines, read_object, write_object
 
 if TYPE_CHECKING:
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
 PRUNED = ("trashed", "pruned")  # the events that tell of a pruning
 GONE = (*PRUNED, "lost")  # after which a checkpoint is not live
-TRASH_FOLDER = re.compile(r"step-(\d{9,})--([0-9a-f]{12})")
+TRASH_FOLDER = re.compile(rf"{STEP_FOLDER.pattern}--([0-9a-f]{{12}})")
+SET_ASIDE = re.compile(rf"{STEP_FOLDER.pattern}(?:--[0-9a-f]{{12}})?(?:\.\d+)?")  # in the quarantine
 JOURNAL_FILE = re.compile(r"[0-9a-f]{64}[.]json")
 _JOURNAL_BYTES = 64 << 20
 JOURNAL_ASIDE = ".journal.json"  # how the name of a damaged journal ends that was set aside
@@ -54,6 +55,12 @@ def tombstones(run: Run) -> dict[tuple[str, int], Mark]:
         if not (isinstance(plan, str) and type(step) is int and isinstance(event, str) and type(time) in (int, float)):
             place = run.files.place(f"{run.key}/tombstones.jsonl")
             raise StoreError(f"{place} is damaged: a tombstone needs plan, step, event and time. Received: {line}.")
+        for key in ("epoch", "bytes"):
+            if key in line and not is_count(line[key]):
+                place = run.files.place(f"{run.key}/tombstones.jsonl")
+                raise StoreError(
+                    f"{place} is damaged: {key} must be a whole number of at least 0. Received: {line[key]!r:.60}."
+                )
         before = marks.get((plan, step), {})
         times = before.get("times", {}) | {event: time}
         returns = before.get("returns", 0) + (event in ("undeleted", "spared"))
@@ -202,10 +209,18 @@ def _is_plan(value: Mapping[str, Any]) -> bool:
     return (
         _has(value, _JOURNAL)
         and isinstance(going, list)
-        and all(isinstance(item, dict) and _has(item, _GOING) and item["step"] >= 0 for item in going)
+        and all(
+            isinstance(item, dict) and _has(item, _GOING) and all(map(is_count, (item["step"], item["bytes"])))
+            for item in going
+        )
         and isinstance(looks, list)
         and all(isinstance(look, dict) and _has(look, _LOOK) for look in looks)
     )
+
+
+def is_count(value: object) -> bool:
+    """Whether this is a whole number as there are epochs or bytes: of 63 bits at most."""
+    return type(value) is int and 0 <= value < 1 << 63
 
 
 def _has(value: Mapping[str, Any], kinds: Mapping[str, tuple[type, ...]]) -> bool:
