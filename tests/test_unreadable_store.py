@@ -15,6 +15,7 @@ from checkpoint_gate.errors import NewerFormat
 from checkpoint_gate.reviewing.judging import judge_runs
 from checkpoint_gate.rule_text.rule_set import parse_rules
 from checkpoint_gate.store import Store
+from checkpoint_gate.store.checking import bytes_to_check
 from checkpoint_gate.store.sweeping import sweep_store
 
 RULES = "filter: {metric: val_loss, at_most: 0.5}\n"
@@ -155,6 +156,13 @@ def test_a_store_that_may_not_be_listed_is_one_sentence(runs, crowd, forbid):
     forbid(crowd.root, 0o100)
     result = call("list", crowd.root)
     assert (result.exit_code, result.stderr) == (1, f"Error: {crowd.root}: Permission denied.\n")
+
+
+def test_how_much_there_is_to_verify_is_counted_without_what_may_not_be_read(runs, crowd, forbid):
+    every = bytes_to_check(crowd.store)
+    forbid(runs[0].files.local("first/checkpoints"))
+    with without_powers():
+        assert bytes_to_check(crowd.store) == every // 2
 
 
 def test_a_sweep_goes_on_after_a_run_that_may_not_be_looked_into(runs, rules, crowd, clock, forbid, caplog):
