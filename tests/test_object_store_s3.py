@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import sys
 import tempfile
 import threading
 import time
+from urllib.parse import unquote
 
 import fsspec
 import pytest
@@ -38,6 +40,7 @@ class Server:
     Attributes:
       busy: so many requests are answered with 503 SlowDown.
       slow, deaf: so many requests are answered too late, after, or without, having been carried out.
+      late: so many of the objects that were written last are left out of every listing.
       kill: (n, pid): the process is killed when its request number n arrives.
     """
 
@@ -53,7 +56,8 @@ class Server:
 
     def calm(self) -> None:
         self.requests: list[str] = []
-        self.busy = self.slow = self.deaf = 0
+        self.busy = self.slow = self.deaf = self.late = 0
+        self.written: list[str] = []
         self.only = ""
         self.kill: tuple[int, int] | None = None
 
@@ -73,13 +77,38 @@ class Server:
                 start_response("503 Slow Down", [("Content-Type", "application/xml")])
                 return [BUSY]
             data = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0)) if fault == "deaf" else b""
-            answer = [data[:0]] if fault == "deaf" else list(self._app(environ, start_response))
+            answer = [data[:0]] if fault == "deaf" else self._answer(environ, start_response)
         if fault == "slow":
             time.sleep(0.7)
         if fault == "deaf":
             time.sleep(0.7)
             start_response("500 Internal Server Error", [])
         return answer
+
+    def _answer(self, environ, start_response):
+        """What moto says; of a listing without what is late in it."""
+        place = environ["PATH_INFO"].strip("/")
+        if environ["REQUEST_METHOD"] == "PUT" and "/" in place:
+            self.written = [*(key for key in self.written if key != place), place]
+        if not (self.late and environ["REQUEST_METHOD"] == "GET" and "list-type=2" in environ["QUERY_STRING"]):
+            return list(self._app(environ, start_response))
+        said = []
+        text = b"".join(self._app(environ, lambda *answer: said.append(answer))).decode()
+        shown = self.written[: -self.late]
+
+        def listed(match):
+            name = f"{place}/{unquote(match[2])}"
+            return match[0] if any(key == name or key.startswith(name) and name[-1] == "/" for key in shown) else ""
+
+        kinds = {"Contents": "Key", "CommonPrefixes": "Prefix"}
+        for outer, inner in kinds.items():
+            pattern = rf"<({outer})>(?:(?!</{outer}>).)*?<{inner}>([^<]*)</{inner}>.*?</{outer}>"
+            text = re.sub(pattern, listed, text, flags=re.DOTALL)
+        ((status, headers, *_),) = said
+        start_response(
+            status, [(k, str(len(text.encode())) if k.lower() == "content-length" else v) for k, v in headers]
+        )
+        return [text.encode()]
 
     def _fault(self, method):
         for name in ("busy", "slow", "deaf"):
@@ -236,6 +265,23 @@ def test_throttling_and_timeouts_are_not_noticed(impatient, url, crowd, clock, s
     assert getattr(server, fault) == 0
     assert [stored.step for stored in run.live()] == [2]
     assert [verify_files(run.files, stored) for stored in (*run.live(), *trashed(run))] == [None, None]
+
+
+def test_what_a_late_listing_leaves_out_is_asked_for_by_name(url, crowd, clock, server, rules):
+    crowd.store = Store(url, clock)
+    run = crowd.run([0.9, 0.3, 0.2])
+    server.late = 8
+    assert run.files.names("run/checkpoints") == ["step-000000001", "step-000000002"]
+    assert [stored.step for stored in run.live()] == [1, 2, 3]
+    assert [row["state"] for row in call("list", url, "--json")] == ["kept"] * 3
+    assert call("check", url, "--json")["ok"]
+    digest = call("prune", url, "--rules", rules, "--json")["digest"]
+    call("prune", url, "--rules", rules, "--execute", digest)
+    assert run.files.names("run/trash") == []
+    assert ([stored.step for stored in run.live()], [stored.step for stored in trashed(run)]) == ([2, 3], [1])
+    call("undelete", url, "--step", 1)
+    assert [stored.step for stored in run.live()] == [1, 2, 3]
+    assert [verify_files(run.files, stored) for stored in run.live()] == [None] * 3
 
 
 def test_throttling_without_end_is_told_in_one_sentence(url, crowd, clock, server, monkeypatch):
