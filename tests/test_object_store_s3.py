@@ -98,7 +98,7 @@ class Server:
 
         def listed(match):
             name = f"{place}/{unquote(match[2])}"
-            return match[0] if any(key == name or key.startswith(name) and name[-1] == "/" for key in shown) else ""
+            return match[0] if any(key == name or (key.startswith(name) and name[-1] == "/") for key in shown) else ""
 
         kinds = {"Contents": "Key", "CommonPrefixes": "Prefix"}
         for outer, inner in kinds.items():

@@ -64,6 +64,7 @@ OPERATIONS = {
     "ends_with": lambda files, path: files.ends_with(path, b"x"),
     "checksum": lambda files, path: files.checksum(path),
     "measure": lambda files, path: files.measure(path),
+    "local": lambda files, path: files.local(path),
     "make_folder": lambda files, path: files.make_folder(path),
     "create": lambda files, path: files.create(path, b"x"),
     "replace": lambda files, path: files.replace(path, b"x"),
@@ -318,6 +319,34 @@ def test_a_file_that_a_recovery_clears_while_it_is_written_is_written_again(file
     assert cleared
     assert files.names("a") == ["b", "new"]
     assert files.read("a/new", 100) == b"content"
+
+
+def test_what_is_cleared_away_again_and_again_is_given_up_and_told(files, monkeypatch):
+    tries = []
+
+    def gone(source, target, **folders):
+        tries.append(source)
+        raise FileNotFoundError(errno.ENOENT, "No such file or directory")
+
+    monkeypatch.setattr("checkpoint_gate.store.files.os.replace", gone)
+    with pytest.raises(FileNotFoundError, match="a/b"):
+        files.replace("a/b", b"new")
+    assert len(tries) == 4
+    assert files.read("a/b", 100) == b"content"
+
+
+def test_a_disk_that_does_not_remove_what_is_temporary_is_not_believed(files, killable):
+    killable.arm(3, errno.ENOENT)
+    with pytest.raises(FileExistsError):  # the second try finds the file of the first
+        files.create("a/new", b"content")
+    killable.arm(None)
+    assert files.read("a/new", 100) == b"content"
+
+
+def test_two_that_make_a_run_at_once_both_have_it(tmp_path, clock):
+    run = Store(tmp_path / "s", clock).start("run", epochs=3)
+    run.create(epochs=4)
+    assert run.about()["epochs"] == 3
 
 
 def test_replace_leaves_the_old_when_the_disk_is_full(files, monkeypatch):

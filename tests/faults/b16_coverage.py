@@ -35,6 +35,7 @@ _TESTS = (
     "repairing",
     "retention",
     "store_files",
+    "sweeping",
     "training",
     "unreadable_store",
 )

@@ -386,8 +386,7 @@ def _create(at: Opened, data: bytes) -> None:
     try:
         _link_new(temporary, at, data)
     finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary, dir_fd=at.handle)
+        _unlink(temporary, at.handle)
 
 
 def _link_new(temporary: str, at: Opened, data: bytes) -> None:
@@ -467,6 +466,15 @@ def _write(handle: int, data: bytes) -> None:
 
 def _sync(handle: int) -> None:
     os.fsync(handle)
+
+
+def _unlink(name: str, folder: int) -> None:
+    """Removes a name in an open folder; fine when it is gone."""
+    try:
+        os.unlink(name, dir_fd=folder)
+    except FileNotFoundError:
+        if name in os.listdir(folder):  # a disk that says so of what is there has removed nothing
+            raise
 
 
 def _again(write: Callable[[], None]) -> None:
