@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from checkpoint_gate.errors import DamagedCheckpoint, RuleError, StoreError
+from checkpoint_gate.errors import DamagedCheckpoint, ForeignCheckpoint, RuleError, StoreError
 from checkpoint_gate.rules.records import Record, dump_json
 from checkpoint_gate.store import manifest as manifests
 from checkpoint_gate.store.checkpoints import Stored, folder_name, read_checkpoint, verify_files
@@ -114,7 +114,6 @@ def test_a_lost_file_is_told(run):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        pytest.param({"format": 2}, "its format is 2; this version reads format 1", id="format 2 is refused by name"),
         pytest.param({"format": "1"}, "its format is '1'; this version reads format 1", id="a format that is text"),
         pytest.param({"format": None}, "its format is None; this version reads format 1", id="no format"),
         pytest.param({"step": -1}, "step: Expected int >= 0", id="a negative step"),
@@ -136,6 +135,28 @@ def test_a_manifest_that_is_signed_but_wrong_is_refused(place, change, words):
         parse_manifest(signed(value), "m")
     assert str(error.value).startswith("The manifest m is damaged: ")
     assert words in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        pytest.param(lambda value: signed(value), id="signed as ours are"),
+        pytest.param(lambda value: json.dumps(value | {"self": "blake3:00"}).encode(), id="signed in another way"),
+        pytest.param(
+            lambda value: json.dumps({"format": value["format"]}).encode(), id="with nothing else that we know"
+        ),
+    ],
+)
+def test_a_manifest_of_another_format_is_foreign_whatever_it_says_of_itself(place, own):
+    value = json.loads(place.read_bytes()) | {"format": 2}
+    with pytest.raises(ForeignCheckpoint, match=r"^The manifest m cannot be read: its format is 2; this version reads"):
+        parse_manifest(own(value), "m")
+
+
+def test_a_flipped_bit_in_the_format_is_damage(place):
+    with pytest.raises(DamagedCheckpoint, match=r"^The manifest m is damaged: its format is 3") as error:
+        parse_manifest(place.read_bytes().replace(b'"format": 1', b'"format": 3'), "m")
+    assert not isinstance(error.value, ForeignCheckpoint)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@
   + DataAnomalies          the data are not as their schema, or the span before, says
   + StoreError             the store cannot do what was asked
     - DamagedCheckpoint    a checksum or manifest does not hold
-      · ForeignCheckpoint  a whole manifest, but of another run or of a newer format
+      · ForeignCheckpoint  of another run or of another format, or a link; it is left alone
     - NewerFormat          a file is of a format that this version does not read
     - NoRoom               what was to be written does not fit on the disk, or into a quota
     - LeaseHeld            another writer is at work
@@ -82,7 +82,7 @@ class DamagedCheckpoint(StoreError):
 
 
 class ForeignCheckpoint(DamagedCheckpoint):
-    """A manifest is whole, but of another run or of another format: not this program's to move."""
+    """A checkpoint of another run or of another format, or a link: not this program's to move."""
 
 
 class NewerFormat(StoreError):

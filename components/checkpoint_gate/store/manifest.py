@@ -104,7 +104,7 @@ def parse_manifest(data: bytes, place: str) -> Manifest:
 
     Raises:
       DamagedCheckpoint: not strict JSON, not of this format, or its own checksum does not hold.
-      ForeignCheckpoint: of another format, and its own checksum holds.
+      ForeignCheckpoint: of another format.
     """
     try:
         manifest = _as_written(data)
@@ -147,13 +147,14 @@ def _examined(data: bytes, place: str) -> Manifest:
     if not isinstance(value, dict):
         raise ValueError("it is not an object")
     claimed = value.pop("self", None)
-    whole = claimed == _sign(value)
-    if value.get("format") != FORMAT:
-        what = f"its format is {value.get('format')!r}; this version reads format {FORMAT}"
-        if whole:
-            raise ForeignCheckpoint(f"The manifest {place} is damaged: {what}.")
+    form = value.get("format")
+    if form != FORMAT:
+        what = f"its format is {form!r}; this version reads format {FORMAT}"
+        # How another format proves itself whole is its own affair; but a flipped bit does not make one.
+        if type(form) is int and claimed != _sign(value | {"format": FORMAT}):
+            raise ForeignCheckpoint(f"The manifest {place} cannot be read: {what}.")
         raise ValueError(what)
-    if not whole:
+    if claimed != _sign(value):
         raise ValueError("its checksum does not hold")
     if data != _to_bytes(value):  # a space, an E for an e, a digit beyond a double's
         raise ValueError("it is not as it was written")
