@@ -25,6 +25,7 @@ from checkpoint_gate.store.documents import JsonLines
 from checkpoint_gate.store.lease import Lease
 from checkpoint_gate.store.pruning import execute_prune, plan_prune, recover, sweep, tombstones, trashed
 from checkpoint_gate.store.repairing import repair_store
+from checkpoint_gate.store.standing import why_all_stays
 from checkpoint_gate.store.trash import trash_path
 from checkpoint_gate.training.gated_training import GatedTraining
 
@@ -322,6 +323,22 @@ def test_the_state_to_resume_from_is_found_though_a_listing_leaves_it_out(bucket
     bucket.late = 5
     bucket.listed[:] = [frozenset(key for key in bucket.objects if "/resume/" not in key)] * 6
     assert run.resume_state().folder == "run/resume/step-000000004"
+
+
+def test_what_verified_before_is_downloaded_again_unless_the_store_says_that_it_is_the_same(
+    bucket, store, crowd, monkeypatch
+):
+    crowd.store = store
+    run = crowd.run([0.9, 0.3])
+    read, tags = [], {}
+    measure, info = run.files.measure, run.files._fs.info
+    monkeypatch.setattr(run.files, "measure", lambda path, kind: read.append(path) or measure(path, kind))
+    monkeypatch.setattr(run.files._fs, "info", lambda key: info(key) | tags)
+    for more, times in (({}, 4), ({}, 8), ({"ETag": "a"}, 12), ({"ETag": "a"}, 12), ({"ETag": "b"}, 16)):
+        tags.update(more)
+        assert (why_all_stays(run), len(read)) == (None, times)
+    bucket.objects.pop("bucket/store/run/checkpoints/step-000000002/ckpt.index")
+    assert "ckpt.index is missing" in why_all_stays(run)
 
 
 def test_a_journal_is_not_carried_out_under_an_older_token(bucket, store, template):

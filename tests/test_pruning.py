@@ -18,14 +18,16 @@ from checkpoint_gate.reviewing.joint_pruning import execute_plan, plan_runs
 from checkpoint_gate.rule_text.rule_set import parse_rules
 from checkpoint_gate.rules.filtering import PrunePolicy
 from checkpoint_gate.rules.records import Record
-from checkpoint_gate.store import Store
+from checkpoint_gate.store import Store, pruning
 from checkpoint_gate.store.champion import ChampionNote, note_champion
 from checkpoint_gate.store.checkpoints import Stored, bytes_held, copy_out, read_checkpoint, verify_files
 from checkpoint_gate.store.elapsed import SystemClock
 from checkpoint_gate.store.files import LocalFiles
+from checkpoint_gate.store.losses import take_for_lost
 from checkpoint_gate.store.pruning import (
     execute_prune,
     make_plan,
+    mark,
     plan_prune,
     pruned_before,
     recover,
@@ -34,6 +36,7 @@ from checkpoint_gate.store.pruning import (
     trashed,
     undelete,
 )
+from checkpoint_gate.store.standing import why_all_stays
 from checkpoint_gate.store.trash import body_digest
 
 RULES = "f" * 64
@@ -517,6 +520,197 @@ def test_one_that_cannot_be_removed_does_not_keep_the_others(crowd, monkeypatch)
     with run.lease("pruning") as lease:
         assert sweep(run, lease).swept > 0
     assert events(run) == {1: "pruned", 2: "pruned"}
+
+
+# What is to stay is damaged or gone, after a plan was made.
+
+
+def lose(run, step):
+    shutil.rmtree(run.files.local(run.gated.path(step)))
+
+
+def set_aside(run, step):
+    run.quarantine(run.gated.read(f"step-{step:09d}"), "damaged")
+
+
+def take_for_gone(run, step):
+    lose(run, step)
+    take_for_lost(run, next(record for record in run.ledger.read().records if record.step == step))
+
+
+def unreadable(run, step):
+    path = run.files.local(f"{run.gated.path(step)}/ckpt.index")
+    measure = run.files.measure
+
+    def failing(name, kind):
+        if run.files.local(name) == path:
+            raise OSError(errno.EIO, "Input/output error")
+        return measure(name, kind)
+
+    run.files.measure = failing
+
+
+def no_ledger(run, step):
+    run.files.local("run/ledger.jsonl").write_text("{\n")
+
+
+FAULTS = [
+    pytest.param(spoil, "while a checkpoint that stays is damaged (", id="damaged"),
+    pytest.param(lose, "2 of its saved checkpoints are gone", id="removed by others"),
+    pytest.param(set_aside, "none of its checkpoints would be left", id="set aside"),
+    pytest.param(take_for_gone, "none of its checkpoints would be left", id="taken for lost"),
+    pytest.param(unreadable, "step-000000003 cannot be read: Input/output error", id="not to be read"),
+    pytest.param(no_ledger, "Nothing goes from run: ", id="without a ledger to tell"),
+]
+
+
+@pytest.mark.parametrize(("spoiled", "words"), FAULTS)
+def test_the_trash_stays_while_what_was_to_stay_is_damaged_or_gone(crowd, clock, spoiled, words):
+    run = crowd.run([0.9, 0.8, 0.3, 0.2])
+    prune(run, {1: "too high", 2: "too high"}, [3, 4])
+    for step in (3, 4):
+        spoiled(run, step)
+    clock.now += 2 * DAY
+    for _ in range(2):
+        with run.lease("sweeping") as lease:
+            done = sweep(run, lease)
+        assert (done.swept, trash_steps(run)) == (0, [1, 2])
+        (left,) = done.left
+        assert words in left
+    assert len(run.files.names("run/journal")) == 1
+
+
+def test_what_was_kept_for_a_damaged_one_is_freed_once_that_is_seen_to(crowd, clock):
+    run = crowd.run([0.9, 0.3, 0.2])
+    prune(run, {1: "too high"}, [2, 3])
+    spoil(run, 3)
+    clock.now += 2 * DAY
+    for damaged in (True, False):
+        with run.lease("sweeping") as lease:
+            assert bool(sweep(run, lease).left) == damaged
+        assert trash_steps(run) == ([1] if damaged else [])
+        if damaged:
+            set_aside(run, 3)
+
+
+def test_a_sweep_with_nothing_due_reads_no_checkpoint(crowd, monkeypatch):
+    run = crowd.run([0.9, 0.3])
+    prune(run, {1: "too high"}, [2])
+    monkeypatch.setattr("checkpoint_gate.store.standing.verify_files", pytest.fail)
+    with run.lease("sweeping") as lease:
+        assert sweep(run, lease).left == ()
+
+
+def age(run):
+    """As if the files had been written some time ago: what is younger than the clock's tick is never taken for read."""
+    for path in run.files.local("run/checkpoints").rglob("*"):
+        os.utime(path, (1.7e9, 1.7e9))
+
+
+def test_what_verified_before_is_read_again_only_when_its_files_look_different(crowd, monkeypatch):
+    run = crowd.run([0.9, 0.3, 0.2])
+    age(run)
+    read = []
+    monkeypatch.setattr(
+        "checkpoint_gate.store.standing.verify_files", lambda files, s: read.append(s.step) or verify_files(files, s)
+    )
+    assert (why_all_stays(run, {1}), read) == (None, [2, 3])
+    assert (why_all_stays(run, {1}), read) == (None, [2, 3])
+    spoil(run, 3)
+    assert "is damaged" in why_all_stays(run, {1})
+    assert read == [2, 3, 3]
+    assert "is damaged" in why_all_stays(run, {1})
+
+
+@pytest.mark.parametrize(("spoiled", "words"), FAULTS)
+def test_recovering_moves_nothing_while_what_was_to_stay_is_damaged_or_gone(crowd, spoiled, words):
+    run = crowd.run([0.9, 0.8, 0.3, 0.2])
+    with run.lease("pruning") as lease:  # killed after the mark
+        mark(run, plan_prune(run, {1: "too high", 2: "too high"}, [3, 4], POLICY, RULES), lease)
+    for step in (3, 4):
+        spoiled(run, step)
+    with run.lease("recovering") as lease:
+        (left,) = recover(run, lease)
+    assert words in left
+    assert ({1, 2} <= set(live_steps(run)), trash_steps(run)) == (True, [])
+
+
+def test_what_an_older_plan_could_not_move_is_spared_by_a_newer_one(crowd, clock, monkeypatch):
+    run = crowd.run([0.6, 0.55, 0.52, 0.3])
+    move = pruning.move_checkpoint
+
+    def failing(files, stored, target, fence):
+        if stored.step == 1:
+            raise OSError(errno.EACCES, "Permission denied")
+        move(files, stored, target, fence)
+
+    monkeypatch.setattr(pruning, "move_checkpoint", failing)
+    assert prune(run, {1: "too high", 2: "too high"}, [3, 4]).left
+    prune(run, {3: "too low", 4: "too low"}, [1], PrunePolicy(grace=DAY, max_fraction=1.0))
+    assert live_steps(run) == [1, 4]
+    monkeypatch.setattr(pruning, "move_checkpoint", move)
+    for _ in range(2):
+        with run.lease("sweeping") as lease:
+            assert sweep(run, lease).left == ()
+        assert live_steps(run) == [1, 4]
+        clock.now += 2 * DAY
+    assert trash_steps(run) == []
+
+
+def test_a_newer_plan_that_removes_nothing_spares_as_well(crowd):
+    run = crowd.run([0.9, 0.8, 0.3])
+    with run.lease("pruning") as lease:
+        mark(run, plan_prune(run, {1: "too high", 2: "too high"}, [3], POLICY, RULES), lease)
+        mark(run, plan_prune(run, {}, [1, 2, 3], POLICY, RULES), lease)
+        assert sweep(run, lease).left == ()
+    assert (live_steps(run), events(run)) == ([1, 2, 3], {1: "spared", 2: "spared"})
+    prune(run, {1: "too high", 2: "too high"}, [3])
+    assert live_steps(run) == [3]
+
+
+def test_a_plan_that_is_larger_than_can_be_read_is_not_begun(crowd, tree, monkeypatch):
+    monkeypatch.setattr("checkpoint_gate.store.trash._JOURNAL_BYTES", 300)
+    run = crowd.run([0.9, 0.3])
+    before = tree(crowd.root)
+    with pytest.raises(StoreError, match=r"[.]json must be at most 300 bytes\. Received: \d+ bytes"):
+        prune(run, {1: "too high"}, [2])
+    assert {name for name in tree(crowd.root) if name != "run/journal/"} == set(before)
+
+
+@pytest.mark.parametrize("event", ["trashed", "pruned"])
+def test_where_a_tombstone_cannot_be_written_nothing_more_goes_and_it_says_what_to_do(crowd, monkeypatch, event):
+    run = crowd.run([0.9, 0.8, 0.3])
+    bury = pruning.bury
+
+    def full(run, said, digest, item):
+        if said == event:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        bury(run, said, digest, item)
+
+    monkeypatch.setattr(pruning, "bury", full)
+    left = prune(run, {1: "too high", 2: "too high"}, [3], AT_ONCE).left
+    assert left == (
+        "the tombstone of step 1 of run cannot be written (No space left on device), so nothing more goes: "
+        "free some space outside the store, or make it writable, and do it again",
+    )
+    assert 3 in live_steps(run)
+    assert (2 in live_steps(run)) == (event == "trashed")
+    monkeypatch.setattr(pruning, "bury", bury)
+    with run.lease("sweeping") as lease:
+        assert sweep(run, lease).left == ()
+    assert (live_steps(run), events(run)) == ([3], {1: "pruned", 2: "pruned"})
+
+
+def test_the_digest_of_a_plan_is_computed_a_few_times_only(crowd, monkeypatch):
+    run = crowd.run([0.9] * 20 + [0.3])
+    plan = plan_prune(run, dict.fromkeys(range(1, 20), "too high"), [21], AT_ONCE, RULES)
+    times = []
+    monkeypatch.setattr(
+        "checkpoint_gate.store.prune_plan.body_digest", lambda body: times.append(1) or body_digest(body)
+    )
+    with run.lease("pruning") as lease:
+        execute_prune(run, plan, lease)
+    assert (live_steps(run), len(times) < 5) == ([20, 21], True)
 
 
 def test_a_damaged_journal_stops_all_deleting(crowd, tree):

@@ -474,12 +474,74 @@ def test_a_part_that_fails_is_told_and_does_not_keep_the_others(run, crowd):
     damaged_pins(run)
     marked_only(run)
     half_written(run)
-    flipped_live(run)
+    damaged_state(run)
     mended, left = repair(crowd.store)
     assert sorted(done for _, done in mended) == ["cleared away", TO_QUARANTINE]
     failures = [finding.what for finding in left if finding.what.startswith("could not be repaired: ")]
     assert len(failures) == 1
     assert "pins.json" in failures[0]
+
+
+def test_what_was_taken_from_a_pinned_one_in_the_trash_by_hand_is_no_sweep(run, crowd):
+    half_swept(run)
+    run.pin(1, "a paper cites it")
+    mended, _ = repair(crowd.store)
+    assert [done for _, done in mended] == [TO_QUARANTINE]
+    assert any(place(run, "quarantine").glob("step-000000001--*/ckpt.index"))
+
+
+def test_the_clock_alone_makes_no_sweep_of_what_is_damaged_in_the_trash(run, crowd, monkeypatch):
+    half_swept(run)
+    monkeypatch.setattr("checkpoint_gate.store.trash.is_over", lambda mark, journal, now: False)
+    mended, _ = repair(crowd.store)
+    assert [done for _, done in mended] == [TO_QUARANTINE]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words", "live_steps"),
+    [
+        pytest.param(flipped_live, "step 2 is damaged", [1, 3, 4, 5], id="damaged"),
+        pytest.param(removed_by_others, "step 2 is gone", [1, 3, 4, 5], id="removed by others"),
+    ],
+)
+def test_a_repair_gives_an_interrupted_pruning_up_where_what_was_to_stay_is_not_there(
+    run, crowd, spoil, words, live_steps
+):
+    marked_only(run)
+    spoil(run)
+    repair(crowd.store)
+    assert [stored.step for stored in run.live()] == live_steps
+    assert [(m["step"], m["event"], m["why"]) for m in tombstones(run).values() if m["event"] == "spared"] == [
+        (1, "spared", words)
+    ]
+
+
+def pinned_and_overtaken(run):
+    run.pin(5, "a paper cites it")
+    run.resume_after(4)
+
+
+def pinned_and_removed(run):
+    run.pin(7, "a paper cites it")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        pytest.param(
+            pinned_and_overtaken,
+            "step 5 is pinned (a paper cites it), but lies in superseded/, since a resumed training has overtaken it",
+            id="overtaken",
+        ),
+        pytest.param(pinned_and_removed, "step 7 is pinned (a paper cites it), but is gone", id="never there"),
+        pytest.param(lambda run: run.pin(1, "live"), None, id="one that is live"),
+        pytest.param(lambda run: (prune(run, 1), run.pin(1, "in the trash")), None, id="one in the trash"),
+    ],
+)
+def test_a_pin_without_a_checkpoint_is_told(run, crowd, change, words):
+    change(run)
+    told = [finding.what for finding in wrong(crowd.store) if finding.place.endswith("pins.json")]
+    assert told == ([] if words is None else [words])
 
 
 def test_a_run_in_use_is_told_and_the_others_are_repaired(run, crowd, tree):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import errno
 import json
 import math
@@ -19,11 +20,11 @@ from checkpoint_gate.errors import LeaseHeld, RecordOrderError, RuleError, Store
 from checkpoint_gate.rule_text.rule_set import parse_rules, write_rules
 from checkpoint_gate.rules.judgement import Decision
 from checkpoint_gate.rules.records import Record
-from checkpoint_gate.store import Store
+from checkpoint_gate.store import Store, standing
 from checkpoint_gate.store.checking import check_run
 from checkpoint_gate.store.checkpoints import verify_files
 from checkpoint_gate.store.files import LocalFiles
-from checkpoint_gate.store.pruning import pruned_before
+from checkpoint_gate.store.pruning import make_plan, pruned_before
 from checkpoint_gate.training.gated_training import GatedTraining
 
 IMPROVES = "save: {metric: val_loss, improves: min}"
@@ -238,6 +239,71 @@ def test_what_retention_cannot_remove_is_told(loop, caplog):
     training.run.files.local("run/checkpoints/step-000000005/notes.txt").write_text("mine")
     training.epoch(1, 0.5)
     assert "holds files that its manifest does not list" in caplog.text
+
+
+BEST = f"{ALWAYS}\nkeep: {{best: {{metric: val_loss, mode: min, n: 1}}}}"
+
+
+def damage(run, step):
+    path = run.files.local(f"{run.gated.path(step)}/ckpt.index")
+    path.write_bytes(b"x" + path.read_bytes()[1:])
+
+
+def remove(run, step):
+    shutil.rmtree(run.files.local(run.gated.path(step)))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        pytest.param(damage, "while a checkpoint that stays is damaged (", id="damaged"),
+        pytest.param(remove, "1 of its saved checkpoints are gone", id="removed by others"),
+    ],
+)
+def test_retention_removes_nothing_while_what_it_keeps_is_damaged_or_gone(loop, caplog, spoil, words):
+    training = loop(BEST)
+    training.start(4)
+    for epoch, loss in enumerate([0.1, 0.3, 0.2, 0.25]):
+        training.epoch(epoch, loss)
+        if epoch == 0:
+            spoil(training.run, 5)
+    training.training.finish(4)
+    assert set(live_steps(training.run)) >= {10, 15, 20}
+    told = [message for message in caplog.messages if message.startswith("retention removes nothing this time: ")]
+    assert told
+    assert all(words in message for message in told)
+
+
+def test_retention_reads_what_it_keeps_once(loop, monkeypatch):
+    read = collections.Counter()
+    verify = standing.verify_files
+
+    def verified(files, stored):
+        read[stored.step] += 1
+        return verify(files, stored)
+
+    monkeypatch.setattr(standing, "verify_files", verified)
+    training = loop(BEST)
+    training.start(9)
+    training.epoch(0, 0.1)
+    for path in training.run.files.local(training.run.gated.path(5)).iterdir():
+        os.utime(path, (1.7e9, 1.7e9))  # what is younger than the clock's tick is never taken for read
+    for epoch in range(1, 9):
+        training.epoch(epoch, 0.5)
+    assert (live_steps(training.run), read) == ([5], {5: 1})
+
+
+def test_what_beginning_again_finds_and_leaves_alone_is_told(loop, caplog):
+    first = loop(BEST)
+    first.train([0.1, 0.5], finish=False)
+    first.training.abandon()
+    run = first.run
+    with run.lease("pruning") as lease:
+        make_plan(run, {5: "bad"}, {}, 0.0, "f" * 64, "a test").write(run, lease.token)
+    again = loop(BEST)
+    again.start(3)
+    assert live_steps(run) == [5]
+    assert any(m.startswith("not removed: Nothing goes from run: none of its") for m in caplog.messages)
 
 
 RULES_AND_LOGS = [

@@ -8,6 +8,7 @@ import contextlib
 from faults.b01_kill import killed_everywhere
 from faults.b03_errno import failing_everywhere
 from faults.b04_power import power_cuts, record
+from faults.b06_corruption import is_broken
 from faults.bugs import BUGS, Bug
 from faults.figure import Measured
 from faults.reference import Reference
@@ -33,6 +34,9 @@ class _Alarm(Measured):
 
 def is_caught(bug: Bug) -> bool:
     """Whether the figure that has to catch a bug does so."""
+    if bug.by == "B6":
+        with bug.patch():
+            return is_broken("index", 100)
     with _world(bug) as world:
         trial = Trial(world, bug.kind(SMALL))
         try:

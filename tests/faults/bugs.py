@@ -22,7 +22,7 @@ from faults.reference import Reference
 from faults.training_works import Save
 from faults.works import Kind
 
-How = Literal["B1", "B3", "B4", "B11"]
+How = Literal["B1", "B3", "B4", "B6", "B11"]
 Patch = contextlib.AbstractContextManager[Any]
 
 
@@ -163,6 +163,10 @@ def _moved_before_its_tombstone(right: Any, run: Run, event: str, digest: str, i
     right(run, event, digest, item)
 
 
+def _moves_nothing(right: Any, *args: Any) -> Any:
+    return pruning._Done({}, ())
+
+
 def _torn_line_kept(right: Any, lines: JsonLines, line: Any) -> None:
     with mock.patch.object(JsonLines, "torn", False):
         right(lines, line)
@@ -240,7 +244,7 @@ BUGS = (
     ),
     Bug("a tombstone tells of a sweep before it", _instead(pruning, "_remove", _pruned_before_the_sweep), Sweep, "B1"),
     Bug("a sweep does not wait for the grace", _instead(pruning, "read_journal", _without_grace), _with_grace, "B1"),
-    Bug("recovering finishes no moves", _instead(pruning, "_move", lambda right, *args: (0, [])), Recover, "B1"),
+    Bug("recovering finishes no moves", _instead(pruning, "_move", _moves_nothing), Recover, "B1"),
     Bug("recovering finishes no undeletion", _instead(pruning, "bring_back", _nothing), Recover, "B1"),
     Bug(
         "an undeleted one is moved before its tombstone",
@@ -271,6 +275,7 @@ BUGS = (
     Bug("what killed writers left is never cleared", _instead(Run, "clear_leftovers", _nothing), _with_grace, "B1"),
     Bug("a torn line is written on", _instead(JsonLines, "append", _torn_line_kept), _with_grace, "B1"),
     Bug("an error of a removal is passed over", _instead(LocalFiles, "remove_file", _errors_passed_over), Sweep, "B3"),
+    Bug("a sweep does not look at what stays", _instead(pruning, "why_all_stays", _nothing), Sweep, "B6"),
     Bug(
         "a marker is removed last", _instead(MarkedFolders, "discard_folder", _marker_removed_last), _with_grace, "B11"
     ),

@@ -41,6 +41,7 @@ from checkpoint_gate.store.trash import (
     journal_path,
     journals,
     marks_in_trash,
+    names_in_trash,
     read_journal,
     revived,
     stones,
@@ -144,12 +145,13 @@ class _Check:
         self._files = run.files
         self._history: History | None = None
         self._marks: dict[tuple[str, int], Mark] | None = None
+        self._pinned: Mapping[int, str] | None = None
         self._unreadable: set[str] = set()
 
     def findings(self) -> Iterator[Finding]:
         parts = (self._devices, self._shelves, self._small_files, self._live, self._resumable, self._trash)
         told = set()
-        for part in (*parts, self._journals, self._quarantine, self._strangers):
+        for part in (*parts, self._journals, self._pins, self._quarantine, self._strangers):
             try:
                 yield from part()
             except (StoreError, OSError) as error:  # a folder that is a link, or that may not be read
@@ -187,7 +189,7 @@ class _Check:
         self._history = yield from self._readable(LEDGER, run.ledger.read)
         self._marks = yield from self._readable("tombstones.jsonl", lambda: tombstones(run))
         yield from self._readable(RUN_FILE, run.about)
-        yield from self._readable("pins.json", run.pins)
+        self._pinned = yield from self._readable("pins.json", run.pins)
         for name, torn in ((LEDGER, run.ledger.torn), ("tombstones.jsonl", stones(run).torn)):
             if torn:
                 what = "its last line was torn by a crash; it is passed over, and cut off by the next write"
@@ -355,6 +357,18 @@ class _Check:
                 yield self._finding(path, "note", what)
             else:
                 yield self._finding(path, "note", "a pruning that is done; the next sweep drops its journal")
+
+    def _pins(self) -> Iterator[Finding]:
+        """Pins that keep nothing: what they were put on is neither live nor in the trash."""
+        in_trash = {trash_place(name)[0] for name in names_in_trash(self._run)} if self._pinned else set()
+        overtaken = {int(m[1]) for name in self._names("superseded") if (m := STEP_FOLDER.match(name))}
+        for step, why in sorted((self._pinned or {}).items()):
+            if step in in_trash or self._run.gated.holds(step):
+                continue
+            where = "lies in superseded/, since a resumed training has overtaken it" if step in overtaken else "is gone"
+            what = f"step {step} is pinned ({why}), but {where}"
+            advice = "unpin it; or put its checkpoint back in its place"
+            yield self._finding(self._path("pins.json"), "warning", what, advice=advice)
 
     def _quarantine(self) -> Iterator[Finding]:
         for name in self._names("quarantine"):

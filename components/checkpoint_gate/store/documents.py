@@ -24,24 +24,24 @@ _CRC = re.compile(r'"crc": "([0-9a-f]{8})", ')
 _OBJECT = msgspec.json.Decoder(dict[str, Any])
 
 
-def read_object(files: Files, path: str) -> dict[str, Any]:
-    """The JSON object in a file of this format.
+def read_object(files: Files, path: str, limit: int = _OBJECT_BYTES) -> dict[str, Any]:
+    """The JSON object in a file of this format, of at most `limit` bytes.
 
     Raises:
       NewerFormat: of another format; names the file.
       StoreError: missing, or damaged; names the file.
     """
-    value = read_object_if_there(files, path)
+    value = read_object_if_there(files, path, limit)
     if value is None:
         raise StoreError(f"{files.place(path)} is missing.")
     return value
 
 
-def read_object_if_there(files: Files, path: str) -> dict[str, Any] | None:
+def read_object_if_there(files: Files, path: str, limit: int = _OBJECT_BYTES) -> dict[str, Any] | None:
     """As `read_object`; None where there is no such file."""
     place = files.place(path)
     try:
-        value = load_json(files.read(path, _OBJECT_BYTES))
+        value = load_json(files.read(path, limit))
     except FileNotFoundError:
         return None
     except ValueError as error:
@@ -55,7 +55,19 @@ def read_object_if_there(files: Files, path: str) -> dict[str, Any] | None:
 
 def write_object(files: Files, path: str, **fields: Any) -> None:
     """Replaces a file by one JSON object of this format."""
-    files.replace(path, (dump_json(_with_crc({"format": FORMAT, **fields}), indent=1) + "\n").encode())
+    write_large_object(files, path, _OBJECT_BYTES, fields)
+
+
+def write_large_object(files: Files, path: str, limit: int, fields: Mapping[str, Any]) -> None:
+    """As `write_object`, where a file of up to `limit` bytes is read.
+
+    Raises:
+      StoreError: it would be larger, and nobody could read it; the file is as it was.
+    """
+    data = (dump_json(_with_crc({"format": FORMAT, **fields}), indent=1) + "\n").encode()
+    if len(data) > limit:
+        raise StoreError(f"{files.place(path)} must be at most {limit} bytes. Received: {len(data)} bytes.")
+    files.replace(path, data)
 
 
 class JsonLines:

@@ -14,6 +14,7 @@ import re
 import shutil
 import stat
 import tempfile
+import time
 import uuid
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -24,6 +25,7 @@ from checkpoint_gate.store.checksums import WRITTEN, checksum_of, measure
 from checkpoint_gate.store.opened_folders import LISTED, PASSED, Opened, is_link, opened_folder, plain_parts
 
 _CHUNK = 1 << 20
+_SETTLED = 2_000_000_000  # nanoseconds: a file's time is as coarse as the clock's tick
 _TIMES = 4  # a recovery may take a file that is being written for one that a crash has left
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{12}\.tmp")
 
@@ -128,6 +130,16 @@ class LocalFiles:
         """Bytes of a file."""
         with self._at(path) as at:
             return os.stat(at.name, dir_fd=at.handle, follow_symlinks=False).st_size
+
+    def identity(self, path: str) -> tuple[object, ...] | None:
+        """What changes with a file's bytes, see `Files.identity`: its inode, its time and its size."""
+        try:
+            stat = os.lstat(self._local(path))
+        except OSError:
+            return None
+        if time.time_ns() - stat.st_mtime_ns < _SETTLED:  # written again within a tick of the clock it looks the same
+            return None
+        return stat.st_dev, stat.st_ino, stat.st_mtime_ns, stat.st_size
 
     def read(self, path: str, limit: int) -> bytes:
         """A whole file of at most `limit` bytes.

@@ -74,6 +74,9 @@ class Files(Protocol):
     def size(self, path: str) -> int:
         """Bytes of a file."""
 
+    def identity(self, path: str) -> tuple[object, ...] | None:
+        """What is another when a file's bytes are others, told without reading them; None where nothing is sure."""
+
     def read(self, path: str, limit: int) -> bytes:
         """A whole file of at most `limit` bytes, as last written. FileNotFoundError proves that it is not there."""
 

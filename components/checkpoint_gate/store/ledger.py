@@ -102,6 +102,12 @@ class History:
         done = [event.get("epochs") for event in self.events if event["event"] == "finished"]
         return done[-1] if done and isinstance(done[-1], int) else 0
 
+    @property
+    def is_retired(self) -> bool:
+        """Whether the run is retired, and nobody has trained in it since."""
+        said = [event["event"] for event in self.events if event["event"] in ("retired", "started")]
+        return bool(said) and said[-1] == "retired"
+
     def overtook(self, step: int, since: float) -> Mapping[str, Any] | None:
         """The event of a training that resumed at or after the time `since`, and before `step`; None without one."""
         resumed = (event for event in self.events if event["event"] == "resumed" and event["after_step"] < step)

@@ -56,9 +56,9 @@ class PrunePlan:
         items = [asdict(item) for item in self.going]
         return {"run": self.run, "rules": self.rules, "grace": self.grace, "by": self.by, "going": items}
 
-    def write(self, run: Run, token: int) -> None:
-        """Writes the journal, under the lease with this token."""
-        write_journal(run, self.digest, self._body(), token)
+    def write(self, run: Run, token: int, joint: str | None = None) -> None:
+        """Writes the journal, under the lease with this token; `joint` is the plan of several that it is a part of."""
+        write_journal(run, self.digest, self._body(), token, joint)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,10 +128,16 @@ def _verify_survivors(run: Run, live: Sequence[Stored], kept: Set[int]) -> None:
 
 
 def make_plan(
-    run: Run, rejected: Mapping[int, str], staying: Mapping[int, str], grace: float, rules: str, by: str
+    run: Run,
+    rejected: Mapping[int, str],
+    staying: Mapping[int, str],
+    grace: float,
+    rules: str,
+    by: str,
+    live: Iterable[Stored] | None = None,
 ) -> PrunePlan:
-    """The plan that removes the live ones of `rejected` that are not in `staying`."""
-    return _plan(run, run.live(), rejected, staying, grace, rules, by)
+    """The plan that removes the live ones of `rejected` that are not in `staying`; `live`, if they were just read."""
+    return _plan(run, run.live() if live is None else live, rejected, staying, grace, rules, by)
 
 
 def _plan(

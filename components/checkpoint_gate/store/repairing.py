@@ -26,7 +26,7 @@ from checkpoint_gate.store.checkpoints import (
 from checkpoint_gate.store.findings import QUARANTINED, TAKEN_FOR_LOST, Finding
 from checkpoint_gate.store.lease import Lease
 from checkpoint_gate.store.losses import missing, take_for_lost
-from checkpoint_gate.store.pruning import bring_back, recover
+from checkpoint_gate.store.pruning import bring_back, give_up, recover
 from checkpoint_gate.store.revision import by_hand, raise_revision
 from checkpoint_gate.store.run import Run
 from checkpoint_gate.store.store import Store
@@ -175,7 +175,12 @@ class _Repair:
     def _live(self) -> None:
         for stored, damage in self._still_damaged(self._run.live()):
             self._count_change()
+            self._give_up(f"step {stored.step} is damaged")
             self._run.quarantine(stored, damage)
+
+    def _give_up(self, why: str) -> None:
+        """What an interrupted pruning was yet to move stays: it may be worth more than when that was planned."""
+        give_up(self._run, why)
 
     def _trash(self) -> None:
         marks = marks_in_trash(self._run)
@@ -222,6 +227,7 @@ class _Repair:
         for record in missing(self._run, self._run.live(), self._run.ledger.read()):
             if self._files.place(self._run.gated.path(record.step)) in self._missed:
                 self._count_change()
+                self._give_up(f"step {record.step} is gone")
                 take_for_lost(self._run, record)
 
     def _resumable(self) -> None:

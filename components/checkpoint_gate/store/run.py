@@ -19,11 +19,11 @@ import contextlib
 import logging
 import re
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from checkpoint_gate.errors import StoreError
+from checkpoint_gate.errors import ForeignCheckpoint, StoreError
 from checkpoint_gate.rules.conditions import Mode
 from checkpoint_gate.rules.records import Record
 from checkpoint_gate.rules.retention import Best, Held
@@ -35,6 +35,7 @@ from checkpoint_gate.store.checkpoints import (
     Stored,
     copy_out,
     folder_name,
+    is_movable,
     move_checkpoint,
     verify_files,
 )
@@ -64,6 +65,7 @@ class Run:
         self.key = key
         self.clock = clock
         self.ledger = Ledger(files, f"{key}/{LEDGER}", clock)
+        self.verified: dict[str, tuple[object, ...]] = {}  # folder -> how its files looked when every byte verified
         self._leases: weakref.WeakSet[Lease] = weakref.WeakSet()
         self.gated = Shelf(files, key, f"{key}/checkpoints", f"{key}/tmp", clock, self._saved, self.fence)
         self.resumable = Shelf(files, key, f"{key}/resume", f"{key}/tmp", clock, self._last_steps, self.fence)
@@ -220,8 +222,15 @@ class Run:
         """Moves a damaged checkpoint aside with the reason; its bytes are evidence and stay.
 
         Raises:
+          ForeignCheckpoint: it is not this run's, of another format, or a link; it is left where it is.
           LeaseHeld: the lease was taken over by another writer.
         """
+        if not is_movable(self.files, stored):
+            place = self.files.place(stored.folder)
+            raise ForeignCheckpoint(
+                f"{place} is not this run's to move: put the checkpoint of its own in its place, or move it out of the "
+                f"store. {reason}"
+            )
         self.prove()
         target = self._set_aside(stored, f"{self.key}/quarantine")
         self.tell_reason(target, reason)
@@ -261,11 +270,11 @@ class Run:
         """The gated checkpoints, by step; the damaged ones come with the damage."""
         return self.gated.stored()
 
-    def held(self) -> list[Held]:
-        """The readable live checkpoints as retention sees them."""
+    def held(self, live: Iterable[Stored] | None = None) -> list[Held]:
+        """The readable live checkpoints as retention sees them; `live`, if they were just read."""
         return [
             Held(m.step, m.epoch, m.record.metrics, m.time, m.size, m.record.at)
-            for stored in self.live()
+            for stored in (self.live() if live is None else live)
             if (m := stored.manifest) is not None
         ]
 

@@ -20,7 +20,8 @@ from checkpoint_gate.errors import StoreError
 from checkpoint_gate.rules.records import dump_json
 from checkpoint_gate.store import manifest as manifests
 from checkpoint_gate.store.checkpoints import STEP_FOLDER, Stored, folder_name, half_removed, read_all
-from checkpoint_gate.store.documents import JsonLines, read_object, write_object
+from checkpoint_gate.store.documents import JsonLines, read_object, write_large_object
+from checkpoint_gate.store.elapsed import is_over, look
 
 if TYPE_CHECKING:
     from checkpoint_gate.store.run import Run
@@ -30,7 +31,7 @@ GONE = (*PRUNED, "lost")  # after which a checkpoint is not live
 TRASH_FOLDER = re.compile(rf"{STEP_FOLDER.pattern}--([0-9a-f]{{12}})")
 SET_ASIDE = re.compile(rf"{STEP_FOLDER.pattern}(?:--[0-9a-f]{{12}})?(?:\.\d+)?")  # in the quarantine
 JOURNAL_FILE = re.compile(r"[0-9a-f]{64}[.]json")
-_JOURNAL_BYTES = 64 << 20
+_JOURNAL_BYTES = 1 << 30  # a million and a half checkpoints of a dozen metrics
 JOURNAL_ASIDE = ".journal.json"  # how the name of a damaged journal ends that was set aside
 _BODY = ("run", "rules", "grace", "by", "going")
 _NUMBER = (int, float)
@@ -81,6 +82,17 @@ def trashed(run: Run) -> list[Stored]:
     return read_all(run.files, f"{run.key}/trash", names_in_trash(run), run.key)
 
 
+def plan_of(run: Run, digest: str) -> str | None:
+    """The plan of this run that `digest` names, by itself or as a part of a plan of several; None if none was begun."""
+    for (plan, _), mark in tombstones(run).items():
+        if digest in (plan, mark.get("joint")):
+            return plan
+    for plan in journals(run):
+        if digest in (plan, read_journal(run, plan).get("joint")):
+            return plan
+    return None
+
+
 def names_in_trash(run: Run) -> list[str]:
     """The folders in the trash, by step; where a listing may be late, those too that the plans under way name."""
     names = {name for name in run.files.names(f"{run.key}/trash") if TRASH_FOLDER.fullmatch(name)}
@@ -116,14 +128,15 @@ def is_stranded(run: Run, name: str, mark: Mark) -> bool:
 
 
 def half_swept(run: Run, stored: Stored, mark: Mark) -> bool:
-    """Whether a sweep was interrupted in this folder of the trash."""
+    """Whether a sweep was interrupted in this folder of the trash: nothing else may have taken files away there."""
     if mark.get("event") != "trashed" or not half_removed(run.files, stored):
         return False
     try:
         journal = read_journal(run, mark["plan"])
+        protected = run.protected()
     except StoreError:
         return False
-    return bool(run.clock() - mark["time"] >= journal["grace"])
+    return is_over(mark, journal, look(run.clock)) and stored.step not in protected
 
 
 def revived(run: Run, marks: Mapping[tuple[str, int], Mark], live: Iterable[Stored]) -> list[Mark]:
@@ -176,16 +189,23 @@ def set_journal_aside(run: Run, digest: str) -> None:
     run.files.remove_file(path)
 
 
-def write_journal(run: Run, digest: str, body: Mapping[str, Any], token: int) -> None:
-    """Marks a plan as under way; `token` is that of the lease under which it is carried out."""
+def write_journal(run: Run, digest: str, body: Mapping[str, Any], token: int, joint: str | None = None) -> None:
+    """Marks a plan as under way; `token` is that of the lease under which it is carried out.
+
+    Args:
+      joint: the digest of the plan of several runs that it is a part of.
+    """
     run.files.make_folder(f"{run.key}/journal")
-    write_object(run.files, journal_path(run, digest), plan=digest, created=run.clock(), token=token, **body)
+    whole = {} if joint in (None, digest) else {"joint": joint}
+    fields = {"plan": digest, "created": run.clock(), "token": token, **whole, **body}
+    write_large_object(run.files, journal_path(run, digest), _JOURNAL_BYTES, fields)
 
 
-def note_look(run: Run, digest: str, journal: Mapping[str, Any], look: Mapping[str, Any]) -> None:
+def note_look(run: Run, digest: str, journal: Mapping[str, Any], seen: Mapping[str, Any]) -> None:
     """Remembers in a journal what the clocks said at a sweep."""
     fields = {key: value for key, value in journal.items() if key != "format"}
-    write_object(run.files, journal_path(run, digest), **(fields | {"looks": [*journal.get("looks", []), dict(look)]}))
+    fields["looks"] = [*journal.get("looks", []), dict(seen)]
+    write_large_object(run.files, journal_path(run, digest), _JOURNAL_BYTES, fields)
 
 
 def read_journal(run: Run, digest: str) -> dict[str, Any]:
@@ -195,7 +215,7 @@ def read_journal(run: Run, digest: str) -> dict[str, Any]:
       StoreError: damaged: what it says is not what its name says.
     """
     path = journal_path(run, digest)
-    value = read_object(run.files, path)
+    value = read_object(run.files, path, _JOURNAL_BYTES)
     if body_digest({key: value.get(key) for key in _BODY}) != digest:
         raise StoreError(f"{run.files.place(path)} is damaged: it does not hold the plan that its name says.")
     if value["run"] != run.key or not _is_plan(value):
@@ -208,13 +228,14 @@ def _is_plan(value: Mapping[str, Any]) -> bool:
     going, looks = value["going"], value.get("looks", [])
     return (
         _has(value, _JOURNAL)
+        and isinstance(value.get("joint", ""), str)
         and isinstance(going, list)
         and all(
             isinstance(item, dict) and _has(item, _GOING) and all(map(is_count, (item["step"], item["bytes"])))
             for item in going
         )
         and isinstance(looks, list)
-        and all(isinstance(look, dict) and _has(look, _LOOK) for look in looks)
+        and all(isinstance(seen, dict) and _has(seen, _LOOK) for seen in looks)
     )
 
 

@@ -19,6 +19,7 @@ from checkpoint_gate.store import Run, Store
 from checkpoint_gate.store.checkpoints import PREFIX, Stored, verify_files
 from checkpoint_gate.store.ledger import History
 from checkpoint_gate.store.pruning import execute_prune, make_plan, sweep
+from checkpoint_gate.store.standing import why_all_stays
 from checkpoint_gate.training.room import OnNoRoom, checked, is_no_room
 from checkpoint_gate.training.saving import Saver, Saving, State, Write, saver
 
@@ -110,7 +111,8 @@ class GatedTraining:
     def _begin(self, epochs: int | None) -> Stored | None:
         run = self.run
         run.gated.clear_staged()
-        sweep(run, self._lease)  # finishes what a crash interrupted
+        for left in sweep(run, self._lease).left:  # finishes what a crash interrupted
+            _LOG.warning("not removed: %s", left)
         state = self._whole_state()
         history = run.ledger.read()
         step = state.manifest.step if state is not None and state.manifest is not None else -1
@@ -362,17 +364,24 @@ class GatedTraining:
             self.run.ledger.append_event("overtaken", step=record.step, at=record.at)
 
     def retain(self) -> None:
-        """Applies `keep`: what no part of it protects goes, pinned checkpoints and the champion's excepted."""
+        """Applies `keep`: what no part of it protects goes, pinned checkpoints and the champion's excepted.
+
+        Nothing goes while one that stays is damaged or gone, for what goes is gone for good.
+        """
         if self._rules.keep is None:
             return
         run = self.run
-        protected = run.protected()
-        surplus = self._rules.keep.surplus(run.held(), run.clock(), protected)
+        live, protected = run.live(), run.protected()
+        surplus = self._rules.keep.surplus(run.held(live), run.clock(), protected)
         if not surplus:
             return
         rules = self._rules.cut("keep").digest()
-        pruned = execute_prune(run, make_plan(run, surplus, protected, 0.0, rules, "retention"), self._lease)
-        for left in pruned.left:
+        plan = make_plan(run, surplus, protected, 0.0, rules, "retention", live)
+        why = why_all_stays(run, surplus.keys(), live)
+        if why is not None:
+            _LOG.warning("retention removes nothing this time: %s", why)
+            return
+        for left in execute_prune(run, plan, self._lease).left:
             _LOG.warning("not removed: %s", left)
 
     def finish(self, epochs: int | None) -> None:
