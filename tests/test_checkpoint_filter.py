@@ -175,6 +175,45 @@ def test_a_checkpoint_that_may_not_be_read_is_passed_over_and_stays_where_it_is(
     assert (live(run), run.files.names("run/quarantine")) == ([1, 2, 3, 4], [])
 
 
+def of_another_run(crowd, run):
+    other = crowd.run([0.4, 0.3, 0.1], "other")
+    place = run.files.local(run.gated.path(2))
+    shutil.rmtree(place)
+    shutil.copytree(other.files.local(other.gated.path(2)), place)
+
+
+def of_a_newer_format(crowd, run):
+    path = run.files.local(f"{run.gated.path(2)}/manifest.json")
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 2, "self": "blake3:00"}))
+
+
+def a_link(crowd, run):
+    other = crowd.run([0.4, 0.3, 0.1], "other")
+    place = run.files.local(run.gated.path(2))
+    shutil.rmtree(place)
+    place.symlink_to(other.files.local(other.gated.path(2)))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        pytest.param(of_another_run, "belongs to the run other, not to run", id="another run's"),
+        pytest.param(of_a_newer_format, "its format is 2; this version reads format 1", id="of a newer format"),
+        pytest.param(a_link, "is not this run's to move", id="a link"),
+    ],
+)
+def test_what_is_not_the_runs_is_left_where_it_is(crowd, filtering, tree, change, words):
+    run = crowd.run([0.4, 0.2, 0.3, 0.1])
+    change(crowd, run)
+    before = tree(crowd.root)
+    output = filtering([run], "{top: {metric: val_loss, mode: min, n: 2}}")
+    assert steps(output) == [("run", 3), ("run", 4)]
+    refused = read_about(folder_of(output))["prune_refused"]
+    assert words in refused
+    assert refused.startswith("Nothing was pruned from run: ")
+    assert tree(crowd.root) == before
+
+
 def test_several_runs_are_filtered_together(crowd, filtering):
     a, b = crowd.run([0.4, 0.2, 0.6], "a"), crowd.run([0.3, 0.5, 0.9], "b")
     output = filtering([a, b], "{top: {metric: val_loss, mode: min, n: 2}}")

@@ -16,14 +16,14 @@ from tfx.types import artifact_utils
 from checkpoint_gate.artifact_files.checkpoint_set import publish_survivors, write_about
 from checkpoint_gate.artifact_files.markers import mark_empty
 from checkpoint_gate.artifact_files.pointer import read_pointer
-from checkpoint_gate.errors import NoSurvivors, PruneRefused, RuleError, StoreError
+from checkpoint_gate.errors import ForeignCheckpoint, NoSurvivors, PruneRefused, RuleError, StoreError
 from checkpoint_gate.pushed.known_champion import resolved_for
 from checkpoint_gate.quantities import format_size
 from checkpoint_gate.reviewing.judging import Judged, judge_runs, why_none
 from checkpoint_gate.rule_text.rule_set import RuleSet, parse_rules
 from checkpoint_gate.store import Run, Store
 from checkpoint_gate.store.lease import Lease
-from checkpoint_gate.store.pruning import execute_prune, plan_prune, pruned_before, sweep
+from checkpoint_gate.store.pruning import execute_prune, give_up, plan_prune, pruned_before, sweep
 from checkpoint_gate.store.sweeping import sweep_store
 
 BY = "CheckpointFilter"
@@ -97,7 +97,8 @@ def _hold(run: Run, held: contextlib.ExitStack) -> Lease | str:
     lease = run.lease("pruning")
     try:
         held.enter_context(lease)
-        sweep(run, lease)
+        for left in sweep(run, lease).left:
+            _LOG.warning("%s; it was left alone", left)
     except StoreError as busy:
         return str(busy)
     return lease
@@ -137,7 +138,17 @@ def _prune(run: Run, judged: Judged, rules: RuleSet, lease: Lease | str | None) 
         for step, reason in damaged.items():
             if (run.key, step) in judged.unreadable:  # it may be whole
                 raise PruneRefused(f"Nothing was pruned from {run.key}: {reason}.")
-            run.quarantine(judged.stored[run.key, step], reason)
+        if damaged:
+            lease.renew()
+            give_up(run, "a checkpoint is damaged")  # what an interrupted plan chose may be the next best now
+        foreign = []
+        for step, reason in damaged.items():
+            try:
+                run.quarantine(judged.stored[run.key, step], reason)
+            except ForeignCheckpoint as error:
+                foreign.append(str(error))
+        if foreign:
+            raise PruneRefused(f"Nothing was pruned from {run.key}: {foreign[0]}")
         if damaged:
             raise PruneRefused(f"Nothing was pruned from {run.key}: {len(damaged)} of its checkpoints were damaged.")
         survivors = judged.of_run(run.key, "keep")
