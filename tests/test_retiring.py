@@ -100,6 +100,18 @@ def test_pinned_ones_the_champions_and_those_to_go_back_to_stay(crowd):
     assert steps(run.live()) == [1, 2, 4]
 
 
+def test_a_pinned_one_that_a_resumed_training_had_overtaken_stays(crowd):
+    run = crowd.run([0.9, 0.5, 0.4])
+    run.pin(2, "a paper cites it")
+    pinned, other = run.resume_after(1)
+    retirement = plan_retirement(run, DAY, RULES, "a test")
+    assert set(retirement.at_once) == {other}
+    run.pin(3, "so does this one")  # since the plan was made
+    with run.lease("retiring") as lease:
+        assert retire(run, retirement, lease).left == ()
+    assert [run.files.exists(path) for path in (pinned, other)] == [True, True]
+
+
 def test_a_damaged_run_is_refused(crowd):
     run = crowd.run([0.9, 0.5])
     run.files.replace(f"{run.gated.path(1)}/manifest.json", b"{")

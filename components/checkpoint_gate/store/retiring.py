@@ -95,17 +95,21 @@ def retire(run: Run, retirement: Retirement, lease: Lease) -> Pruned:
 
 
 def _of_no_use(run: Run) -> list[Stored]:
-    """The states to resume from, and what a resumed training has overtaken; less what is damaged, which is evidence."""
+    """The states to resume from, and what a resumed training has overtaken.
+
+    Less what is damaged, which is evidence, and what is pinned or in production, though it was overtaken.
+    """
     folder = f"{run.key}/superseded"
     names = [name for name in run.files.names(folder) if STEP_FOLDER.match(name)]
-    found = (*run.resumable.stored(), *read_all(run.files, folder, names, run.key))
+    protected = run.protected()
+    overtaken = [stored for stored in read_all(run.files, folder, names, run.key) if stored.step not in protected]
+    found = (*run.resumable.stored(), *overtaken)
     return [stored for stored in found if stored.manifest is not None or half_removed(run.files, stored)]
 
 
 def is_retired(history: History) -> bool:
     """Whether a run is retired, and nobody has trained in it since."""
-    said = [event["event"] for event in history.events if event["event"] in ("retired", "started")]
-    return bool(said) and said[-1] == "retired"
+    return history.is_retired
 
 
 def name_to_train(store: Store, key: str) -> str:
