@@ -17,6 +17,7 @@ from checkpoint_gate.quantities import format_size
 from checkpoint_gate.reviewing.joint_pruning import execute_plan, plan_runs
 from checkpoint_gate.rule_text.rule_set import parse_rules
 from checkpoint_gate.rules.filtering import PrunePolicy
+from checkpoint_gate.rules.judgement import Decision
 from checkpoint_gate.rules.records import Record
 from checkpoint_gate.store import Store, pruning
 from checkpoint_gate.store.champion import ChampionNote, note_champion
@@ -580,6 +581,15 @@ def test_the_trash_stays_while_what_was_to_stay_is_damaged_or_gone(crowd, clock,
     assert len(run.files.names("run/journal")) == 1
 
 
+@pytest.mark.parametrize(("spoiled", "sweepable"), [(spoil, 0), (lose, 0), (lambda run, step: None, 1)])
+def test_a_plan_tells_only_of_trash_that_an_execution_would_free(crowd, clock, spoiled, sweepable):
+    run = crowd.run([0.9, 0.8, 0.3, 0.2])
+    prune(run, {1: "too high"}, [3, 4])
+    spoiled(run, 3)
+    clock.now += 2 * DAY
+    assert [r.sweepable > 0 for r in plan_runs([run], JOINT).runs] == [sweepable > 0]
+
+
 def test_what_was_kept_for_a_damaged_one_is_freed_once_that_is_seen_to(crowd, clock):
     run = crowd.run([0.9, 0.3, 0.2])
     prune(run, {1: "too high"}, [2, 3])
@@ -987,9 +997,104 @@ def test_a_joint_plan_is_carried_out_once_as_it_was_shown(crowd, clock):
     clock.now += DAY
     again = plan_runs(runs, JOINT)
     assert [r.sweepable for r in again.runs] == [pruned.trashed for pruned in done.values()]
+    assert plan.digest != again.digest
     with pytest.raises(PruneRefused, match=r"this is not the plan any more .*; now its digest is"):
-        execute_plan(runs, JOINT, plan.digest)
+        execute_plan(runs, JOINT, "0" * 64)
     assert [trash_steps(run) for run in runs] == [[1], [1]]
+    repeated, freed = execute_plan(runs, JOINT, plan.digest)
+    assert (repeated, [pruned.left for pruned in freed.values()]) == (None, [(), ()])
+    assert [pruned.swept for pruned in freed.values()] == [pruned.trashed for pruned in done.values()]
+    assert [trash_steps(run) for run in runs] == [[], []]
+
+
+@pytest.mark.parametrize("grace", ["24h", "0s"])
+def test_a_joint_plan_that_was_killed_anywhere_is_finished_by_its_own_digest(
+    memory_path, clock, killable, killed, grace
+):
+    rules = parse_rules(f"filter: {{metric: val_loss, at_most: 0.6}}\nprune: {{grace: {grace}}}")
+    kills = 0
+    for at in range(10_000):
+        crowd = Crowd(memory_path / f"store{at}", clock)
+        keys = ("run", "other")
+        runs = [crowd.run(losses, key) for losses, key in zip([[0.9, 0.5, 0.4], [0.8, 0.3]], keys, strict=True)]
+        digest = plan_runs(runs, rules).digest
+        killable.arm(at)
+        try:
+            execute_plan(runs, rules, digest)
+        except killed:
+            kills += 1
+        else:
+            break
+        finally:
+            killable.arm(None)
+        runs = [crowd.store.run(key) for key in keys]
+        done = execute_plan(runs, rules, digest)[1]
+        assert [pruned.left for pruned in done.values()] == [(), ()]
+        assert [live_steps(run) for run in runs] == [[2, 3], [2]]
+        assert [set(events(run).values()) for run in runs] == [{"trashed" if grace == "24h" else "pruned"}] * 2
+    assert kills > 25
+
+
+def begun_in_one(crowd):
+    """A joint plan of which only the first journal was written, and the first run went on alone since."""
+    runs = [crowd.run([0.9, 0.5, 0.4]), crowd.run([0.8, 0.3], "other")]
+    plan = plan_runs(runs, JOINT)
+    with runs[0].lease("pruning") as lease:
+        mark(runs[0], plan.runs[0].plan, lease, plan.digest)
+    return runs, plan
+
+
+@pytest.mark.parametrize(
+    ("change", "left"),
+    [
+        pytest.param(
+            lambda crowd, run: publish_later(crowd, run, 0.9),
+            "other was not pruned: what would go there is not what the plan says",
+            id="another checkpoint would go there now",
+        ),
+        pytest.param(
+            lambda crowd, run: spoil(run, 2),
+            "Nothing was pruned from other: 1 of its checkpoints are damaged",
+            id="one is damaged there now",
+        ),
+    ],
+)
+def test_a_joint_plan_goes_on_only_as_it_was_shown(crowd, change, left):
+    runs, plan = begun_in_one(crowd)
+    change(crowd, runs[1])
+    before = live_steps(runs[1])
+    repeated, done = execute_plan(runs, JOINT, plan.digest)
+    assert repeated is None
+    assert done["run"].trashed > 0
+    (why,) = done["other"].left
+    assert left in why
+    assert (live_steps(runs[0]), live_steps(runs[1])) == ([2, 3], before)
+
+
+def publish_later(crowd, run, loss):
+    """Two more checkpoints: the last one always stays."""
+    for step in (3, 4):
+        record = Record(step, step - 1, {"loss": 0.5, "val_loss": loss}, time=crowd.clock())
+        run.ledger.append(record, Decision(True, "as told"))
+        crowd.publish(run, record)
+
+
+def test_what_a_finished_joint_plan_did_not_touch_needs_no_digest_again(crowd):
+    runs = [crowd.run([0.9, 0.5]), crowd.run([0.4, 0.3], "other")]
+    plan = plan_runs(runs, JOINT)
+    for _ in range(2):
+        done = execute_plan(runs, JOINT, plan.digest)[1]
+        assert [pruned.left for pruned in done.values()] == [(), ()]
+    assert [live_steps(run) for run in runs] == [[2], [1, 2]]
+
+
+def test_going_on_tells_what_was_moved(crowd):
+    run = crowd.run([0.9, 0.8, 0.5])
+    plan = plan_runs([run], JOINT)
+    with run.lease("pruning") as lease:
+        mark(run, plan.runs[0].plan, lease)
+    repeated, done = execute_plan([run], JOINT, plan.digest)
+    assert (repeated, done["run"].trashed) == (None, plan.runs[0].plan.bytes)
 
 
 def test_a_plan_of_one_run_that_was_carried_out_is_only_swept_again(crowd, clock):

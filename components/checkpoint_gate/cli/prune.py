@@ -135,7 +135,11 @@ def _show(plan: JointPlan, executed: bool) -> None:
 def _tell_done(plan: JointPlan | None, done: Mapping[str, Pruned]) -> None:
     from checkpoint_gate.quantities import format_size
 
-    if plan is None:
-        say("This plan had been carried out before.")
     trashed, swept = sum(p.trashed for p in done.values()), sum(p.swept for p in done.values())
+    if plan is None:
+        say(
+            "This plan had been begun before; the rest is done."
+            if trashed
+            else "This plan had been carried out before."
+        )
     say(f"Moved to the trash: {format_size(trashed)}; freed: {format_size(swept)}.")

@@ -14,19 +14,21 @@ from checkpoint_gate.rules.filtering import Filter, PrunePolicy, Verdict
 from checkpoint_gate.store import Run
 from checkpoint_gate.store.checkpoints import Progress
 from checkpoint_gate.store.elapsed import is_over, look
+from checkpoint_gate.store.lease import Lease
 from checkpoint_gate.store.losses import refuse_losses
 from checkpoint_gate.store.pruning import (
     Pruned,
     PrunePlan,
     Seen,
-    execute_prune,
+    carry_out,
+    finish,
     make_plan,
+    mark,
     plan_prune,
-    recover,
     sweep,
     tombstones,
 )
-from checkpoint_gate.store.trash import body_digest, journals, read_journal
+from checkpoint_gate.store.trash import body_digest, journals, plan_of, read_journal
 
 BY = "checkpoint-gate prune"
 
@@ -69,11 +71,16 @@ class JointPlan:
     @property
     def digest(self) -> str | None:
         """Names exactly this; None when every run is refused."""
-        digests = {r.run: r.plan.digest if r.plan is not None else None for r in self.runs}
+        digests = self.digests
         allowed = [digest for digest in digests.values() if digest is not None]
         if not allowed:
             return None
         return allowed[0] if len(digests) == 1 else body_digest(digests)
+
+    @property
+    def digests(self) -> dict[str, str | None]:
+        """Run -> the digest of its plan; None where it is refused."""
+        return {r.run: r.plan.digest if r.plan is not None else None for r in self.runs}
 
     @property
     def refusals(self) -> list[str]:
@@ -101,8 +108,8 @@ def execute_plan(
 ) -> tuple[JointPlan | None, dict[str, Pruned]]:
     """Carries out the plan that `digest` names, under the leases of all runs, and sweeps what is past its grace.
 
-    Answers with the plan (None when it had been carried out before, and at most its end was left to do) and with what
-    was done to each run.
+    Answers with the plan (None when it had been begun before, and at most what was left of it was to be done) and with
+    what was done to each run.
 
     Raises:
       PruneRefused: the plan would be another one now; nothing was pruned.
@@ -110,11 +117,10 @@ def execute_plan(
     """
     with contextlib.ExitStack() as stack:
         leases = {run.key: stack.enter_context(run.lease("pruning")) for run in runs}
-        for run in runs:
-            recover(run, leases[run.key])
-        done: dict[str, Pruned] = {}
-        if len(runs) == 1 and any(plan == digest for plan, _ in tombstones(runs[0])):
-            return None, {runs[0].key: sweep(runs[0], leases[runs[0].key])}
+        begun = {run.key: plan for run in runs if (plan := plan_of(run, digest)) is not None}
+        if begun:
+            return None, _go_on(runs, rules, digest, leases, begun, progress)
+        first = {run.key: finish(run, leases[run.key]) for run in runs}
         joint = plan_runs(runs, rules, progress)
         if joint.digest != digest:
             now = f"its digest is {joint.digest}" if joint.digest is not None else "every run is refused"
@@ -122,13 +128,52 @@ def execute_plan(
                 f"Nothing was pruned: this is not the plan any more that the digest {digest} names; now {now}. "
                 f"Look at it again without --execute."
             )
-        for run, each in zip(runs, joint.runs, strict=True):
-            lease = leases[run.key]
-            first = execute_prune(run, each.plan, lease) if each.plan is not None else Pruned()
-            after = sweep(run, lease)
-            left = tuple(dict.fromkeys((*first.left, *after.left)))
-            done[run.key] = Pruned(first.trashed, first.swept + after.swept, left)
-        return joint, done
+        done = _carry_out(runs, joint, digest, leases)
+        return joint, {key: _with(Pruned(left=first[key].left), each) for key, each in done.items()}
+
+
+def _go_on(
+    runs: Sequence[Run],
+    rules: RuleSet,
+    digest: str,
+    leases: Mapping[str, Lease],
+    begun: Mapping[str, str],
+    progress: Progress,
+) -> dict[str, Pruned]:
+    """Does what is left of a plan; `begun` are the plans of the runs in which it was written down.
+
+    In the others it was broken off before, or nothing was to go. It goes on there only as it was shown.
+    """
+    done = {run.key: sweep(run, leases[run.key]) for run in runs if run.key in begun}
+    rest = [run for run in runs if run.key not in begun]
+    if not rest:
+        return done
+    joint = plan_runs(runs, rules, progress)
+    if body_digest({**joint.digests, **begun}) == digest:
+        return done | _carry_out(rest, joint, digest, leases)
+    for each in joint.runs:
+        if each.run not in begun and (each.plan is None or each.plan.going):
+            why = each.refused or f"{each.run} was not pruned: what would go there is not what the plan says"
+            done[each.run] = Pruned(left=(why,))
+    return done
+
+
+def _carry_out(runs: Sequence[Run], joint: JointPlan, digest: str, leases: Mapping[str, Lease]) -> dict[str, Pruned]:
+    plans = {r.run: r.plan for r in joint.runs if r.plan is not None}
+    for run in runs:  # all is written down before anything moves, so that what is left of it can be told at any time
+        if run.key in plans:
+            mark(run, plans[run.key], leases[run.key], digest)
+    done = {}
+    for run in runs:
+        lease = leases[run.key]
+        pruned = carry_out(run, plans[run.key], lease) if run.key in plans else Pruned()
+        done[run.key] = _with(pruned, sweep(run, lease))
+    return done
+
+
+def _with(before: Pruned, after: Pruned) -> Pruned:
+    left = tuple(dict.fromkeys((*before.left, *after.left)))
+    return Pruned(before.trashed + after.trashed, before.swept + after.swept, left)
 
 
 def _needed(rules: RuleSet) -> tuple[Filter, RuleSet]:
@@ -139,8 +184,8 @@ def _needed(rules: RuleSet) -> tuple[Filter, RuleSet]:
 
 def _plan(run: Run, judged: Judged, policy: PrunePolicy, digest: str) -> RunPlan:
     verdicts = [verdict for verdict in judged.verdicts if verdict.run == run.key]
-    sweepable = _sweepable(run)
     damaged = judged.of_run(run.key, "quarantine")
+    sweepable = 0 if damaged or judged.missing[run.key] else _sweepable(run)
     try:
         if damaged:
             step, first = next(iter(damaged.items()))
