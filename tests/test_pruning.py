@@ -630,6 +630,8 @@ def test_what_verified_before_is_read_again_only_when_its_files_look_different(c
     assert "is damaged" in why_all_stays(run, {1})
     assert read == [2, 3, 3]
     assert "is damaged" in why_all_stays(run, {1})
+    run.files.local(f"{run.gated.path(2)}/ckpt.index").unlink()
+    assert "ckpt.index is missing" in why_all_stays(run, {1})
 
 
 @pytest.mark.parametrize(("spoiled", "words"), FAULTS)
@@ -665,6 +667,20 @@ def test_what_an_older_plan_could_not_move_is_spared_by_a_newer_one(crowd, clock
         assert live_steps(run) == [1, 4]
         clock.now += 2 * DAY
     assert trash_steps(run) == []
+
+
+def test_what_stands_in_the_place_of_one_that_was_to_go_and_is_another_runs_is_left_there(crowd, tree):
+    run, other = crowd.run([0.9, 0.3]), crowd.run([0.9, 0.3], "other")
+    with run.lease("pruning") as lease:
+        mark(run, plan_prune(run, {1: "too high"}, [2], POLICY, RULES), lease)
+    lose(run, 1)
+    shutil.copytree(other.files.local(other.gated.path(1)), run.files.local(run.gated.path(1)))
+    before = tree(crowd.root)
+    with run.lease("recovering") as lease:
+        (left,) = recover(run, lease)
+    assert "is not this run's to move" in left
+    assert "belongs to the run other, not to run" in left
+    assert tree(crowd.root) == before
 
 
 def test_a_newer_plan_that_removes_nothing_spares_as_well(crowd):

@@ -516,6 +516,14 @@ def test_a_repair_gives_an_interrupted_pruning_up_where_what_was_to_stay_is_not_
     ]
 
 
+def test_a_plan_that_cannot_be_read_is_given_up_by_nobody(run, crowd):
+    journal_of_a_newer_format(run)
+    flipped_live(run)
+    mended, left = repair(crowd.store)
+    assert [done for _, done in mended] == [TO_QUARANTINE]
+    assert "use the version that wrote it" in [finding.advice for finding in left]
+
+
 def pinned_and_overtaken(run):
     run.pin(5, "a paper cites it")
     run.resume_after(4)

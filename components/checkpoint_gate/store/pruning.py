@@ -142,8 +142,10 @@ def give_up(run: Run, why: str, but: Set[int] = frozenset()) -> None:
     """Closes what plans under way have not moved, except for the steps `but`: what they rested on is not so now."""
     plans = {}
     for digest in journals(run):
-        with contextlib.suppress(StoreError):  # nobody carries out what cannot be read
+        try:
             plans[digest] = read_journal(run, digest)
+        except StoreError:  # nobody carries out what cannot be read
+            continue
     marks = tombstones(run) if plans else {}
     for digest, step in _undone(run, plans, marks):
         if step not in but and not _in_place(run, trash_path(run, digest, step)):
