@@ -683,6 +683,15 @@ def test_what_stands_in_the_place_of_one_that_was_to_go_and_is_another_runs_is_l
     assert tree(crowd.root) == before
 
 
+def test_what_a_newer_plan_removes_as_well_goes(crowd):
+    run = crowd.run([0.9, 0.8, 0.3])
+    with run.lease("pruning") as lease:
+        mark(run, plan_prune(run, {1: "too high", 2: "too high"}, [3], POLICY, RULES), lease)
+        execute_prune(run, plan_prune(run, {1: "too high"}, [2, 3], POLICY, RULES), lease)
+        assert sweep(run, lease).left == ()
+    assert (live_steps(run), events(run)) == ([2, 3], {1: "trashed", 2: "spared"})
+
+
 def test_a_newer_plan_that_removes_nothing_spares_as_well(crowd):
     run = crowd.run([0.9, 0.8, 0.3])
     with run.lease("pruning") as lease:
