@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -135,21 +135,8 @@ def _prune(run: Run, judged: Judged, rules: RuleSet, lease: Lease | str | None) 
     try:
         if not isinstance(lease, Lease):
             raise PruneRefused(f"Nothing was pruned from {run.key}: {lease}")
-        for step, reason in damaged.items():
-            if (run.key, step) in judged.unreadable:  # it may be whole
-                raise PruneRefused(f"Nothing was pruned from {run.key}: {reason}.")
         if damaged:
-            lease.renew()
-            give_up(run, "a checkpoint is damaged")  # what an interrupted plan chose may be the next best now
-        foreign = []
-        for step, reason in damaged.items():
-            try:
-                run.quarantine(judged.stored[run.key, step], reason)
-            except ForeignCheckpoint as error:
-                foreign.append(str(error))
-        if foreign:
-            raise PruneRefused(f"Nothing was pruned from {run.key}: {foreign[0]}")
-        if damaged:
+            _set_aside(run, judged, damaged, lease)
             raise PruneRefused(f"Nothing was pruned from {run.key}: {len(damaged)} of its checkpoints were damaged.")
         survivors = judged.of_run(run.key, "keep")
         plan = plan_prune(run, judged.removable(run.key), survivors, rules.prune, rules.digest(), BY)
@@ -159,6 +146,27 @@ def _prune(run: Run, judged: Judged, rules: RuleSet, lease: Lease | str | None) 
         _LOG.warning("%s", refusal)
         return str(refusal)
     return None
+
+
+def _set_aside(run: Run, judged: Judged, damaged: Mapping[int, str], lease: Lease) -> None:
+    """Moves damaged checkpoints to the quarantine.
+
+    Raises:
+      PruneRefused: one may be whole, or is not this run's; that one stays where it is.
+    """
+    for step, reason in damaged.items():
+        if (run.key, step) in judged.unreadable:
+            raise PruneRefused(f"Nothing was pruned from {run.key}: {reason}.")
+    lease.renew()
+    give_up(run, "a checkpoint is damaged")  # what an interrupted plan chose may be the next best now
+    foreign = []
+    for step, reason in damaged.items():
+        try:
+            run.quarantine(judged.stored[run.key, step], reason)
+        except ForeignCheckpoint as error:
+            foreign.append(str(error))
+    if foreign:
+        raise PruneRefused(f"Nothing was pruned from {run.key}: {foreign[0]}")
 
 
 def _about(runs: Sequence[Run], judged: Judged, rules: RuleSet, refused: Sequence[str]) -> dict[str, Any]:
