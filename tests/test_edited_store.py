@@ -18,6 +18,7 @@ from checkpoint_gate.store.checking import check_store
 from checkpoint_gate.store.manifest import _to_bytes
 from checkpoint_gate.store.pruning import execute_prune, plan_prune, recover, sweep
 from checkpoint_gate.store.repairing import repair_store
+from checkpoint_gate.store.sweeping import sweep_store
 from checkpoint_gate.store.trash import body_digest, journals, read_journal, tombstones
 
 DAY = 86400.0
@@ -78,7 +79,7 @@ def test_what_was_damaged_in_the_trash_is_listed_once_it_is_set_aside(run, crowd
 
 
 @pytest.mark.parametrize("folder", ["checkpoints/step-000000001", "trash"])
-def test_a_list_of_unfinished_files_is_a_stranger_on_a_disk(run, crowd, clock, tree, folder):
+def test_a_list_of_unfinished_files_is_a_stranger_on_a_disk(run, crowd, clock, tree, caplog, folder):
     prune(run) if folder == "trash" else None
     place = run.files.local(f"run/{folder}")
     place = place if folder != "trash" else next(place.iterdir())
@@ -99,6 +100,8 @@ def test_a_list_of_unfinished_files_is_a_stranger_on_a_disk(run, crowd, clock, t
     )
     assert len(done.left) == 1
     assert {path: data for path, data in tree(crowd.root).items() if "/step-000000001" in path} == before
+    assert sweep_store(Store(crowd.root, clock)) == 0
+    assert "holds files that its manifest does not list; 750 B stay on the disk; it was left alone" in caplog.text
     (row,) = (row for row in rows(run) if row.step == 1)
     assert row.state == "trashed"
 
