@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import shutil
 from datetime import datetime, timezone
 from pathlib import Path
@@ -24,6 +25,8 @@ from tfx.orchestration.metadata import sqlite_metadata_connection_config
 from checkpoint_gate.cli import cli as checkpoint_gate
 from checkpoint_gate.pushed.papers import read_papers
 from checkpoint_gate.pushed.push_folder import live_versions
+from checkpoint_gate.pusher.publish import publish
+from checkpoint_gate.training.gated_training import GatedTraining
 from gated_pipelines.flights import write_flights
 from gated_pipelines.history.history import History
 from gated_pipelines.running.local import run_local
@@ -33,7 +36,18 @@ pytestmark = pytest.mark.timeout(2700)  # some fifteen pipeline runs before the 
 
 DATA = Path(__file__).parents[1] / "data" / "flights"
 ALLOWED = 2.0  # minutes by which a champion may be worse than the best so far, on the rows of its three months
-SEASON = 1.0  # minutes more that this may come to on rows of the whole year
+# Minutes more that this may come to on rows of the whole year, of which a champion of June has seen no winter: 0.44 in
+# August, on one machine.
+SEASON = 0.75
+FREED = {3: "more was allowed for once", 9: "the whole push folder had been deleted, and the best so far with it"}
+MONTHS = 12
+MORE_RUNS = (
+    "January's Pusher crashed",
+    "February's Trainer crashed",
+    "March's Pusher was killed",
+    "April's data were blocked",
+    "August's second schedule left",
+)
 TINY = {
     "model": {"hidden": [8], "learning_rate": 0.01},
     "train": {"epochs": 4, "batch_size": 64, "seed": 7},
@@ -45,6 +59,10 @@ MEBIBYTE = 1 << 20
 
 class Crash(Exception):
     """A fault that nobody foresaw."""
+
+
+class Killed(BaseException):
+    """The end of the process: nobody writes down any more how the run ended."""
 
 
 class Year:
@@ -80,13 +98,21 @@ class Year:
         self.arrive(month)
         return self.strike(month)
 
-    def champion(self):
-        versions = live_versions(str(self.root / "serving"))
-        return versions[-1] if versions else None
+    def versions(self):
+        return live_versions(str(self.root / "serving"))
 
     def keep_champion(self, month):
-        if (version := self.champion()) is not None:
-            shutil.copytree(self.root / "serving" / str(version), self.project.parent / "champions" / str(month))
+        """Copies the champion, for the end of the year: it may be pruned or deleted until then."""
+        version = str(self.versions()[-1])
+        shutil.copytree(self.root / "serving" / version, self.project.parent / "champions" / str(month) / version)
+
+    def champions(self):
+        """Month -> the copy of its last champion."""
+        folders = self.project.parent / "champions"
+        return {month: next((folders / str(month)).iterdir()) for month in range(1, MONTHS + 1)}
+
+    def database(self):
+        return metadata_store.MetadataStore(sqlite_metadata_connection_config(str(self.root / "metadata.sqlite")))
 
 
 @pytest.fixture(scope="module")
@@ -97,53 +123,72 @@ def year(tmp_path_factory):
 @pytest.fixture(scope="module")
 def runs(year):
     """Month -> what came of its run, or runs."""
+    happens = {
+        "January": lambda: pusher_crashes(year),
+        "February": lambda: trainer_crashes(year),
+        "March": lambda: pusher_is_killed(year),
+        "April": lambda: corrupted(year),
+        "May": lambda: no_table_comes(year),
+        "June": lambda: champion_alone_deleted(year),
+        "July": lambda: worse(year),
+        "August": lambda: two_at_once(year),
+        "September": lambda: all_versions_deleted(year),
+        "October": lambda: year.month(10),
+        "November": lambda: year.month(11),
+        "December": lambda: year.month(12),
+    }
     done = {}
-    with pytest.MonkeyPatch.context() as patch:
-        done["January"] = year.month(1)
-        year.keep_champion(1)
-        done["February"] = trainer_crashes(year, patch)
-        year.keep_champion(2)
-        done["March"] = pusher_crashes(year, patch)
-        year.keep_champion(3)
-        done["April"] = corrupted(year)
-        year.keep_champion(4)
-        done["May"] = year.strike(5)  # no table came
-        year.keep_champion(5)
-        year.arrive(5)  # it comes late, and June's as well
-        done["June"] = year.month(6)
-        year.keep_champion(6)
-        done["July"] = worse(year)
-        year.keep_champion(7)
-        done["August"] = two_at_once(year, patch)
-        year.keep_champion(8)
-        done["September"] = champion_deleted(year)
-        year.keep_champion(9)
-        for month, name in ((10, "October"), (11, "November"), (12, "December")):
-            done[name] = year.month(month)
-            year.keep_champion(month)
+    for month, name in enumerate(happens, 1):
+        done[name] = happens[name]()
+        year.keep_champion(month)
     return done
 
 
-def crashing(*args, **kwargs):
-    raise Crash
+def pusher_crashes(year):
+    """Once the version is visible, and before anybody has written down that it was pushed."""
+    with pytest.MonkeyPatch.context() as broken:
+        broken.setattr("checkpoint_gate.pusher.executor.publish", lambda *args: crashing(publish(*args)))
+        with pytest.raises(Crash):
+            year.month(1)
+    visible = year.versions()
+    return visible, year.strike(1, hour=4)
 
 
-def trainer_crashes(year, patch):
-    with patch.context() as broken:
-        broken.setattr("gated_pipelines.tabular.serving.export", crashing)  # TFX loads the trainer anew
+def crashing(*args):
+    raise Crash("out of luck")
+
+
+def trainer_crashes(year):
+    """At the end of the third epoch."""
+    judged = []
+    observe = GatedTraining.observe
+
+    def watched(training, record):
+        judged.append(record.epoch)
+        if judged == [0, 1, 2]:
+            crashing()
+        return observe(training, record)
+
+    with pytest.MonkeyPatch.context() as broken:
+        broken.setattr(GatedTraining, "observe", watched)
         with pytest.raises(Crash):
             year.month(2)
-    return year.strike(2, hour=4)
+        return judged, year.strike(2, hour=4)
 
 
-def pusher_crashes(year, patch):
-    before = year.champion()
-    with patch.context() as broken:
-        broken.setattr("checkpoint_gate.pusher.executor.publish", crashing)
+def pusher_is_killed(year):
+    """Before the version is visible."""
+    before = year.versions()
+
+    def killed(*args):
+        raise Killed
+
+    with pytest.MonkeyPatch.context() as broken:
+        broken.setattr("checkpoint_gate.pusher.executor.publish", killed)
         year.change(worse_by_at_most=2000.0)  # so that it comes to a push
-        with pytest.raises(Crash):
+        with pytest.raises(Killed):
             year.month(3)
-    assert year.champion() == before
+    assert year.versions() == before
     return year.strike(3, hour=4)
 
 
@@ -159,6 +204,20 @@ def corrupted(year):
     return blocked, year.strike(4, hour=4)
 
 
+def no_table_comes(year):
+    executions = len(year.database().get_executions())
+    skipped = year.strike(5)
+    return skipped, len(year.database().get_executions()) - executions
+
+
+def champion_alone_deleted(year):
+    """May's table comes late, with June's."""
+    *_, older, newest = year.versions()
+    shutil.rmtree(year.root / "serving" / str(newest))
+    year.arrive(5)
+    return older, newest, year.month(6)
+
+
 def worse(year):
     """Somebody made the steps too small."""
     year.change({"model": TINY["model"] | {"learning_rate": 1e-7}})
@@ -167,7 +226,7 @@ def worse(year):
     return refused
 
 
-def two_at_once(year, patch):
+def two_at_once(year):
     met = []
     export = serving.export
 
@@ -175,13 +234,13 @@ def two_at_once(year, patch):
         met.append(year.strike(8, hour=4))
         return export(*args, **kwargs)
 
-    with patch.context() as both:
+    with pytest.MonkeyPatch.context() as both:
         both.setattr(serving, "export", meanwhile)
         done = year.month(8)
     return done, met
 
 
-def champion_deleted(year):
+def all_versions_deleted(year):
     shutil.rmtree(year.root / "serving")
     return year.month(9)
 
@@ -191,29 +250,37 @@ def history(year, runs):
     return History(year.root).read().past
 
 
-def in_month(history, month, year=2013):
+def began_in(history, month):
+    """The runs of a month of the calendar: those of January's table began in February."""
     return [past for past in history if datetime.fromtimestamp(past.began, timezone.utc).month == month]
 
 
-def test_the_first_month_is_pushed(runs):
-    assert runs["January"].outcome == "pushed"
+def test_what_a_crashed_pusher_had_pushed_stands_and_is_not_pushed_again(runs, history):
+    (version,), repaired = runs["January"]
+    crashed, end = (past.ended for past in began_in(history, 2))
+    assert (crashed.outcome, crashed.reason, crashed.champion) == ("failed", "Crash: out of luck", version)
+    assert end.why.endswith("ended with: failed")
+    assert (repaired.outcome, repaired.reason) == ("skipped", "already champion")
+    assert (end.champion_before, end.champion, end.pushed) == (version, version, None)
 
 
-@pytest.mark.parametrize(("name", "month"), [("February", 3), ("March", 4)], ids=["in the Trainer", "in the Pusher"])
-def test_after_a_crash_the_next_run_repairs(runs, history, name, month):
-    crashed, repaired = in_month(history, month)[:2]
-    assert crashed.ended is None
-    assert re_died(repaired.ended.why)
-    assert runs[name].outcome in ("pushed", "not_blessed")
-    assert repaired.ended.green
+def test_after_a_crash_in_the_trainer_no_completed_epoch_is_repeated(runs, history):
+    judged, repaired = runs["February"]
+    assert judged == [0, 1, 2, 2, 3]
+    crashed, end = (past.ended for past in began_in(history, 3))
+    assert (crashed.outcome, crashed.reason) == ("failed", "Crash: out of luck")
+    assert end.why.endswith("ended with: failed")
+    assert repaired.outcome in ("pushed", "not_blessed")
+    assert repaired.green
+    assert repaired.epochs == TINY["train"]["epochs"]
 
 
-def re_died(why):
-    return why.startswith("the run of 2013-") and why.endswith(" died")
-
-
-def test_what_the_pusher_did_not_push_is_pushed_then(runs):
+def test_what_a_killed_pusher_did_not_push_is_pushed_by_the_next_run(runs, history):
+    killed, repaired = began_in(history, 4)
+    assert killed.ended is None
+    assert repaired.ended.why.startswith("the run of 2013-04-01 03:00 UTC died")
     assert runs["March"].outcome == "pushed"
+    assert "Trainer" not in runs["March"].executed
 
 
 def test_corrupted_data_is_blocked_and_the_champion_stays(runs, history):
@@ -223,23 +290,33 @@ def test_corrupted_data_is_blocked_and_the_champion_stays(runs, history):
     assert "Trainer" not in blocked.executed
     assert [row["feature"] for row in blocked.anomalies] == ["distance"]
     assert after.outcome in ("pushed", "not_blessed")
-    first, second = in_month(history, 5)[:2]
+    first, second = began_in(history, 5)[:2]
     assert first.ended.champion == first.ended.champion_before
     assert "ended with: failed" in second.ended.why
 
 
-def test_a_month_without_data_is_skipped_within_seconds(runs, history):
-    assert runs["May"].outcome == "skipped"
-    assert runs["May"].reason.startswith("nothing is new since the run of 2013-05-01 04:00 UTC")
-    assert runs["May"].executed == []
-    (skipped,) = in_month(history, 6)
-    assert skipped.ended.skipped
+def test_a_month_without_data_is_skipped_and_no_component_is_executed(runs, history):
+    skipped, executions = runs["May"]
+    assert (skipped.outcome, skipped.executed, skipped.seconds, executions) == ("skipped", [], {}, 0)
+    assert skipped.reason.startswith("nothing is new since the run of 2013-05-01 04:00 UTC")
+    (past,) = began_in(history, 6)
+    assert past.ended.skipped
+
+
+def test_the_champion_alone_deleted_by_hand_is_said_and_an_older_version_is_challenged(runs, history):
+    older, deleted, after = runs["June"]
+    (past,) = began_in(history, 7)
+    assert f"the champion, version {deleted}, is gone from the push folder" in past.ended.why.split("; ")
+    assert "the data is new" in past.ended.why.split("; ")
+    assert past.ended.champion_before == older
+    assert after.outcome in ("pushed", "not_blessed")
+    assert past.ended.champion == (past.ended.pushed or older)
 
 
 def test_a_worse_challenger_is_refused_and_both_are_told(runs, history):
     refused = runs["July"]
     assert refused.outcome == "not_blessed"
-    end = in_month(history, 8)[0].ended
+    end = began_in(history, 8)[0].ended
     assert end.metric.challenger > end.metric.champion + ALLOWED
     assert end.champion == end.champion_before
 
@@ -249,18 +326,18 @@ def test_of_two_schedules_one_leaves(runs, history):
     assert done.outcome in ("pushed", "not_blessed")
     assert (left.outcome, left.green) == ("skipped", True)
     assert left.reason.startswith("another run is at work: ")
-    assert sorted(past.ended.skipped for past in in_month(history, 9)) == [False, True]
+    assert sorted(past.ended.skipped for past in began_in(history, 9)) == [False, True]
 
 
-def test_a_champion_deleted_by_hand_is_said_and_established_again(runs, history):
-    end = in_month(history, 10)[0].ended
-    assert end.why.startswith("the champion, version ")
-    assert end.why.endswith(" is gone from the push folder")
+def test_a_push_folder_deleted_by_hand_is_said_and_a_champion_established_again(runs, history):
+    end = began_in(history, 10)[0].ended
+    before = began_in(history, 9)[-1].ended.champion
+    assert end.why == f"the data is new; the champion, version {before}, is gone from the push folder"
     assert (end.champion_before, runs["September"].outcome) == (None, "pushed")
 
 
 def test_every_month_that_had_something_new_ended_with_a_decision(runs):
-    for name in ("June", "October", "November", "December"):
+    for name in ("October", "November", "December"):
         assert runs[name].outcome in ("pushed", "not_blessed")
         assert runs[name].green
 
@@ -295,25 +372,36 @@ def root_mean_squared_error(model, table):
     return math.sqrt(np.mean((predicted - table["arr_delay"].astype(float).to_numpy()) ** 2))
 
 
+def test_on_the_rows_of_its_own_window_no_champion_was_worse_than_allowed(history):
+    ended = [past.ended for past in history if past.ended is not None]
+    pushed = [end for end in ended if end.outcome == "pushed" and end.metric.champion is not None]
+    assert len(pushed) >= 3
+    for end in pushed:
+        allowed = ALLOWED if end.spans[-1] - 201300 not in FREED else math.inf
+        best = end.metric.best if end.metric.best is not None else end.metric.champion
+        assert end.metric.challenger <= min(end.metric.champion, best) + allowed
+
+
 def test_on_fixed_rows_the_champion_never_gets_worse_than_allowed(year, runs, tmp_path):
     rows = fixed_rows(tmp_path)
-    measured = [root_mean_squared_error(year.project.parent / "champions" / str(m), rows) for m in range(1, 13)]
+    measured = {month: root_mean_squared_error(model, rows) for month, model in year.champions().items()}
     best = math.inf
-    for month, value in enumerate(measured, 1):
-        if month not in (3, 9):  # in March more was allowed for once, and in September there was no champion
-            assert value <= best + ALLOWED + SEASON
-        best = min(best, value) if month not in (3, 9) else value
+    for month, value in measured.items():
+        if month in FREED:
+            best = value
+        assert value <= best + ALLOWED + SEASON, measured
+        best = min(best, value)
 
 
-def test_every_pushed_version_is_explained(year, runs):
-    versions = live_versions(str(year.root / "serving"))
-    assert versions
-    for version in versions:
-        model = year.root / "serving" / str(version)
+def test_every_pushed_version_is_explained(year, runs, history):
+    explained = set()
+    for model in year.champions().values():
         done = CliRunner().invoke(checkpoint_gate, ["why", "--model", str(model)])
         assert done.exit_code == 0, done.output
-        assert str(version) in done.output
+        assert model.name in done.output
         assert str(read_papers(model).step) in done.output
+        explained.add(int(model.name))
+    assert {past.ended.champion for past in history if past.ended and past.ended.champion} <= explained
 
 
 def test_the_disk_stays_bounded(history):
@@ -322,21 +410,39 @@ def test_the_disk_stays_bounded(history):
     assert max(held[-4:]) < 1.25 * max(held[2:6])
 
 
-def test_nothing_is_orphaned(year, runs):
-    store = CliRunner().invoke(checkpoint_gate, ["check", str(year.root / "store")])
-    assert store.exit_code == 0, store.output
-    database = metadata_store.MetadataStore(sqlite_metadata_connection_config(str(year.root / "metadata.sqlite")))
+def test_nothing_is_orphaned_in_the_store(year, runs):
+    store = str(year.root / "store")
+    checked = CliRunner().invoke(checkpoint_gate, ["check", store])
+    assert checked.exit_code == 0, checked.output
+    listed = CliRunner().invoke(checkpoint_gate, ["list", store, "--json"])
+    assert {row["state"] for row in json.loads(listed.stdout)} <= {"kept", "pruned"}  # the grace is 0: nothing in trash
+
+
+def test_nothing_is_orphaned_among_the_artifacts(year, runs):
+    artifacts, database = year.root / "artifacts", year.database()
     live = {Path(a.uri) for a in database.get_artifacts() if a.state == mlmd.Artifact.LIVE and a.uri}
-    found = {path for path in (year.root / "artifacts").glob("*/*/*") if path.parent.name != ".system"}
+    found = {path for path in artifacts.glob("*/*/*") if path.parent.name != ".system"}
     assert found <= live
-    assert all(path.exists() for path in live if (year.root / "artifacts") in path.parents)
-    assert len(list((year.root / "logs").glob("*.log"))) <= 4
+    assert all(path.exists() for path in live if artifacts in path.parents)
+    assert [path for path in artifacts.glob("*/.system/**/*") if path.is_file()] == []
+    states = {execution.last_known_state for execution in database.get_executions()}
+    assert states <= {mlmd.Execution.COMPLETE, mlmd.Execution.CACHED, mlmd.Execution.FAILED, mlmd.Execution.CANCELED}
+
+
+def test_nothing_is_orphaned_among_tables_logs_and_pushed_models(year, runs):
+    tables = {path.name for path in (year.root / "data").iterdir()}
+    assert [name for name in tables if not re.fullmatch("[0-9a-f]{16}", name)] == []
+    said = "\n".join(str(execution) for execution in year.database().get_executions())
+    assert [name for name in tables if name not in said] == []
+    assert len(tables) <= 3 * (TINY["disk"]["keep_runs"] + TINY["push"]["keep"]["last"])  # the window, and two spans
+    assert len(list((year.root / "logs").glob("*.log"))) <= TINY["disk"]["keep_logs"]
     assert {path.name for path in (year.root / "serving").iterdir() if not path.name.isdecimal()} <= {
         ".checkpoint-gate"
     }
 
 
 def test_the_history_lists_every_run(history):
-    assert len(history) == 12 + 4  # two crashes, a blocked run, and one that left
+    assert len(history) == MONTHS + len(MORE_RUNS)
     assert [past.began for past in history] == sorted(past.began for past in history)
+    assert [past.told.pipeline for past in history] == ["flights"] * len(history)
     assert json.loads(json.dumps([past.ended.model_dump() for past in history if past.ended]))
