@@ -331,7 +331,7 @@ def test_of_two_schedules_one_leaves(runs, history):
 
 def test_a_push_folder_deleted_by_hand_is_said_and_a_champion_established_again(runs, history):
     end = began_in(history, 10)[0].ended
-    before = began_in(history, 9)[-1].ended.champion
+    before = began_in(history, 9)[0].ended.champion  # as the run left it; the schedule that left saw the one before
     assert end.why == f"the data is new; the champion, version {before}, is gone from the push folder"
     assert (end.champion_before, runs["September"].outcome) == (None, "pushed")
 
