@@ -332,7 +332,7 @@ def test_what_verified_before_is_downloaded_again_unless_the_store_says_that_it_
     run = crowd.run([0.9, 0.3])
     read, tags = [], {}
     measure, info = run.files.measure, run.files._fs.info
-    monkeypatch.setattr(run.files, "measure", lambda path, kind: read.append(path) or measure(path, kind))
+    monkeypatch.setattr(run.files, "measure", lambda path, *more: read.append(path) or measure(path, *more))
     monkeypatch.setattr(run.files._fs, "info", lambda key: info(key) | tags)
     for more, times in (({}, 4), ({}, 8), ({"ETag": "a"}, 12), ({"ETag": "a"}, 12), ({"ETag": "b"}, 16)):
         tags.update(more)

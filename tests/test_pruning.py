@@ -38,7 +38,7 @@ from checkpoint_gate.store.pruning import (
     undelete,
 )
 from checkpoint_gate.store.standing import why_all_stays
-from checkpoint_gate.store.trash import body_digest
+from checkpoint_gate.store.trash import body_digest, bury
 
 RULES = "f" * 64
 DAY = 86400.0
@@ -543,12 +543,13 @@ def unreadable(run, step):
     path = run.files.local(f"{run.gated.path(step)}/ckpt.index")
     measure = run.files.measure
 
-    def failing(name, kind):
+    def failing(name, *more):
         if run.files.local(name) == path:
             raise OSError(errno.EIO, "Input/output error")
-        return measure(name, kind)
+        return measure(name, *more)
 
     run.files.measure = failing
+    run.verified.clear()  # as another process finds it
 
 
 def no_ledger(run, step):
@@ -645,6 +646,22 @@ def test_recovering_moves_nothing_while_what_was_to_stay_is_damaged_or_gone(crow
         (left,) = recover(run, lease)
     assert words in left
     assert ({1, 2} <= set(live_steps(run)), trash_steps(run)) == (True, [])
+
+
+def test_tombstones_that_another_process_adds_or_edits_are_seen(crowd):
+    run = crowd.run([0.9, 0.8, 0.3])
+    prune(run, {1: "too high"}, [2, 3])
+    assert {step for _, step in tombstones(run)} == {1}
+    other = Store(crowd.root).run("run")
+    bury(other, "lost", "", {"step": 7})
+    assert {step for _, step in tombstones(run)} == {1, 7}
+    bury(run, "lost", "", {"step": 8})
+    assert tombstones(run) == tombstones(other)
+    path = run.files.local("run/tombstones.jsonl")
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
+    assert {step for _, step in tombstones(run)} == {1, 7}
+    tombstones(run).clear()
+    assert {step for _, step in tombstones(run)} == {1, 7}
 
 
 def test_what_an_older_plan_could_not_move_is_spared_by_a_newer_one(crowd, clock, monkeypatch):

@@ -247,6 +247,7 @@ BEST = f"{ALWAYS}\nkeep: {{best: {{metric: val_loss, mode: min, n: 1}}}}"
 def damage(run, step):
     path = run.files.local(f"{run.gated.path(step)}/ckpt.index")
     path.write_bytes(b"x" + path.read_bytes()[1:])
+    os.utime(path, (1.6e9, 1.6e9))  # a disk's clock may not have ticked since it was published
 
 
 def remove(run, step):
@@ -291,6 +292,24 @@ def test_retention_reads_what_it_keeps_once(loop, monkeypatch):
     for epoch in range(1, 9):
         training.epoch(epoch, 0.5)
     assert (live_steps(training.run), read) == ([5], {5: 1})
+
+
+def test_retention_does_not_read_what_this_training_has_published(loop, monkeypatch):
+    monkeypatch.setattr(standing, "verify_files", None)
+    training = loop(BEST)
+    training.train([0.1, 0.5, 0.4])
+    assert live_steps(training.run) == [5]
+
+
+def test_what_retention_reads_does_not_grow_with_what_was_recorded_and_pruned(loop, monkeypatch):
+    training = loop(ALWAYS + "\nkeep: {last: 1}")
+    training.train(LOSSES[:3], finish=False)
+    files, read = training.run.files, []
+    monkeypatch.setattr(files, "read", lambda path, limit, _read=files.read: (read.append(path), _read(path, limit))[1])
+    training.epoch(3, 0.1)
+    assert live_steps(training.run) == [20]
+    assert read
+    assert not [path for path in read if path.endswith(".jsonl")]
 
 
 def test_what_beginning_again_finds_and_leaves_alone_is_told(loop, caplog):
@@ -1351,5 +1370,6 @@ def test_retention_with_nothing_to_remove_reads_no_tombstones(loop, monkeypatch)
     training.training.retain()
     assert read
     assert not [path for path in read if re.search("tombstones|journal|trash", path)]
+    training.run.buried = None  # as in another process
     training.epoch(3, 0.1)
     assert "run/tombstones.jsonl" in read

@@ -341,6 +341,20 @@ def verify_files(files: Files, stored: Stored, progress: Progress = lambda _: No
     return None
 
 
+def looks(files: Files, stored: Stored) -> tuple[object, ...] | None:
+    """What is another when a checkpoint's bytes or its manifest are others; None where nothing is told."""
+    if stored.manifest is None:
+        return None
+    each = [files.identity(f"{stored.folder}/{entry.path}") for entry in stored.manifest.files]
+    return None if None in each else (stored.manifest.checksum, *each)
+
+
+def is_settled(files: Files, stored: Stored) -> bool:
+    """Whether `looks` tells every change from now on."""
+    entries = stored.manifest.files if stored.manifest is not None else ()
+    return all(files.is_settled(f"{stored.folder}/{entry.path}") for entry in entries)
+
+
 def cannot_be_read(error: OSError, place: str) -> str:
     """One phrase: why a file could not be verified; it may be whole."""
     return f"{os.fsdecode(error.filename or place)} cannot be read: {error.strerror or error}"

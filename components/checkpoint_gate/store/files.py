@@ -137,9 +137,14 @@ class LocalFiles:
             stat = os.lstat(self._local(path))
         except OSError:
             return None
-        if time.time_ns() - stat.st_mtime_ns < _SETTLED:  # written again within a tick of the clock it looks the same
-            return None
         return stat.st_dev, stat.st_ino, stat.st_mtime_ns, stat.st_size
+
+    def is_settled(self, path: str) -> bool:
+        """Whether a file that is written again looks different: within a tick of the clock it does not."""
+        try:
+            return time.time_ns() - os.lstat(self._local(path)).st_mtime_ns >= _SETTLED
+        except OSError:
+            return False
 
     def read(self, path: str, limit: int) -> bytes:
         """A whole file of at most `limit` bytes.

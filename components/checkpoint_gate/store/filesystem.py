@@ -75,7 +75,10 @@ class Files(Protocol):
         """Bytes of a file."""
 
     def identity(self, path: str) -> tuple[object, ...] | None:
-        """What is another when a file's bytes are others, told without reading them; None where nothing is sure."""
+        """What is another when a file's bytes are others, told without reading them; None where nothing is told."""
+
+    def is_settled(self, path: str) -> bool:
+        """Whether `identity` would be another after the next change; not so of what was written a moment ago."""
 
     def read(self, path: str, limit: int) -> bytes:
         """A whole file of at most `limit` bytes, as last written. FileNotFoundError proves that it is not there."""

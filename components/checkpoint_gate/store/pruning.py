@@ -95,14 +95,17 @@ class _Done:
         return sum(self.items.values())
 
 
-def execute_prune(run: Run, plan: PrunePlan, lease: Lease) -> Pruned:
+def execute_prune(run: Run, plan: PrunePlan, lease: Lease, *, sure: bool = False) -> Pruned:
     """Carries a plan out: all of it is in the trash, with tombstones, when this returns; grace 0 sweeps at once.
+
+    Args:
+      sure: `why_all_stays` was asked just now about what this plan takes, so a sweep need not ask again.
 
     Raises:
       PruneRefused: the plan cannot be written down, so nothing was begun.
     """
     mark(run, plan, lease)
-    return carry_out(run, plan, lease)
+    return carry_out(run, plan, lease, sure=sure)
 
 
 def mark(run: Run, plan: PrunePlan, lease: Lease, joint: str | None = None) -> None:
@@ -125,15 +128,15 @@ def mark(run: Run, plan: PrunePlan, lease: Lease, joint: str | None = None) -> N
         ) from error
 
 
-def carry_out(run: Run, plan: PrunePlan, lease: Lease) -> Pruned:
-    """Does what `mark` has written down."""
+def carry_out(run: Run, plan: PrunePlan, lease: Lease, *, sure: bool = False) -> Pruned:
+    """Does what `mark` has written down; `sure` as in `execute_prune`."""
     if not plan.going:
         return Pruned()
     digest = plan.digest
     moved = _move(run, digest, _journal(run, digest, lease), lease, tombstones(run))
     if plan.grace > 0:
         return Pruned(moved.bytes, 0, moved.left)
-    done = sweep(run, lease)  # may free what earlier plans trashed, too
+    done = sweep(run, lease, digest if sure else None)  # may free what earlier plans trashed, too
     unswept = sum(item.bytes for item in plan.going if _in_place(run, trash_path(run, digest, item.step)))
     return Pruned(unswept, done.swept, tuple(dict.fromkeys((*moved.left, *done.left))))
 
@@ -195,23 +198,26 @@ def _finish_moves(run: Run, lease: Lease) -> _Done:
     return _Done(items, (*([] if why is None else [why]), *left))
 
 
-def sweep(run: Run, lease: Lease) -> Pruned:
+def sweep(run: Run, lease: Lease, sure: str | None = None) -> Pruned:
     """Frees what lies in the trash beyond its grace, and drops the journals that are done.
 
     All of it stays while a live checkpoint is damaged or gone: then the trash may hold the best there is.
+
+    Args:
+      sure: the digest of a plan about which this was asked just now.
     """
     moved = _finish(run, lease)
-    swept = _sweep(run, lease)
+    swept = _sweep(run, lease, sure)
     trashed = sum(size for item, size in moved.items.items() if item not in swept.items)
     return Pruned(trashed, swept.bytes, tuple(dict.fromkeys((*moved.left, *swept.left))))
 
 
-def _sweep(run: Run, lease: Lease) -> _Done:
+def _sweep(run: Run, lease: Lease, sure: str | None) -> _Done:
     plans = _plans(run, lease)
     marks = tombstones(run) if plans else {}
     now = look(run.clock)
     due = {each for each in _named(plans) if _is_due(marks.get(each), plans[each[0]], now)}
-    why = why_all_stays(run) if due else None
+    why = why_all_stays(run) if any(digest != sure for digest, _ in due) else None
     freed: dict[tuple[str, int], int] = {}
     left = [] if why is None else [why]
     for digest, plan in plans.items():

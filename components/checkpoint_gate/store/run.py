@@ -36,6 +36,7 @@ from checkpoint_gate.store.checkpoints import (
     copy_out,
     folder_name,
     is_movable,
+    looks,
     move_checkpoint,
     verify_files,
 )
@@ -47,7 +48,7 @@ from checkpoint_gate.store.lease import Lease
 from checkpoint_gate.store.ledger import NAME as LEDGER
 from checkpoint_gate.store.ledger import Ledger
 from checkpoint_gate.store.revision import by_hand, raise_revision
-from checkpoint_gate.store.trash import GONE, journals, read_journal, tombstones
+from checkpoint_gate.store.trash import GONE, Buried, journals, read_journal, tombstones
 
 _LOG = logging.getLogger(__name__)
 
@@ -66,6 +67,7 @@ class Run:
         self.clock = clock
         self.ledger = Ledger(files, f"{key}/{LEDGER}", clock)
         self.verified: dict[str, tuple[object, ...]] = {}  # folder -> how its files looked when every byte verified
+        self.buried: Buried | None = None
         self._leases: weakref.WeakSet[Lease] = weakref.WeakSet()
         self.gated = Shelf(files, key, f"{key}/checkpoints", f"{key}/tmp", clock, self._saved, self.fence)
         self.resumable = Shelf(files, key, f"{key}/resume", f"{key}/tmp", clock, self._last_steps, self.fence)
@@ -153,7 +155,11 @@ class Run:
         if present is not None and (present.record.at, record.at) == ("step", "epoch"):
             self.gated.discard(staged)
             return self.gated.restate(manifest.changed(files=present.files))
-        return self.gated.publish(staged, manifest)
+        target = self.gated.publish(staged, manifest)
+        seen = looks(self.files, Stored(target, manifest))
+        if seen is not None:
+            self.verified[target] = seen  # they were read back for the manifest
+        return target
 
     def publish_resumable(self, record: Record, rules: str, *, staged: str | None = None) -> None:
         """Makes the state of `record` the one to resume from, and then removes the older ones.

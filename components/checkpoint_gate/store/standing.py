@@ -9,14 +9,19 @@ from __future__ import annotations
 from collections.abc import Sequence, Set
 
 from checkpoint_gate.errors import PruneRefused, StoreError
-from checkpoint_gate.store.checkpoints import STEP_FOLDER, Stored, verify_files
+from checkpoint_gate.store.checkpoints import STEP_FOLDER, Stored, cannot_be_read, is_settled, looks, verify_files
 from checkpoint_gate.store.ledger import History
 from checkpoint_gate.store.losses import missing, refuse_losses
 from checkpoint_gate.store.run import Run
 from checkpoint_gate.store.trash import tombstones
 
 
-def why_all_stays(run: Run, going: Set[int] = frozenset(), live: Sequence[Stored] | None = None) -> str | None:
+def why_all_stays(
+    run: Run,
+    going: Set[int] = frozenset(),
+    live: Sequence[Stored] | None = None,
+    known: Set[int] | None = None,
+) -> str | None:
     """Why nothing of a run may go, as one sentence; None where something may. Call it under the lease.
 
     Bytes that verified before in this process are not read again as long as their files look the same.
@@ -24,6 +29,8 @@ def why_all_stays(run: Run, going: Set[int] = frozenset(), live: Sequence[Stored
     Args:
       going: steps of live checkpoints that are to go; what they are worth does not matter.
       live: the live checkpoints, if they were just read.
+      known: the steps that were live when this was last asked, and those published since, without those that have gone
+        since: while all of them are there, the ledger need not be read, which grows with every record.
 
     Raises:
       LeaseHeld: the lease was taken over by another writer, who may be why something is not in its place.
@@ -35,6 +42,8 @@ def why_all_stays(run: Run, going: Set[int] = frozenset(), live: Sequence[Stored
         if damage is not None:
             run.prove()
             return f"Nothing goes from {run.key} while a checkpoint that stays is damaged ({damage.rstrip('.')})."
+    if staying and known is not None and known <= {stored.step for stored in live}:
+        return None
     try:
         history = run.ledger.read()
         refuse_losses(run, missing(run, live, history))
@@ -58,21 +67,14 @@ def _is_any_lost(run: Run, history: History) -> bool:
 
 def _damage(run: Run, stored: Stored) -> str | None:
     """What does not match the manifest, or cannot be read."""
-    seen = _identity(run, stored)
+    seen = looks(run.files, stored)
     if seen is not None and run.verified.get(stored.folder) == seen:
         return None
+    settled = is_settled(run.files, stored)
     try:
         damage = verify_files(run.files, stored)
     except OSError as error:
-        return f"{run.files.place(stored.folder)} cannot be read: {error.strerror or error}"
-    if damage is None and seen is not None:
+        return cannot_be_read(error, run.files.place(stored.folder))
+    if damage is None and seen is not None and settled:
         run.verified[stored.folder] = seen
     return damage
-
-
-def _identity(run: Run, stored: Stored) -> tuple[object, ...] | None:
-    """What tells the files of a checkpoint, and what is in them, without reading them; None where nothing does."""
-    if stored.manifest is None:
-        return None
-    files = [run.files.identity(f"{stored.folder}/{entry.path}") for entry in stored.manifest.files]
-    return None if None in files else (stored.manifest.checksum, *files)

@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from checkpoint_gate.errors import StoreError
@@ -50,23 +51,45 @@ def tombstones(run: Run) -> dict[tuple[str, int], Mark]:
     Raises:
       StoreError: a line is no tombstone; names it.
     """
-    marks: dict[tuple[str, int], Mark] = {}
-    for line in stones(run).read():
-        plan, step, event, time = (line.get(key) for key in ("plan", "step", "event", "time"))
-        if not (isinstance(plan, str) and type(step) is int and isinstance(event, str) and type(time) in (int, float)):
-            place = run.files.place(f"{run.key}/tombstones.jsonl")
-            raise StoreError(f"{place} is damaged: a tombstone needs plan, step, event and time. Received: {line}.")
-        for key in ("epoch", "bytes"):
-            if key in line and not is_count(line[key]):
-                place = run.files.place(f"{run.key}/tombstones.jsonl")
-                raise StoreError(
-                    f"{place} is damaged: {key} must be a whole number of at least 0. Received: {line[key]!r:.60}."
-                )
-        before = marks.get((plan, step), {})
-        times = before.get("times", {}) | {event: time}
-        returns = before.get("returns", 0) + (event in ("undeleted", "spared"))
-        marks[plan, step] = before | line | {"times": times, "returns": returns}
-    return marks
+    seen = run.files.identity(_stones_path(run))
+    if run.buried is None or run.buried.seen != seen:
+        marks: dict[tuple[str, int], Mark] = {}
+        for line in stones(run).read():
+            _add(run, marks, line)
+        if seen is None:
+            return marks
+        run.buried = Buried(seen, marks)
+    return dict(run.buried.marks)
+
+
+@dataclass(frozen=True)
+class Buried:
+    """The tombstones as this process read or wrote them: a retention at every save is not to read them all anew.
+
+    Attributes:
+      seen: how the file looked then.
+      marks: see `tombstones`.
+    """
+
+    seen: tuple[object, ...]
+    marks: dict[tuple[str, int], Mark]
+
+
+def _add(run: Run, marks: dict[tuple[str, int], Mark], line: Mapping[str, Any]) -> None:
+    plan, step, event, time = (line.get(key) for key in ("plan", "step", "event", "time"))
+    if not (isinstance(plan, str) and type(step) is int and isinstance(event, str) and type(time) in (int, float)):
+        place = run.files.place(_stones_path(run))
+        raise StoreError(f"{place} is damaged: a tombstone needs plan, step, event and time. Received: {line}.")
+    for key in ("epoch", "bytes"):
+        if key in line and not is_count(line[key]):
+            place = run.files.place(_stones_path(run))
+            raise StoreError(
+                f"{place} is damaged: {key} must be a whole number of at least 0. Received: {line[key]!r:.60}."
+            )
+    before = marks.get((plan, step), {})
+    times = before.get("times", {}) | {event: time}
+    returns = before.get("returns", 0) + (event in ("undeleted", "spared"))
+    marks[plan, step] = before | dict(line) | {"times": times, "returns": returns}
 
 
 def pruned_before(run: Run) -> list[Mark]:
@@ -153,12 +176,24 @@ def trash_path(run: Run, digest: str, step: int) -> str:
 
 def bury(run: Run, event: str, digest: str, item: Mapping[str, Any]) -> None:
     """Adds a tombstone."""
-    stones(run).append({"time": run.clock(), **item, "event": event, "plan": digest})
+    line = {"time": run.clock(), **item, "event": event, "plan": digest}
+    known, run.buried = run.buried, None
+    if known is not None and known.seen != run.files.identity(_stones_path(run)):
+        known = None
+    stones(run).append(line)
+    seen = run.files.identity(_stones_path(run))
+    if known is not None and seen is not None:
+        _add(run, known.marks, line)
+        run.buried = Buried(seen, known.marks)
 
 
 def stones(run: Run) -> JsonLines:
     """The file of the tombstones."""
-    return JsonLines(run.files, f"{run.key}/tombstones.jsonl")
+    return JsonLines(run.files, _stones_path(run))
+
+
+def _stones_path(run: Run) -> str:
+    return f"{run.key}/tombstones.jsonl"
 
 
 def body_digest(body: Mapping[str, Any]) -> str:

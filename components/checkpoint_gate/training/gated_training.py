@@ -77,6 +77,7 @@ class GatedTraining:
         self._wait_for_lease = wait_for_lease
         self._running = self._gate.start()
         self._last: Record | None = None
+        self._known: set[int] | None = None  # live steps, since retention last asked what must stay
         self._kinds: set[At] = set()  # of records, so far
         best = rules.keep.best if rules.keep is not None else None
         self._watch = MetricWatch(self._gate.rule.metrics() | ({best.metric} if best is not None else set()))
@@ -91,6 +92,7 @@ class GatedTraining:
         self._lease.acquire(self._wait_for_lease)
         try:
             self._saver = saver(self._saving)
+            self._known = None  # others may have been at work since
             return self._begin(epochs)
         except BaseException:
             self.abandon()
@@ -350,6 +352,8 @@ class GatedTraining:
     def _keep(self, staged: str, record: Record, decision: Decision, resumable: bool) -> None:
         if decision.save:
             self.run.publish(staged, record, decision.reason, self._digest)
+            if self._known is not None:
+                self._known.add(record.step)
         with self._told(f"The state of {_moment(record)}", for_good=True):  # the line may be there, or half of it
             self.run.ledger.append(record, decision)
         with self._put_off(record), self._undone(staged):
@@ -377,11 +381,12 @@ class GatedTraining:
             return
         rules = self._rules.cut("keep").digest()
         plan = make_plan(run, surplus, protected, 0.0, rules, "retention", live)
-        why = why_all_stays(run, surplus.keys(), live)
+        why = why_all_stays(run, surplus.keys(), live, self._known)
         if why is not None:
             _LOG.warning("retention removes nothing this time: %s", why)
             return
-        for left in execute_prune(run, plan, self._lease).left:
+        self._known = {stored.step for stored in live} - surplus.keys()
+        for left in execute_prune(run, plan, self._lease, sure=True).left:
             _LOG.warning("not removed: %s", left)
 
     def finish(self, epochs: int | None) -> None:
