@@ -18,7 +18,10 @@ from checkpoint_gate.rules.judgement import Decision
 from checkpoint_gate.rules.records import Record
 from checkpoint_gate.store import Store
 from checkpoint_gate.store.checking import check_store
-from checkpoint_gate.store.pruning import execute_prune, make_plan, recover, sweep, tombstones, undelete
+from checkpoint_gate.store.prune_plan import make_plan
+from checkpoint_gate.store.pruning import execute_prune, recover, sweep
+from checkpoint_gate.store.trash import tombstones
+from checkpoint_gate.store.undeleting import undelete
 from checkpoint_gate.training.gated_training import GatedTraining
 
 GATE = "save: {metric: val_loss, at_most: 0.5}"

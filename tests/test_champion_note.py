@@ -7,7 +7,8 @@ import pytest
 from checkpoint_gate.errors import StoreError
 from checkpoint_gate.rules.filtering import PrunePolicy
 from checkpoint_gate.store.champion import ChampionNote, note_champion, read_champion, read_pushed
-from checkpoint_gate.store.pruning import execute_prune, plan_prune
+from checkpoint_gate.store.prune_plan import plan_prune
+from checkpoint_gate.store.pruning import execute_prune
 
 
 def prune_all_but(run, survivor):

@@ -22,7 +22,8 @@ from checkpoint_gate.checkpoint_filter.executor import Executor
 from checkpoint_gate.errors import NoSurvivors, RuleError, RunMissing, UnknownMetricError
 from checkpoint_gate.rule_text.rule_set import RuleSet, parse_rules
 from checkpoint_gate.rules.filtering import PrunePolicy
-from checkpoint_gate.store.pruning import tombstones, undelete
+from checkpoint_gate.store.trash import tombstones
+from checkpoint_gate.store.undeleting import undelete
 
 HALF = "{metric: val_loss, at_most: 0.5}"
 

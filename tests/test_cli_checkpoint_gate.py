@@ -25,7 +25,8 @@ from checkpoint_gate.rules.records import Record, dump_json
 from checkpoint_gate.store import Store
 from checkpoint_gate.store.champion import ChampionNote, note_champion
 from checkpoint_gate.store.elapsed import SystemClock
-from checkpoint_gate.store.pruning import execute_prune, make_plan
+from checkpoint_gate.store.prune_plan import make_plan
+from checkpoint_gate.store.pruning import execute_prune
 from checkpoint_gate.training.gated_training import GatedTraining
 
 GATE = "save: {metric: val_loss, at_most: 0.5}"

@@ -16,7 +16,8 @@ from checkpoint_gate.rules.records import Record, dump_json
 from checkpoint_gate.store import Store
 from checkpoint_gate.store.checking import check_store
 from checkpoint_gate.store.manifest import _to_bytes
-from checkpoint_gate.store.pruning import execute_prune, plan_prune, recover, sweep
+from checkpoint_gate.store.prune_plan import plan_prune
+from checkpoint_gate.store.pruning import execute_prune, recover, sweep
 from checkpoint_gate.store.repairing import repair_store
 from checkpoint_gate.store.sweeping import sweep_store
 from checkpoint_gate.store.trash import body_digest, journals, read_journal, tombstones

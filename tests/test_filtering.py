@@ -13,7 +13,8 @@ from checkpoint_gate.rules.conditions import Threshold
 from checkpoint_gate.rules.filtering import Filter, PrunePolicy, Saved, closest_misses
 from checkpoint_gate.rules.records import Record
 from checkpoint_gate.rules.retention import Best
-from checkpoint_gate.store.pruning import execute_prune, plan_prune
+from checkpoint_gate.store.prune_plan import plan_prune
+from checkpoint_gate.store.pruning import execute_prune
 
 NAN, INF = math.nan, math.inf
 

@@ -16,8 +16,10 @@ from checkpoint_gate.rule_text.rule_set import parse_rules
 from checkpoint_gate.rules.filtering import PrunePolicy
 from checkpoint_gate.store.checking import check_store
 from checkpoint_gate.store.losses import missing
-from checkpoint_gate.store.pruning import execute_prune, plan_prune, tombstones
+from checkpoint_gate.store.prune_plan import plan_prune
+from checkpoint_gate.store.pruning import execute_prune
 from checkpoint_gate.store.repairing import repair_store
+from checkpoint_gate.store.trash import tombstones
 
 DAY = 86400.0
 DIGEST = "f" * 64

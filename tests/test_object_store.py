@@ -23,10 +23,11 @@ from checkpoint_gate.store.checking import check_store
 from checkpoint_gate.store.checkpoints import read_checkpoint, verify_files
 from checkpoint_gate.store.documents import JsonLines
 from checkpoint_gate.store.lease import Lease
-from checkpoint_gate.store.pruning import execute_prune, plan_prune, recover, sweep, tombstones, trashed
+from checkpoint_gate.store.prune_plan import plan_prune
+from checkpoint_gate.store.pruning import execute_prune, recover, sweep
 from checkpoint_gate.store.repairing import repair_store
 from checkpoint_gate.store.standing import why_all_stays
-from checkpoint_gate.store.trash import trash_path
+from checkpoint_gate.store.trash import tombstones, trash_path, trashed
 from checkpoint_gate.training.gated_training import GatedTraining
 
 DAY = 86400.0

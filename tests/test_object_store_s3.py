@@ -26,7 +26,7 @@ from checkpoint_gate.rules.records import Record
 from checkpoint_gate.store import Store
 from checkpoint_gate.store.checkpoints import verify_files
 from checkpoint_gate.store.object_files import ObjectFiles
-from checkpoint_gate.store.pruning import trashed
+from checkpoint_gate.store.trash import trashed
 
 werkzeug_app = pytest.importorskip("moto.moto_server.werkzeug_app")
 pytest.importorskip("s3fs")

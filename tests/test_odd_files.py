@@ -17,7 +17,9 @@ from checkpoint_gate.rules.records import Record
 from checkpoint_gate.store import Run
 from checkpoint_gate.store.checking import check_store
 from checkpoint_gate.store.checkpoints import PREFIX, verify_files
-from checkpoint_gate.store.pruning import execute_prune, plan_prune, sweep, undelete
+from checkpoint_gate.store.prune_plan import plan_prune
+from checkpoint_gate.store.pruning import execute_prune, sweep
+from checkpoint_gate.store.undeleting import undelete
 from checkpoint_gate.training.gated_training import GatedTraining
 
 DAY = 86400.0

@@ -40,7 +40,7 @@ from checkpoint_gate.pushed.push_log import handed_on, withdrawn_from
 from checkpoint_gate.pusher import uploading
 from checkpoint_gate.pusher.executor import Executor as PusherExecutor
 from checkpoint_gate.store.object_files import ObjectFiles
-from checkpoint_gate.store.pruning import trashed
+from checkpoint_gate.store.trash import trashed
 from checkpoint_gate.training.saving import Behind
 from checkpoint_gate.uri_files import copy_file
 from gated_pipelines.cli import cli

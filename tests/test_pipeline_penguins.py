@@ -20,7 +20,8 @@ from checkpoint_gate.pushed.papers import read_papers
 from checkpoint_gate.rule_text.rule_set import rules_from_mapping
 from checkpoint_gate.rules.records import read_history
 from checkpoint_gate.store import Store
-from checkpoint_gate.store.pruning import tombstones, trashed, undelete
+from checkpoint_gate.store.trash import tombstones, trashed
+from checkpoint_gate.store.undeleting import undelete
 from gated_pipelines.reporting.lineage import last_run
 from gated_pipelines.running.local import run_local
 from gated_pipelines.running.places import Places

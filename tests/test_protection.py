@@ -11,7 +11,9 @@ from checkpoint_gate.rules.filtering import PrunePolicy
 from checkpoint_gate.rules.retention import Held, Keep
 from checkpoint_gate.store import Store
 from checkpoint_gate.store.champion import ChampionNote, note_champion
-from checkpoint_gate.store.pruning import execute_prune, plan_prune, sweep, trashed
+from checkpoint_gate.store.prune_plan import plan_prune
+from checkpoint_gate.store.pruning import execute_prune, sweep
+from checkpoint_gate.store.trash import trashed
 
 DAY = 86400.0
 

@@ -25,20 +25,11 @@ from checkpoint_gate.store.checkpoints import Stored, bytes_held, copy_out, read
 from checkpoint_gate.store.elapsed import SystemClock
 from checkpoint_gate.store.files import LocalFiles
 from checkpoint_gate.store.losses import take_for_lost
-from checkpoint_gate.store.pruning import (
-    execute_prune,
-    make_plan,
-    mark,
-    plan_prune,
-    pruned_before,
-    recover,
-    sweep,
-    tombstones,
-    trashed,
-    undelete,
-)
+from checkpoint_gate.store.prune_plan import make_plan, plan_prune
+from checkpoint_gate.store.pruning import execute_prune, mark, recover, sweep
 from checkpoint_gate.store.standing import why_all_stays
-from checkpoint_gate.store.trash import body_digest, bury
+from checkpoint_gate.store.trash import body_digest, bury, pruned_before, tombstones, trashed
+from checkpoint_gate.store.undeleting import undelete
 
 RULES = "f" * 64
 DAY = 86400.0

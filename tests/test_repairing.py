@@ -15,9 +15,10 @@ from checkpoint_gate.store import Store
 from checkpoint_gate.store import manifest as manifests
 from checkpoint_gate.store.checking import check_store
 from checkpoint_gate.store.checkpoints import PREFIX, verify_files
-from checkpoint_gate.store.pruning import execute_prune, make_plan, tombstones
+from checkpoint_gate.store.prune_plan import make_plan
+from checkpoint_gate.store.pruning import execute_prune
 from checkpoint_gate.store.repairing import _Repair, repair_store
-from checkpoint_gate.store.trash import bury, journals, stones
+from checkpoint_gate.store.trash import bury, journals, stones, tombstones
 
 DAY = 86400.0
 RULES = "f" * 64

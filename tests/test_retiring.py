@@ -9,8 +9,10 @@ from checkpoint_gate.reviewing.catalog import rows
 from checkpoint_gate.rules.records import Record
 from checkpoint_gate.store.champion import ChampionNote, note_champion
 from checkpoint_gate.store.lease import Lease
-from checkpoint_gate.store.pruning import sweep, tombstones, trashed, undelete
+from checkpoint_gate.store.pruning import sweep
 from checkpoint_gate.store.retiring import is_retired, name_to_train, plan_retirement, retire
+from checkpoint_gate.store.trash import tombstones, trashed
+from checkpoint_gate.store.undeleting import undelete
 from gated_pipelines.disk.old_runs import old_runs
 
 DAY = 86400.0

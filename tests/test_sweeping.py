@@ -6,8 +6,10 @@ import pytest
 
 from checkpoint_gate.rules.filtering import PrunePolicy
 from checkpoint_gate.store import sweeping
-from checkpoint_gate.store.pruning import execute_prune, plan_prune, tombstones
+from checkpoint_gate.store.prune_plan import plan_prune
+from checkpoint_gate.store.pruning import execute_prune
 from checkpoint_gate.store.sweeping import sweep_store
+from checkpoint_gate.store.trash import tombstones
 
 HOUR = 3600.0
 

@@ -24,7 +24,8 @@ from checkpoint_gate.store import Store, standing
 from checkpoint_gate.store.checking import check_run
 from checkpoint_gate.store.checkpoints import verify_files
 from checkpoint_gate.store.files import LocalFiles
-from checkpoint_gate.store.pruning import make_plan, pruned_before
+from checkpoint_gate.store.prune_plan import make_plan
+from checkpoint_gate.store.trash import pruned_before
 from checkpoint_gate.training.gated_training import GatedTraining
 
 IMPROVES = "save: {metric: val_loss, improves: min}"

@@ -21,8 +21,9 @@ from checkpoint_gate.rule_text.rule_set import parse_rules
 from checkpoint_gate.store import Run, Store
 from checkpoint_gate.store.champion import ChampionNote, note_champion, read_champion
 from checkpoint_gate.store.checkpoints import verify_files
-from checkpoint_gate.store.pruning import execute_prune, plan_prune, recover, sweep, tombstones, trashed
-from checkpoint_gate.store.trash import journals, read_journal
+from checkpoint_gate.store.prune_plan import plan_prune
+from checkpoint_gate.store.pruning import execute_prune, recover, sweep
+from checkpoint_gate.store.trash import journals, read_journal, tombstones, trashed
 from faults.crowd import Clock, Crowd
 from faults.figure import Measured
 from faults.memory import memory_folder

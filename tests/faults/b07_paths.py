@@ -24,8 +24,10 @@ from checkpoint_gate.rules.records import dump_json
 from checkpoint_gate.store import Run, Store
 from checkpoint_gate.store.checking import check_store
 from checkpoint_gate.store.manifest import NAME, _to_bytes
-from checkpoint_gate.store.pruning import execute_prune, plan_prune, recover, sweep, undelete
+from checkpoint_gate.store.prune_plan import plan_prune
+from checkpoint_gate.store.pruning import execute_prune, recover, sweep
 from checkpoint_gate.store.trash import body_digest
+from checkpoint_gate.store.undeleting import undelete
 from faults.crowd import Clock, Crowd
 from faults.figure import Measured
 from faults.memory import memory_folder

@@ -22,7 +22,9 @@ from checkpoint_gate.rules.records import Record
 from checkpoint_gate.store import Run, Store
 from checkpoint_gate.store.checkpoints import PREFIX, Stored, copy_out, verify_files
 from checkpoint_gate.store.files import LocalFiles
-from checkpoint_gate.store.pruning import execute_prune, plan_prune, recover, sweep, trashed
+from checkpoint_gate.store.prune_plan import plan_prune
+from checkpoint_gate.store.pruning import execute_prune, recover, sweep
+from checkpoint_gate.store.trash import trashed
 from faults.crowd import Clock, Crowd, write_state
 from faults.figure import Measured
 from faults.memory import memory_folder

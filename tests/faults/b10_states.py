@@ -19,7 +19,10 @@ from checkpoint_gate.rules.judgement import Decision
 from checkpoint_gate.rules.records import Record
 from checkpoint_gate.store import Run, Store
 from checkpoint_gate.store.checkpoints import PREFIX, verify_files
-from checkpoint_gate.store.pruning import execute_prune, make_plan, plan_prune, recover, sweep, trashed, undelete
+from checkpoint_gate.store.prune_plan import make_plan, plan_prune
+from checkpoint_gate.store.pruning import execute_prune, recover, sweep
+from checkpoint_gate.store.trash import trashed
+from checkpoint_gate.store.undeleting import undelete
 from faults.clocks import Machine
 from faults.crowd import write_state
 from faults.disk import Disk, Killed

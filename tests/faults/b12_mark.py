@@ -18,7 +18,9 @@ from checkpoint_gate.rules.filtering import PrunePolicy
 from checkpoint_gate.rules.judgement import Decision
 from checkpoint_gate.rules.records import Record
 from checkpoint_gate.store import Run
-from checkpoint_gate.store.pruning import execute_prune, plan_prune, recover, sweep, undelete
+from checkpoint_gate.store.prune_plan import plan_prune
+from checkpoint_gate.store.pruning import execute_prune, recover, sweep
+from checkpoint_gate.store.undeleting import undelete
 from checkpoint_gate.training.gated_training import GatedTraining
 from faults.crowd import Clock, Crowd, write_state
 from faults.figure import Measured

@@ -21,7 +21,9 @@ from typing import NamedTuple
 from checkpoint_gate.rules.filtering import PrunePolicy
 from checkpoint_gate.store import Run, Store
 from checkpoint_gate.store.checkpoints import verify_files
-from checkpoint_gate.store.pruning import execute_prune, plan_prune, sweep, trashed
+from checkpoint_gate.store.prune_plan import plan_prune
+from checkpoint_gate.store.pruning import execute_prune, sweep
+from checkpoint_gate.store.trash import trashed
 from faults.clocks import Machine
 from faults.crowd import Crowd
 from faults.figure import Measured

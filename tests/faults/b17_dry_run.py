@@ -24,7 +24,8 @@ from checkpoint_gate.rule_text.rule_set import load_rules
 from checkpoint_gate.rules.filtering import PrunePolicy
 from checkpoint_gate.store import Store
 from checkpoint_gate.store.champion import ChampionNote, note_champion
-from checkpoint_gate.store.pruning import execute_prune, plan_prune
+from checkpoint_gate.store.prune_plan import plan_prune
+from checkpoint_gate.store.pruning import execute_prune
 from faults.crowd import Clock, Crowd
 from faults.figure import Measured
 from faults.memory import memory_folder

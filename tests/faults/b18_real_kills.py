@@ -17,7 +17,9 @@ from checkpoint_gate.rule_text.rule_set import load_rules
 from checkpoint_gate.rules.filtering import PrunePolicy
 from checkpoint_gate.store import Run, Store
 from checkpoint_gate.store.checking import check_store
-from checkpoint_gate.store.pruning import execute_prune, plan_prune, tombstones
+from checkpoint_gate.store.prune_plan import plan_prune
+from checkpoint_gate.store.pruning import execute_prune
+from checkpoint_gate.store.trash import tombstones
 from faults import tracing
 from faults.crowd import Crowd
 from faults.figure import Measured

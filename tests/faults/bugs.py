@@ -10,7 +10,7 @@ from typing import Any, Literal
 from unittest import mock
 
 from checkpoint_gate.store import files as store_files
-from checkpoint_gate.store import prune_plan, pruning, trash
+from checkpoint_gate.store import prune_plan, pruning, trash, undeleting
 from checkpoint_gate.store.checkpoints import Shelf, remove_checkpoint
 from checkpoint_gate.store.documents import JsonLines
 from checkpoint_gate.store.files import LocalFiles
@@ -248,7 +248,7 @@ BUGS = (
     Bug("recovering finishes no undeletion", _instead(pruning, "bring_back", _nothing), Recover, "B1"),
     Bug(
         "an undeleted one is moved before its tombstone",
-        _instead(pruning, "bury", _moved_before_its_tombstone),
+        _instead(undeleting, "bury", _moved_before_its_tombstone),
         Undelete,
         "B1",
     ),

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from checkpoint_gate.rules.filtering import PrunePolicy
 from checkpoint_gate.store import pruning
 from checkpoint_gate.store.checkpoints import move_checkpoint
+from checkpoint_gate.store.prune_plan import plan_prune
 from checkpoint_gate.store.trash import GONE, bury, tombstones, trash_path
+from checkpoint_gate.store.undeleting import undelete
 from faults.reference import DAY, DIGEST, KEY, events_of, names_of, steps_of
 from faults.work import FINE, StoreWork
 from faults.world import World
@@ -32,9 +34,7 @@ class Prune(StoreWork):
         policy = PrunePolicy(grace=self.grace)
         with run.lease("pruning") as lease:
             left = pruning.recover(run, lease)
-            done = pruning.execute_prune(
-                run, pruning.plan_prune(run, store.rejected, store.survivors, policy, DIGEST), lease
-            )
+            done = pruning.execute_prune(run, plan_prune(run, store.rejected, store.survivors, policy, DIGEST), lease)
             if not done.left:
                 world.note("pruned")
         with run.lease("pruning") as lease:
@@ -74,9 +74,7 @@ class Sweep(StoreWork):
     def prepare(self, world: World) -> None:
         run, store = self.store.make(world), self.store
         with run.lease("pruning") as lease:
-            pruning.execute_prune(
-                run, pruning.plan_prune(run, store.rejected, store.survivors, PrunePolicy(), DIGEST), lease
-            )
+            pruning.execute_prune(run, plan_prune(run, store.rejected, store.survivors, PrunePolicy(), DIGEST), lease)
         world.clock.now += DAY
 
     def do(self, world: World) -> Sequence[str]:
@@ -111,7 +109,7 @@ class Recover(StoreWork):
 
     def prepare(self, world: World) -> None:
         run, store = self.store.make_trash(world), self.store
-        plan = pruning.plan_prune(run, store.rejected, store.survivors, PrunePolicy(), DIGEST)
+        plan = plan_prune(run, store.rejected, store.survivors, PrunePolicy(), DIGEST)
         with run.lease("pruning") as lease:
             plan.write(run, lease.token)
             first = plan.going[0].step
@@ -165,7 +163,7 @@ class Undelete(StoreWork):
         with run.lease("undeleting") as lease:
             pruning.recover(run, lease)
             if events_of(run)[2] != "undeleted":
-                pruning.undelete(run, 2, lease)
+                undelete(run, 2, lease)
         if 2 not in steps_of(run.live()):
             return ["step 2 is not live"]
         world.note("undeleted")

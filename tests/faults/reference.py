@@ -16,6 +16,7 @@ from checkpoint_gate.store import manifest as manifests
 from checkpoint_gate.store.checkpoints import Stored
 from checkpoint_gate.store.layout import UNFINISHED_FILE
 from checkpoint_gate.store.manifest import FileEntry
+from checkpoint_gate.store.prune_plan import plan_prune
 from checkpoint_gate.store.trash import GONE, tombstones, trashed
 from faults.world import World, state_files, write_files
 
@@ -64,7 +65,7 @@ class Reference:
         for step, seconds in ((1, DAY - 3600), (2, 7200)):
             with run.lease("pruning") as lease:
                 pruning.execute_prune(
-                    run, pruning.plan_prune(run, {step: "too high"}, self.survivors, PrunePolicy(), DIGEST), lease
+                    run, plan_prune(run, {step: "too high"}, self.survivors, PrunePolicy(), DIGEST), lease
                 )
             world.clock.now += seconds
         return run

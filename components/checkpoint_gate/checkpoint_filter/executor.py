@@ -23,8 +23,10 @@ from checkpoint_gate.reviewing.judging import Judged, judge_runs, why_none
 from checkpoint_gate.rule_text.rule_set import RuleSet, parse_rules
 from checkpoint_gate.store import Run, Store
 from checkpoint_gate.store.lease import Lease
-from checkpoint_gate.store.pruning import execute_prune, give_up, plan_prune, pruned_before, sweep
+from checkpoint_gate.store.prune_plan import plan_prune
+from checkpoint_gate.store.pruning import execute_prune, give_up, sweep
 from checkpoint_gate.store.sweeping import sweep_store
+from checkpoint_gate.store.trash import pruned_before
 
 BY = "CheckpointFilter"
 

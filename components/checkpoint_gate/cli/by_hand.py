@@ -26,7 +26,7 @@ def undelete(store: str, key: str | None, step: int, as_json: bool) -> None:
     Every byte is verified first. Pin it as well, or the next pruning by the same rules takes it away again.
     """
     from checkpoint_gate.store import Store
-    from checkpoint_gate.store.pruning import undelete as bring_back
+    from checkpoint_gate.store.undeleting import undelete as bring_back
 
     home = Store.open(store)
     run = home.run(one_run(home, key))

@@ -16,19 +16,9 @@ from checkpoint_gate.store.checkpoints import Progress
 from checkpoint_gate.store.elapsed import is_over, look
 from checkpoint_gate.store.lease import Lease
 from checkpoint_gate.store.losses import refuse_losses
-from checkpoint_gate.store.pruning import (
-    Pruned,
-    PrunePlan,
-    Seen,
-    carry_out,
-    finish,
-    make_plan,
-    mark,
-    plan_prune,
-    sweep,
-    tombstones,
-)
-from checkpoint_gate.store.trash import body_digest, journals, plan_of, read_journal
+from checkpoint_gate.store.prune_plan import PrunePlan, Seen, make_plan, plan_prune
+from checkpoint_gate.store.pruning import Pruned, carry_out, finish, mark, sweep
+from checkpoint_gate.store.trash import body_digest, journals, plan_of, read_journal, tombstones
 
 BY = "checkpoint-gate prune"
 

@@ -14,7 +14,7 @@ from checkpoint_gate.rules.records import Record
 from checkpoint_gate.store import Run
 from checkpoint_gate.store.checkpoints import Progress, Stored, cannot_be_read, verify_files
 from checkpoint_gate.store.losses import missing
-from checkpoint_gate.store.pruning import pruned_before
+from checkpoint_gate.store.trash import pruned_before
 
 
 @dataclass(frozen=True, slots=True)

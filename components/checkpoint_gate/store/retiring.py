@@ -20,7 +20,8 @@ from checkpoint_gate.store.layout import STORE_FILE
 from checkpoint_gate.store.lease import Lease
 from checkpoint_gate.store.ledger import History
 from checkpoint_gate.store.losses import missing, refuse_losses
-from checkpoint_gate.store.pruning import Pruned, PrunePlan, execute_prune, make_plan, sweep
+from checkpoint_gate.store.prune_plan import PrunePlan, make_plan
+from checkpoint_gate.store.pruning import Pruned, execute_prune, sweep
 from checkpoint_gate.store.run import Run
 from checkpoint_gate.store.store import Store
 

@@ -18,7 +18,8 @@ from checkpoint_gate.rules.records import At, Record
 from checkpoint_gate.store import Run, Store
 from checkpoint_gate.store.checkpoints import PREFIX, Stored, verify_files
 from checkpoint_gate.store.ledger import History
-from checkpoint_gate.store.pruning import execute_prune, make_plan, sweep
+from checkpoint_gate.store.prune_plan import make_plan
+from checkpoint_gate.store.pruning import execute_prune, sweep
 from checkpoint_gate.store.standing import why_all_stays
 from checkpoint_gate.training.room import OnNoRoom, checked, is_no_room
 from checkpoint_gate.training.saving import Saver, Saving, State, Write, saver

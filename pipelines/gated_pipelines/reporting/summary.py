@@ -21,7 +21,7 @@ from checkpoint_gate.rules.selection import AVERAGE
 from checkpoint_gate.store import Store
 from checkpoint_gate.store.layout import STORE_FILE
 from checkpoint_gate.store.ledger import History, parse_ledger
-from checkpoint_gate.store.pruning import tombstones, trashed
+from checkpoint_gate.store.trash import tombstones, trashed
 from gated_pipelines.reporting.anomalies import read_anomalies
 from gated_pipelines.reporting.step import Step
 from gated_pipelines.running.job import Job
