@@ -647,12 +647,15 @@ def test_tombstones_that_another_process_adds_or_edits_are_seen(crowd):
     bury(other, "lost", "", {"step": 7})
     assert {step for _, step in tombstones(run)} == {1, 7}
     bury(run, "lost", "", {"step": 8})
+    bury(other, "lost", "", {"step": 9})
+    bury(run, "lost", "", {"step": 10})
     assert tombstones(run) == tombstones(other)
+    assert {step for _, step in tombstones(run)} == {1, 7, 8, 9, 10}
     path = run.files.local("run/tombstones.jsonl")
     path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
-    assert {step for _, step in tombstones(run)} == {1, 7}
+    assert {step for _, step in tombstones(run)} == {1, 7, 8, 9}
     tombstones(run).clear()
-    assert {step for _, step in tombstones(run)} == {1, 7}
+    assert {step for _, step in tombstones(run)} == {1, 7, 8, 9}
 
 
 def test_what_an_older_plan_could_not_move_is_spared_by_a_newer_one(crowd, clock, monkeypatch):
