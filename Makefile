@@ -26,6 +26,7 @@ setup:
 
 demo: setup
 	@.venv/bin/gated-pipeline run data/penguins/pipeline.yaml --root runs/penguins
+	@echo "next: source .venv/bin/activate && checkpoint-gate why runs/penguins/store --step 238"
 
 test: setup setup-peers
 	@.venv/bin/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import math
+import re
 import shutil
 from pathlib import Path
 
@@ -176,6 +178,21 @@ def test_the_pushed_model_gives_class_probabilities_for_raw_examples(model, raw_
 
 def test_a_request_may_leave_out_label_and_features(model):
     assert probabilities(model, [tf.train.Example().SerializeToString()]).shape == (1, 3)
+
+
+def test_the_example_of_the_readme_asks_the_newest_pushed_model(model, tmp_path, monkeypatch, capsys):
+    readme = (DATA.parents[1] / "README.md").read_text(encoding="utf-8")
+    (block,) = [b for b in re.findall(r"^```python\n(.*?)^```", readme, re.DOTALL | re.MULTILINE) if "saved_model" in b]
+    monkeypatch.chdir(tmp_path)
+    serving = tmp_path / "runs" / "penguins" / "serving"
+    serving.mkdir(parents=True)
+    (serving / "9").mkdir()  # older by its number, though not by its text
+    (serving / "10").symlink_to(model)
+    exec(block, {})
+    answered = ast.literal_eval(capsys.readouterr().out)
+    assert list(answered) == ["Adelie", "Chinstrap", "Gentoo"]
+    assert max(answered, key=answered.get) == "Gentoo"
+    assert sum(answered.values()) == pytest.approx(1.0, rel=1e-5)
 
 
 def test_the_winner_is_the_one_that_the_tfma_metrics_say(first):

@@ -61,6 +61,18 @@ def _group() -> Group:
     return next(value for value in vars(cli).values() if isinstance(value, Group))
 
 
+def test_the_demo_ends_with_the_line_that_it_shows():
+    """The commands are on nobody's PATH after the demo; its last line is one that works."""
+    (demo,) = re.findall(r"^demo:.*\n((?:\t.*\n)+)", (TOP / "Makefile").read_text(), re.MULTILINE)
+    (transcript,) = [block for block in blocks("console") if block.startswith("$ make demo\n")]
+    assert demo.splitlines()[-1] == f'\t@echo "{transcript.splitlines()[-1]}"'
+
+
+def test_the_first_command_about_the_demo_puts_the_commands_on_the_path():
+    first = next(block for block in blocks("console") if "checkpoint-gate" in block and "make demo" not in block)
+    assert first.startswith("$ source .venv/bin/activate\n")
+
+
 def python(words):
     """The Python block that holds `words`."""
     (block,) = [block for block in blocks("python") if words in block]
@@ -68,22 +80,16 @@ def python(words):
 
 
 def test_the_python_that_it_shows_trains_resumes_and_restores(tmp_path, monkeypatch):
-    import keras
-    import tensorflow as tf
-
     monkeypatch.chdir(tmp_path)
     train, restore = python("GatedCheckpoint("), python("tf.train.Checkpoint(")
-    keras.utils.set_random_seed(1)
-    x, vx = np.random.rand(64, 4).astype("float32"), np.random.rand(16, 4).astype("float32")
-    model = keras.Sequential([keras.layers.Input((4,)), keras.layers.Dense(1)])
-    model.compile(keras.optimizers.Adam(0.05), "mse")
-    names = {"model": model, "x": x, "y": x.sum(axis=1), "vx": vx, "vy": vx.sum(axis=1), "tf": tf}
+    names = {}  # as a reader has it who pastes the blocks: nothing is there before the first
     exec(train, names)
     run = Store.open("checkpoints").run("first")
     assert len(run.ledger.read().entries) == 40
-    before = [v.numpy() for v in model.variables]
+    before = [v.numpy() for v in names["model"].variables]
     exec(train, names)
     assert len(run.ledger.read().entries) == 40
+    model = names["model"]  # another one, as in another process
     assert all((a == v.numpy()).all() for a, v in zip(before, model.variables, strict=True))
     exec(restore, names)
     best = min((entry.record for entry in run.ledger.read().saved), key=lambda record: record.metrics["val_loss"])
@@ -211,6 +217,12 @@ def test_the_rules_beside_an_option_of_model_checkpoint_save_at_its_epochs(optio
 def test_the_rules_beside_save_freq_save_at_its_steps(epochs):
     by_rules, by_keras = epochs["steps"]
     assert by_rules == by_keras == [*range(5, 161, 5)]
+
+
+def test_every_heading_of_its_own_that_it_links_is_there():
+    links = re.findall(r"\]\(#([^)]+)\)", README)
+    assert len(links) > 5
+    assert set(links) <= anchors(README)
 
 
 def test_every_page_that_it_links_is_there():
