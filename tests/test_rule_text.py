@@ -13,6 +13,7 @@ from ruamel.yaml import YAML
 from checkpoint_gate.errors import RuleError
 from checkpoint_gate.quantities import exact_size, format_duration, format_size, parse_duration, parse_size
 from checkpoint_gate.rule_text.rule_set import RuleSet, load_rules, parse_rules, rules_from_mapping, write_rules
+from checkpoint_gate.rule_text.rules_like import as_rules
 from checkpoint_gate.rules.averages import CentredAverage, ExponentialAverage, MovingAverage
 from checkpoint_gate.rules.conditions import All, Any, Every, Improves, Not, Threshold
 from checkpoint_gate.rules.filtering import Filter, PrunePolicy
@@ -795,3 +796,56 @@ def test_every_size_and_every_time_is_written_back_exactly(number):
 )
 def test_a_size_for_a_reader(size, words):
     assert format_size(size) == words
+
+
+# Rules as a caller gives them
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        pytest.param("", "The rules are empty.", id="an empty text is not the folder one stands in"),
+        pytest.param(" \n", "The rules are empty.", id="nor is a blank one"),
+        pytest.param(
+            "save: all",
+            "rules line 1: save must be a rule: a mapping with",
+            id="a key and a value on one line are text",
+        ),
+        pytest.param("save:", "rules line 1: save must be a rule: a mapping with", id="a key alone is text"),
+        pytest.param("gate.yaml", "The rules file gate.yaml cannot be read: ", id="a name is a file's"),
+        pytest.param("C:/gate.yaml", "The rules file C:/gate.yaml cannot be read: ", id="so is one with a drive"),
+    ],
+)
+def test_what_a_string_is_taken_for(given, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(RuleError) as caught:
+        as_rules(given)
+    assert str(caught.value).startswith(message)
+
+
+WITH_RULES = "# a pipeline\nname: mine\nrules:\n  save: {metric: loss, at_most: LIMIT}\nlabel: price\n"
+
+
+def test_the_rules_of_a_pipeline_yaml_are_read(tmp_path):
+    path = tmp_path / "pipeline.yaml"
+    path.write_text(WITH_RULES.replace("LIMIT", "0.5"))
+    assert load_rules(path) == as_rules(str(path)) == parse_rules("save: {metric: loss, at_most: 0.5}")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        pytest.param(
+            WITH_RULES.replace("LIMIT", "high"), "line 4: rules.save.at_most must be", id="an error names its line"
+        ),
+        pytest.param(
+            "rules: {save: {every: 1}}", "line 1: rules is not a known key here", id="without a name it is no pipeline"
+        ),
+    ],
+)
+def test_what_a_pipeline_yaml_gets_wrong_is_told_with_its_line(text, message, tmp_path):
+    path = tmp_path / "pipeline.yaml"
+    path.write_text(text)
+    with pytest.raises(RuleError) as caught:
+        load_rules(path)
+    assert str(caught.value).startswith(f"{path} {message}")

@@ -31,7 +31,12 @@ if TYPE_CHECKING:
 
 @click.command(short_help="Plan a removal by rules; do it only when told to.")
 @store_argument
-@click.option("--rules", required=True, type=click.Path(path_type=Path), help="Rules file; filter and prune are read.")
+@click.option(
+    "--rules",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Rules file, or a pipeline.yaml; filter and prune are read.",
+)
 @run_option
 @click.option("--execute", "digest", metavar="DIGEST", help="Carry out the plan that was printed with this digest.")
 @json_option

@@ -19,7 +19,9 @@ _WORDS = {"save": ("saved", "refused"), "filter": ("kept", "rejected")}
 
 @click.command(short_help="Ask rules about a recorded history.")
 @click.option(
-    "--rules", type=click.Path(path_type=Path), help="The rules file.  [default: the gate that the ledger records]"
+    "--rules",
+    type=click.Path(path_type=Path),
+    help="The rules file, or a pipeline.yaml.  [default: the gate that the ledger records]",
 )
 @click.option("--history", required=True, type=click.Path(path_type=Path), help="A ledger, or JSON lines of records.")
 @click.option(

@@ -23,7 +23,7 @@ from checkpoint_gate.cli.words import json_option, print_json, run_option, say, 
 @click.option(
     "--rules",
     type=click.Path(path_type=Path),
-    help="A rules file, whose limits are drawn.  [default: the gate that the ledger records]",
+    help="A rules file or a pipeline.yaml, whose limits are drawn.  [default: the gate that the ledger records]",
 )
 @json_option
 def report(store: str, key: str | None, output: Path, rules: Path | None, as_json: bool) -> None:

@@ -96,7 +96,7 @@ class RuleSet:
 
 
 def load_rules(path: str | Path) -> RuleSet:
-    """Reads a rules file.
+    """Reads a rules file, or the section `rules` of a pipeline.yaml.
 
     Raises:
       RuleError: the file can't be read, or its rules are wrong.
@@ -105,7 +105,10 @@ def load_rules(path: str | Path) -> RuleSet:
         text = Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise RuleError(f"The rules file {path} cannot be read: {error}.") from error
-    return parse_rules(text, str(path))
+    located = _located(text, str(path))
+    data = located.data
+    of_pipeline = isinstance(data, Mapping) and {"name", "rules"} <= data.keys()
+    return read_rules(located, ("rules",) if of_pipeline else ())
 
 
 def parse_rules(text: str, name: str = "rules") -> RuleSet:
@@ -114,11 +117,14 @@ def parse_rules(text: str, name: str = "rules") -> RuleSet:
     Raises:
       RuleError: names the line and the key.
     """
+    return read_rules(_located(text, name))
+
+
+def _located(text: str, name: str) -> Located:
     try:
-        located = read_located(text, name)
+        return read_located(text, name)
     except YamlError as error:
         raise RuleError(str(error)) from error
-    return read_rules(located)
 
 
 def rules_from_mapping(value: Mapping[str, Any], name: str = "rules") -> RuleSet:

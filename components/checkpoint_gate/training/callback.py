@@ -42,7 +42,8 @@ class GatedCheckpoint(keras.callbacks.Callback):
 
     Args:
       store: folder of the store, or the URL of one in an object store; made when it is not there.
-      rules: rule text, the path of a rules file, a mapping, or a rule built of this package's rules in Python.
+      rules: rule text, the path of a rules file or of a pipeline.yaml, a mapping, or a rule built of this package's
+        rules in Python.
       run: name of this training run in the store.
       every_n_steps: judges within epochs too, whenever the optimizer's steps reach a multiple of it, by Keras' running
         means of the epoch so far; >= 1. The records say `at: step`.
