@@ -742,6 +742,36 @@ def test_replay_refuses(home, rules, history, message):
     assert told.startswith(message.replace("RULES", str(places[0])).replace("HISTORY", str(places[1])))
 
 
+@pytest.mark.parametrize(
+    "place",
+    [
+        pytest.param("store/demo", id="the folder of a run"),
+        pytest.param("store", id="a store of one run"),
+        pytest.param("store/demo/ledger.jsonl", id="the ledger itself"),
+    ],
+)
+def test_replay_finds_the_ledger_of_the_only_run(home, store, place):
+    home.train([0.9, 0.5])
+    result = home.call("replay", "--history", home.root / place)
+    assert (result.exit_code, result.stderr.splitlines()[0]) == (0, "2 records: 1 saved, 1 refused")
+
+
+def test_a_store_of_several_runs_is_not_one_history(home, store):
+    home.train([0.9], "a")
+    home.train([0.9], "b")
+    assert home.error("replay", "--history", store) == (
+        f"{store} holds 2 ledgers: name one of {store}/a/ledger.jsonl, {store}/b/ledger.jsonl."
+    )
+
+
+@pytest.mark.parametrize("command", [("suggest",), ("replay", "--history")], ids=["suggest", "replay"])
+def test_a_folder_without_a_ledger_is_told(home, command):
+    (home.root / "empty").mkdir()
+    assert home.error(*command, home.root / "empty") == (
+        f"{home.root}/empty is a folder without a ledger.jsonl, and neither a run nor a store of runs."
+    )
+
+
 # check
 
 

@@ -536,6 +536,38 @@ def test_its_output_is_a_rules_file(ledger, tmp_path):
     assert told[1] == "5 saved a run on average, about 5 asked for"
 
 
+@pytest.fixture
+def store(tmp_path):
+    """The folder of a store with two runs, and with a hidden folder that is none."""
+    for key, text in [("a", jsonl(training(1))), ("b", jsonl(training(2))), (".c", "no ledger")]:
+        (tmp_path / "store" / key).mkdir(parents=True)
+        (tmp_path / "store" / key / "ledger.jsonl").write_text(text)
+    return tmp_path / "store"
+
+
+def test_a_store_stands_for_the_ledgers_of_all_its_runs_and_a_run_for_its_own(store):
+    ledgers = [store / key / "ledger.jsonl" for key in "ab"]
+    assert call(store).stdout == call(*ledgers).stdout
+    assert call(store / "a").stdout == call(ledgers[0]).stdout
+
+
+def test_a_ledger_without_records_is_passed_over_beside_others(store):
+    (store / "b" / "ledger.jsonl").write_text("")
+    result = call(store)
+    assert (result.exit_code, result.stdout) == (0, call(store / "a").stdout)
+    assert result.stderr.splitlines()[0] == f"{store}/b/ledger.jsonl has no records and is passed over."
+
+
+def test_where_no_ledger_has_a_record_there_is_nothing_to_propose(store):
+    for key in "ab":
+        (store / key / "ledger.jsonl").write_text("")
+    result = call(store)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == (
+        f"Error: {store}/a/ledger.jsonl has no records, so there is nothing to propose rules from.\n"
+    )
+
+
 def test_json_is_one_object(ledger):
     path = ledger(training(1))
     told = json.loads(call(path, "--json").stdout)

@@ -23,7 +23,12 @@ _WORDS = {"save": ("saved", "refused"), "filter": ("kept", "rejected")}
     type=click.Path(path_type=Path),
     help="The rules file, or a pipeline.yaml.  [default: the gate that the ledger records]",
 )
-@click.option("--history", required=True, type=click.Path(path_type=Path), help="A ledger, or JSON lines of records.")
+@click.option(
+    "--history",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="A ledger, the folder of a run or of a store of one run, or JSON lines of records.",
+)
 @click.option(
     "--section", type=click.Choice(["save", "filter"]), default="save", show_default=True, help="Which rules to ask."
 )
@@ -56,7 +61,7 @@ def replay(rules: Path | None, history: Path, section: str, champion: tuple[str,
 
     --json prints one object a line: step, epoch (from 0), save (for section filter: keep) and reason.
     """
-    from checkpoint_gate.reviewing.replaying import read_ledger_file, replay_recorded
+    from checkpoint_gate.reviewing.replaying import history_file, read_ledger_file, replay_recorded
     from checkpoint_gate.reviewing.replaying import replay as replayed
     from checkpoint_gate.rule_text.rule_set import load_rules
 
@@ -67,6 +72,7 @@ def replay(rules: Path | None, history: Path, section: str, champion: tuple[str,
     read = load_rules(rules) if rules is not None else None
     if read is not None and champion:
         read = read.resolved(_numbers(champion))
+    history = history_file(history)
     lines, torn = read_ledger_file(history)
     if read is None:
         answers = replay_recorded(lines, str(history))

@@ -33,7 +33,8 @@ _PATIENCE = 2.0  # seconds before the search tells how far it is
 def suggest(ledgers: tuple[Path, ...], keep: int, metric: str | None, mode: str | None, as_json: bool) -> None:
     """Propose rules that would have saved about --keep checkpoints of each LEDGER, its best record among them.
 
-    A LEDGER is the ledger.jsonl of a run, or JSON lines of records as for `replay`. The best record is the one with the
+    A LEDGER is the ledger.jsonl of a run, or JSON lines of records as for `replay`; a folder stands for the ledgers of
+    its runs. One without records is passed over when another has some. The best record is the one with the
     best finite --metric, the later one of equals, among those with a finite training loss.
 
     The rules are written to standard output as YAML, ready for a rules file and for `replay --rules`; what they would
@@ -42,18 +43,22 @@ def suggest(ledgers: tuple[Path, ...], keep: int, metric: str | None, mode: str 
     --json prints one object: rules, keep, metric, mode, and ledgers, an array with one object a ledger: history,
     records, saved, refused, steps (those saved) and best (step, epoch from 0, value, saved).
     """
-    from checkpoint_gate.reviewing.replaying import read_ledger_file
+    from checkpoint_gate.reviewing.replaying import history_files, read_ledger_file
     from checkpoint_gate.suggesting.suggest import PastRun
     from checkpoint_gate.suggesting.suggest import suggest as suggested
 
     runs = []
-    for path in ledgers:
+    for path in (file for given in ledgers for file in history_files(given)):
         lines, torn = read_ledger_file(path)
         if torn:
             say(f"The last line of {path} was torn by a crash and is passed over.")
         runs.append(PastRun(str(path), tuple(line.record for line in lines)))
-    with _progress(sum(len(run.records) for run in runs)) as tell:
-        suggestion = suggested(runs, keep, metric, cast("Mode | None", mode), tell)
+    recorded = [run for run in runs if run.records] or runs  # where none has any, that is the error
+    for run in runs:
+        if run not in recorded:
+            say(f"{run.name} has no records and is passed over.")
+    with _progress(sum(len(run.records) for run in recorded)) as tell:
+        suggestion = suggested(recorded, keep, metric, cast("Mode | None", mode), tell)
     if as_json:
         print_json(suggestion.to_json())
     else:

@@ -17,6 +17,8 @@ from checkpoint_gate.rules.records import HistoryLine, Record, load_json, number
 
 Section = Literal["save", "filter"]
 
+_LEDGER = "ledger.jsonl"
+
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
@@ -35,6 +37,34 @@ class Replayed:
     reason: str
     recorded: bool | None = None
     recorded_reason: str = ""
+
+
+def history_files(path: Path) -> list[Path]:
+    """The histories that `path` names: itself, or of a folder the ledger of that run, or of every run of that store.
+
+    Raises:
+      StoreError: it is a folder with none.
+    """
+    if not path.is_dir():
+        return [path]
+    if (path / _LEDGER).is_file():
+        return [path / _LEDGER]
+    found = sorted(ledger for ledger in path.glob(f"*/{_LEDGER}") if not ledger.parent.name.startswith("."))
+    if not found:
+        raise StoreError(f"{path} is a folder without a {_LEDGER}, and neither a run nor a store of runs.")
+    return found
+
+
+def history_file(path: Path) -> Path:
+    """The one history that `path` names.
+
+    Raises:
+      StoreError: it is a folder with none, or with several.
+    """
+    found = history_files(path)
+    if len(found) > 1:
+        raise StoreError(f"{path} holds {len(found)} ledgers: name one of {', '.join(map(str, found))}.")
+    return found[0]
 
 
 def read_ledger_file(path: Path) -> tuple[list[HistoryLine], bool]:
