@@ -221,7 +221,7 @@ def test_a_name_that_was_never_logged_is_told(crowd):
         judge_runs([run], rules("{metric: val_los, at_most: 1, top: {metric: auc, mode: max, n: 1}}"))
     assert str(error.value) == (
         "filter names 'auc', 'val_los', which training never logged. Logged were: loss, val_loss. "
-        "Name one of these in the rules."
+        "Name one of these in the rules (did you mean val_loss?)."
     )
 
 

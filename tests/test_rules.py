@@ -621,7 +621,28 @@ def test_an_unknown_metric_is_named_at_the_end_of_the_first_epoch():
         seen({"accurracy", "loss"}, ["loss", "accuracy"])
     assert str(error.value) == (
         "The rules name 'accurracy', which training never logged. Logged were: accuracy, loss. "
-        "Name one of these in the rules."
+        "Name one of these in the rules (did you mean accuracy?)."
+    )
+
+
+@pytest.mark.parametrize(
+    ("named", "logged", "end"),
+    [
+        pytest.param(["val_los"], ["loss", "val_loss"], " (did you mean val_loss?).", id="validation that was logged"),
+        pytest.param(["val_loss"], ["loss"], ", or give fit validation_data.", id="loss is no misspelt val_loss"),
+        pytest.param(["los"], ["loss", "val_loss"], " (did you mean loss?).", id="nor is val_loss a misspelt loss"),
+        pytest.param(["f1"], ["loss"], ".", id="nothing near"),
+        pytest.param(
+            ["los", "val_los"], ["loss", "val_loss"], " (did you mean loss, val_loss?).", id="several of them"
+        ),
+    ],
+)
+def test_what_may_have_been_meant_by_a_name_that_is_never_logged(named, logged, end):
+    with pytest.raises(UnknownMetricError) as error:
+        seen(set(named), logged).end()
+    assert str(error.value) == (
+        f"The rules name {', '.join(map(repr, named))}, which training never logged. "
+        f"Logged were: {', '.join(logged)}. Name one of these in the rules{end}"
     )
 
 

@@ -11,6 +11,7 @@ from checkpoint_gate.errors import RuleError, UnknownMetricError
 from checkpoint_gate.rule_text.rule_set import rules_from_mapping
 from checkpoint_gate.rules.filtering import Filter, Saved, Verdict, closest_misses
 from checkpoint_gate.rules.records import Record
+from checkpoint_gate.spelling import name_a_logged_one
 from checkpoint_gate.store import Run
 from checkpoint_gate.store.checkpoints import Progress, Stored, cannot_be_read, verify_files
 from checkpoint_gate.store.losses import missing
@@ -114,7 +115,7 @@ def _check_names(rules: Filter, records: Sequence[Record]) -> None:
     if unknown and logged:
         raise UnknownMetricError(
             f"filter names {', '.join(map(repr, unknown))}, which training never logged. "
-            f"Logged were: {', '.join(sorted(logged))}. Name one of these in the rules."
+            f"{name_a_logged_one(unknown, logged)}."
         )
 
 

@@ -14,6 +14,7 @@ from checkpoint_gate.errors import RuleError, StoreError, UnknownMetricError
 from checkpoint_gate.rule_text.rule_set import RuleSet, rules_from_mapping
 from checkpoint_gate.rules.gate import Gate, RunningGate
 from checkpoint_gate.rules.records import HistoryLine, Record, load_json, numbered_objects, read_lines
+from checkpoint_gate.spelling import name_a_logged_one
 
 Section = Literal["save", "filter"]
 
@@ -196,5 +197,5 @@ def _check_names(wanted: frozenset[str], records: Sequence[Record], whose: str) 
     if unknown and logged:
         raise UnknownMetricError(
             f"{whose} names {', '.join(map(repr, unknown))}, which no record of the history has. "
-            f"Logged were: {', '.join(sorted(logged))}. Name one of these in the rules."
+            f"{name_a_logged_one(unknown, logged)}."
         )

@@ -10,6 +10,7 @@ from checkpoint_gate.errors import RuleError, UnknownMetricError
 from checkpoint_gate.rules.conditions import Judge, Rule, start
 from checkpoint_gate.rules.judgement import Decision
 from checkpoint_gate.rules.records import Record
+from checkpoint_gate.spelling import name_a_logged_one
 
 LOSS = "loss"
 
@@ -127,8 +128,10 @@ class MetricWatch:
     def _raise_for(self, names: Iterable[str]) -> None:
         late = sorted(names)
         if late:
-            validation = ", or give fit validation_data" if any(name.startswith("val_") for name in late) else ""
+            validated = any(name.startswith("val_") for name in self._logged)
+            wanted = any(name.startswith("val_") for name in late)
+            validation = ", or give fit validation_data" if wanted and not validated else ""
             raise UnknownMetricError(
                 f"The rules name {', '.join(map(repr, late))}, which training never logged. "
-                f"Logged were: {', '.join(sorted(self._logged))}. Name one of these in the rules{validation}."
+                f"{name_a_logged_one(late, self._logged)}{validation}."
             )
