@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from checkpoint_gate.errors import DamagedCheckpoint, ForeignCheckpoint, RuleError, StoreError
+from checkpoint_gate.rules.judgement import Decision
 from checkpoint_gate.rules.records import Record, dump_json
 from checkpoint_gate.store import manifest as manifests
 from checkpoint_gate.store.checkpoints import Stored, folder_name, read_checkpoint, verify_files
@@ -404,3 +405,20 @@ def test_without_a_best_one_the_metrics_that_there_are_are_named(crowd):
         run.best("f1", "max")
     with pytest.raises(RuleError, match="mode must be min or max"):
         run.best("loss", "auto")
+
+
+@pytest.mark.parametrize(
+    ("refused", "words"),
+    [
+        pytest.param(0, "no record", id="nothing was judged"),
+        pytest.param(1, "1 record, all refused", id="one refusal"),
+        pytest.param(2, "2 records, all refused", id="only refusals"),
+    ],
+)
+def test_a_run_that_saved_nothing_has_no_best_and_says_why(crowd, refused, words):
+    run = crowd.run([])
+    for epoch in range(refused):
+        run.ledger.append(Record(epoch + 1, epoch, {"val_loss": 0.9}), Decision(False, "too high"))
+    with pytest.raises(StoreError) as error:
+        run.best("val_loss", "min")
+    assert str(error.value) == f"The run {run.key} has saved no checkpoint yet: {words}."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -438,7 +439,7 @@ MISTAKES = [
     pytest.param(
         "prune: {max_fraction: 0}",
         1,
-        "max_fraction must be above 0 and at most 1. Received: max_fraction=0.0",
+        "max_fraction must be above 0 and at most 1. Received: max_fraction=0",
         id="a fraction of nothing",
     ),
     pytest.param(
@@ -472,6 +473,12 @@ def test_a_mistake_is_answered_with_its_line_and_its_key(text, line, words):
     assert str(error.value).startswith(f"gate.yaml line {line}")
     assert words in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("written", ["95", "1.50", "-0.5"])
+def test_a_fraction_out_of_range_is_told_as_the_number_that_is_written(written):
+    with pytest.raises(RuleError, match=rf"max_fraction={float(written):g}\.$"):
+        parse_rules(f"prune: {{max_fraction: {written}}}")
 
 
 def test_a_mistake_in_a_mapping_names_the_key():

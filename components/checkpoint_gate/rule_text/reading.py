@@ -176,5 +176,6 @@ def read_prune(node: Node) -> PrunePolicy:
     if "keep_last" in parts:
         values["keep_last"] = parts["keep_last"].whole()
     if "max_fraction" in parts:
-        values["max_fraction"] = parts["max_fraction"].number()
+        parts["max_fraction"].number()
+        values["max_fraction"] = parts["max_fraction"].value  # an error shows it as it is written
     return cast(PrunePolicy, node.build(PrunePolicy, **values))

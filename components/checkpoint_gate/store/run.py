@@ -300,11 +300,20 @@ class Run:
             if damage is None:
                 return stored
             _LOG.warning("passed over: %s", damage)
+        if not held:
+            self._refuse_unsaved()
         logged = sorted({name for each in held for name in each.metrics})
         raise StoreError(
             f"No live checkpoint of the run {self.key} that verifies has a finite value of {metric!r}. "
             f"They have: {', '.join(logged) or 'none'}."
         )
+
+    def _refuse_unsaved(self) -> None:
+        """Says so where no record of the run was ever let through."""
+        entries = self.ledger.read().entries
+        if not any(entry.decision.save for entry in entries):
+            records = f"{len(entries)} record{'s' * (len(entries) != 1)}, all refused" if entries else "no record"
+            raise StoreError(f"The run {self.key} has saved no checkpoint yet: {records}.")
 
     def pins(self) -> dict[int, str]:
         """Step -> why it is never pruned."""
