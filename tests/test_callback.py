@@ -131,6 +131,58 @@ def test_rules_without_save_are_refused_when_the_callback_is_made(tmp_path):
         GatedCheckpoint(tmp_path, "keep: {last: 1}", run="first")
 
 
+@pytest.mark.parametrize(
+    ("rules", "level", "words"),
+    [
+        pytest.param(
+            "save: {metric: loss, at_most: 0}",
+            "WARNING",
+            "2 epochs: 0 saved, 2 refused, most often by loss at most 0 (2 times)",
+            id="a training that saved nothing warns",
+        ),
+        pytest.param(
+            "save: {all: [{every: 2}, {metric: loss, at_most: 1e9}]}",
+            "INFO",
+            "2 epochs: 1 saved, 1 refused, most often by every 2 epochs (1 time)",
+            id="one that saved something tells",
+        ),
+        pytest.param("save: {every: 1}", "INFO", "2 epochs: 2 saved, 0 refused", id="no refusal has no cause"),
+    ],
+)
+def test_the_last_line_counts_what_was_saved_and_refused(tmp_path, caplog, rules, level, words):
+    caplog.set_level("INFO", "checkpoint_gate")
+    fit(compiled(), GatedCheckpoint(tmp_path, rules, run="first"), 2)
+    (last,) = caplog.records[-1:]
+    assert (last.levelname, last.getMessage()) == (level, words)
+
+
+def test_the_last_line_counts_records_of_steps_and_of_what_was_trained_before(tmp_path, caplog):
+    caplog.set_level("INFO", "checkpoint_gate")
+    gate = GatedCheckpoint(tmp_path, "save: {every: 2}", run="first", every_n_steps=1)
+    fit(compiled(), gate, 1, batch_size=3)
+    fit(compiled(), gate, 2, batch_size=3)
+    entries = Store.open(tmp_path).run("first").ledger.read().entries
+    assert caplog.messages[-1].startswith(f"{len(entries)} records: ")
+    assert {entry.record.epoch for entry in entries} == {0, 1}
+
+
+@pytest.mark.parametrize(
+    ("rules", "told"),
+    [
+        pytest.param("save: {every: 1}", [], id="none but what it uses"),
+        pytest.param(
+            "{save: {every: 1}, filter: {every: 2}, prune: {grace: 0s}}",
+            ["training does not use filter, prune of the rules: CheckpointFilter and checkpoint-gate prune do"],
+            id="what others use",
+        ),
+    ],
+)
+def test_sections_of_the_rules_that_training_does_not_use_are_told(tmp_path, caplog, rules, told):
+    caplog.set_level("INFO", "checkpoint_gate")
+    fit(compiled(), GatedCheckpoint(tmp_path, rules, run="first"), 1)
+    assert [message for message in caplog.messages if "does not use" in message] == told
+
+
 @pytest.mark.parametrize("library", [keras, tf_keras], ids=["keras", "tf-keras"])
 def test_training_goes_on_without_a_state_that_there_is_no_room_for_if_told_to(tmp_path, monkeypatch, library):
     gate = GatedCheckpoint(tmp_path, RULES, run="first", on_no_room="skip")

@@ -91,7 +91,7 @@ def run_fn(fn_args: FnArgs) -> None:
     start = look_at_start(settings.store, key, settings.push_folder, settings.warm_start is not None)
     gate = GatedCheckpoint(
         settings.store,
-        parse_rules(settings.rules).resolved(metrics_of(start.champion)),
+        parse_rules(settings.rules).resolved(metrics_of(start.champion)).cut("save", "keep"),
         run=key,
         about={"determined_by": settings.determines(), **start.begin(model, network)},
         wait_for_lease=settings.wait_for_lease,

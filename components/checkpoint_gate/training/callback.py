@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from collections.abc import Hashable, Mapping
@@ -17,6 +18,7 @@ from checkpoint_gate.rules.judgement import Decision
 from checkpoint_gate.rules.records import Record, metrics_from_logs
 from checkpoint_gate.store import Store
 from checkpoint_gate.store.checkpoints import Stored
+from checkpoint_gate.training.closing import closing_words
 from checkpoint_gate.training.gated_training import GatedTraining
 from checkpoint_gate.training.preemption import RESUMABLE, Preemption
 from checkpoint_gate.training.room import OnNoRoom
@@ -77,8 +79,10 @@ class GatedCheckpoint(keras.callbacks.Callback):
         ):
             raise RuleError(f"every_n_steps must be a whole number of at least 1. Received: {every_n_steps!r}.")
         home = store if isinstance(store, Store) else Store(store)
+        read = as_rules(rules)
+        self._unused = [name for name in ("filter", "prune") if getattr(read, name) is not None]
         self.training = GatedTraining(
-            *(home, as_rules(rules), run, about), saving=saving, on_no_room=on_no_room, wait_for_lease=wait_for_lease
+            *(home, read, run, about), saving=saving, on_no_room=on_no_room, wait_for_lease=wait_for_lease
         )
         self._preemption = Preemption(self._leave, at_once=True)
         self._state: TensorFlowState | None = None
@@ -154,6 +158,9 @@ class GatedCheckpoint(keras.callbacks.Callback):
                 self.training.run.key,
                 epochs,
             )
+        if self._unused:
+            names = ", ".join(self._unused)
+            _LOG.info("training does not use %s of the rules: CheckpointFilter and checkpoint-gate prune do", names)
         if epoch:
             _begin_fit_at(self.model, epoch)
         self._begun = False  # a fit after one that broke off begins anew, from the last complete epoch
@@ -220,6 +227,14 @@ class GatedCheckpoint(keras.callbacks.Callback):
         finally:
             self._preemption.restore()
             self._begun = False
+        self._tell_end()
+
+    def _tell_end(self) -> None:
+        """Counts what was saved and refused; a training that has saved nothing must not end without a word."""
+        with contextlib.suppress(StoreError, OSError):  # the training is whole, whether this can be read or not
+            history = self.training.run.ledger.read()
+            if history.entries:
+                _LOG.log(logging.INFO if history.saved else logging.WARNING, "%s", closing_words(history))
 
     def close(self) -> None:
         """Gives the run free after a training that failed; it can be resumed. Waits for what is being written."""
