@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from gated_pipelines.cli import cli
+from gated_pipelines.running import local
 
 DATA = Path(__file__).parents[1] / "data" / "penguins"
 
@@ -81,7 +82,9 @@ def test_bad_input_is_one_sentence_and_exit_code_1(spoil, words, project, tmp_pa
     for word in words:
         assert word.lower() in summary["reason"].lower()
     assert "\n" not in summary["reason"]
-    assert f"Error: {summary['reason']}" in result.stderr
+    assert result.stderr.endswith(f"Error: {summary['reason']}\n")
+    assert result.stderr.count(summary["reason"][-40:]) == 1, "the same sentence twice"
+    assert "outcome" not in result.stderr
     assert not (root / "metadata.sqlite").exists()
     assert not (root / "store").exists()
 
@@ -132,3 +135,25 @@ def test_a_second_run_in_the_same_root_is_told_that_the_first_is_at_work(project
     assert result.exit_code == 1
     assert f"{root} is in use by process {other.pid}" in result.stderr
     assert not (root / "metadata.sqlite").exists()
+
+
+@pytest.mark.parametrize(
+    ("stopped", "code", "words"),
+    [
+        pytest.param(KeyboardInterrupt(), 130, "Ctrl-C: the same command goes on", id="by Ctrl-C, wherever it was"),
+        pytest.param(SystemExit(75), 75, "SIGTERM: the same command goes on", id="by SIGTERM, while it trained"),
+    ],
+)
+def test_who_interrupts_a_run_is_told_how_it_goes_on(stopped, code, words, project, tmp_path, monkeypatch):
+    def interrupted(job):
+        raise stopped
+
+    monkeypatch.setattr(local, "_run", interrupted)
+    command = [str(project / YAML), "--root", str(tmp_path / "root")]
+    result = CliRunner().invoke(cli, ["run", *command])
+    assert result.exit_code == code
+    assert f"interrupted by {words}" in result.stderr
+    assert "Aborted" not in result.stderr
+    (past,) = json.loads(CliRunner().invoke(cli, ["history", *command, "--json"]).stdout)
+    assert (past["state"], past["outcome"], past["green"]) == ("ended", "interrupted", False)
+    assert past["reason"].startswith(words)

@@ -17,7 +17,7 @@ _WIDE = 190  # columns; in fewer, the table's columns would be narrower than a w
 _INDENT = "    "
 _JOINED = "\N{NO-BREAK SPACE}"
 _CAPTION = "times in UTC; the metric is on the test split of each run"
-_STYLES = {"pushed": "bold", "failed": "red", "skipped": "dim"}
+_STYLES = {"pushed": "bold", "failed": "red", "interrupted": "red", "skipped": "dim"}
 
 
 def page(runs: Sequence[Past], width: int) -> RenderableType:

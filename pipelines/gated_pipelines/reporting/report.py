@@ -21,6 +21,7 @@ _HEADLINES: dict[Outcome, str] = {
     "no_survivors": "No checkpoint survived",
     "no_candidate": "No survivor could be chosen",
     "skipped": "There was nothing to push",
+    "interrupted": "The run was interrupted",
     "failed": "The run failed",
 }
 

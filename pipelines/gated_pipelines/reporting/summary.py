@@ -26,7 +26,7 @@ from gated_pipelines.reporting.anomalies import read_anomalies
 from gated_pipelines.reporting.step import Step
 from gated_pipelines.running.job import Job
 
-Outcome = Literal["pushed", "not_blessed", "no_survivors", "no_candidate", "skipped", "failed"]
+Outcome = Literal["pushed", "not_blessed", "no_survivors", "no_candidate", "skipped", "interrupted", "failed"]
 CHAMPION_STAYS: tuple[Outcome, ...] = ("not_blessed", "no_survivors", "no_candidate")
 
 

@@ -25,6 +25,7 @@ _HEADLINES = {
     "no_survivors": "no survivors",
     "no_candidate": "no candidate",
     "skipped": "skipped, nothing to push",
+    "interrupted": "interrupted",
     "failed": "failed",
 }
 
@@ -35,7 +36,8 @@ def tell_end(summary: Summary, as_json: bool) -> int:
     Args:
       as_json: whether standard output is for one JSON object, so that words go to standard error.
     """
-    tell(summary, Console(stderr=as_json, highlight=False))
+    if summary.green or summary.seconds:  # before anything was executed there is only the reason to tell
+        tell(summary, Console(stderr=as_json, highlight=False), with_reason=summary.green)
     if not summary.green:
         click.echo(f"Error: {summary.reason}", err=True)
     if as_json:
@@ -43,18 +45,18 @@ def tell_end(summary: Summary, as_json: bool) -> int:
     return 0 if summary.green else 1
 
 
-def tell(summary: Summary, console: Console) -> None:
-    """Prints a summary for a person."""
+def tell(summary: Summary, console: Console, *, with_reason: bool = True) -> None:
+    """Prints a summary for a person; without the reason of its outcome where that is told beside it."""
     page = Table.grid(padding=(0, 2))
     page.add_column(no_wrap=True)
     page.add_column(overflow="fold")
-    for word, text in _lines(summary):
+    for word, text in _lines(summary, with_reason):
         page.add_row(word, text)
     console.print()
     console.print(page)
 
 
-def _lines(summary: Summary) -> Iterator[tuple[str, RenderableType]]:
+def _lines(summary: Summary, with_reason: bool) -> Iterator[tuple[str, RenderableType]]:
     if summary.spans:
         yield "data", spans_in_words(summary.spans)
     if summary.anomalies and summary.reason != (said := in_words(summary.anomalies)):
@@ -86,7 +88,7 @@ def _lines(summary: Summary) -> Iterator[tuple[str, RenderableType]]:
         yield "", summary.prune_refused
     if summary.seconds:
         yield "time", _times(summary)
-    yield "outcome", f"{_headline(summary)}: {summary.reason}"
+    yield "outcome", f"{_headline(summary)}: {summary.reason}" if with_reason else _headline(summary)
     if summary.pushed is None and summary.champion is not None:
         yield "champion", _short(summary.champion)
     for word, place in (("model", summary.pushed), ("store", summary.store), ("report", summary.report)):

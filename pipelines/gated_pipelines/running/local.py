@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+import signal
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -28,6 +29,7 @@ from checkpoint_gate.store.layout import STORE_FILE
 from checkpoint_gate.store.lease import Lease
 from checkpoint_gate.store.ledger import History as Ledger
 from checkpoint_gate.store.sweeping import sweep_store
+from checkpoint_gate.training.preemption import RESUMABLE
 from gated_pipelines.config.pipeline_config import load_config
 from gated_pipelines.config.sections import Disk
 from gated_pipelines.disk.bounds import bounds_of
@@ -45,6 +47,7 @@ from gated_pipelines.running.state import read_state, write_state
 from gated_pipelines.tables.spans import spans_in_words
 
 _LOG = logging.getLogger(__name__)
+_BY_HAND = 128 + signal.SIGINT  # as a shell tells of a command that Ctrl-C has ended
 
 
 def run_local(
@@ -70,6 +73,9 @@ def run_local(
 
     What is wrong ends in a summary whose outcome is "failed", "no_survivors" or "no_candidate", with one sentence as
     the reason. Errors that nobody foresaw are raised. Each run is written into the root's history.
+
+    Raises:
+      SystemExit: it was interrupted: by Ctrl-C with code 130, by SIGTERM while it trained with code 75.
     """
     places = Places(root.expanduser().absolute())
     recorder = Recorder(places.root, "schedule" if scheduled else "by hand", span, clock)
@@ -114,7 +120,24 @@ def _alone(job: Job, recorder: Recorder, *, retrain: bool, scheduled: bool) -> S
     with quiet(log_file):
         spans = f" of {spans_in_words(job.table.spans)}" if job.table.spans else ""
         _LOG.info("%s: %d rows%s; the full log is %s", job.config.name, job.table.rows, spans, log_file)
-        return recorder.end(*_run(_anew(job) if retrain else job))
+        with _told_if_interrupted(recorder):
+            return recorder.end(*_run(_anew(job) if retrain else job))
+
+
+@contextmanager
+def _told_if_interrupted(recorder: Recorder) -> Iterator[None]:
+    """Writes into the history that a run was interrupted, which is no failure of its own."""
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit) as stopped:
+        if isinstance(stopped, SystemExit) and stopped.code != RESUMABLE:
+            raise
+        by_hand = isinstance(stopped, KeyboardInterrupt)
+        words = "the same command goes on; training after its last complete epoch"
+        words = f"{'Ctrl-C' if by_hand else 'SIGTERM'}: {words}"
+        _LOG.warning("interrupted by %s", words)
+        recorder.end(Summary(outcome="interrupted", reason=words))
+        raise SystemExit(_BY_HAND if by_hand else RESUMABLE) from None
 
 
 def _skip(job: Job, recorder: Recorder) -> Summary:
