@@ -67,6 +67,11 @@ CASES = [
         ["pipeline.yaml line", "rules.save.all.0", "at_most"],
         id="an unknown key in a rule",
     ),
+    pytest.param(
+        lambda p: change(p / YAML, "metric: loss, at_most: 0.40", "metric: los, at_most: 0.40"),
+        ["pipeline.yaml line", "rules.save.all[0].metric 'los'", "did you mean loss?"],
+        id="a rule names a metric that is never logged",
+    ),
     pytest.param(blocked_push, ["The push folder", "cannot be written", "push.folder"], id="push folder not writable"),
     pytest.param(lambda p: (p / YAML).unlink(), ["pipeline.yaml"], id="no pipeline.yaml"),
 ]

@@ -391,6 +391,28 @@ def test_where_names_the_line_of_a_key(load, tmp_path):
             id="a metric of another task",
         ),
         pytest.param(
+            LEAST.replace("filter: {metric: loss", "filter: {metric: val_los"),
+            "pipeline.yaml line 5: rules.filter.metric 'val_los' is not what training logs for multiclass (did you "
+            "mean val_loss?), known are loss, accuracy, val_loss, val_accuracy.",
+            id="a rule names a metric that no epoch has",
+        ),
+        pytest.param(
+            LEAST[: LEAST.index("rules")]
+            + "rules:\n  save:\n    all:\n      - any: [{metric: val_auc, at_least: 1}]\n  filter: {}\n",
+            "pipeline.yaml line 8: rules.save.all[0].any[0].metric 'val_auc' is not what training logs for multiclass",
+            id="a rule among others names a metric of another task",
+        ),
+        pytest.param(
+            LEAST.replace("{metric: loss, at_most: 1}}", "{metric: loss, at_most: {champion: val_rmse}}}"),
+            "rules.filter.at_most.champion 'val_rmse' is not what training logs for multiclass",
+            id="a limit names a metric that no champion has",
+        ),
+        pytest.param(
+            LEAST.replace("rules: {", "rules: {keep: {best: {metric: acuracy, mode: max, n: 1}}, "),
+            "rules.keep.best.metric 'acuracy' is not what training logs for multiclass (did you mean accuracy?)",
+            id="what is kept goes by a metric that no epoch has",
+        ),
+        pytest.param(
             LEAST + "evaluate: {select: {metric: SparseCategoricalCrossentropy, mode: min}}",
             "evaluate.select.metric 'SparseCategoricalCrossentropy' is not the value of a listed metric (did you mean "
             "sparse_categorical_crossentropy?), known are example_count, sparse_categorical_accuracy, "
@@ -568,3 +590,7 @@ def test_the_penguins_describe_themselves():
     rules = read_rules(config.located, ("rules",))
     assert rules.save is not None
     assert rules.filter is not None
+
+
+def test_what_a_rule_of_ones_own_takes_is_its_own_affair(load):
+    load(LEAST.replace("save: {metric: loss, at_most: 1}", 'save: {rule: "m:R", with: {metric: its own}}'))

@@ -15,6 +15,7 @@ from checkpoint_gate.models.weights import weights_digest
 from checkpoint_gate.pushed.known_champion import KnownChampion
 from checkpoint_gate.rules.records import Record
 from checkpoint_gate.store import Store
+from gated_pipelines.config.logged_names import LOGGED
 from gated_pipelines.config.spec import TabularSpec
 from gated_pipelines.tabular.model import LabelScale, build_model
 from gated_pipelines.tabular.network import Network, network_asset, read_network
@@ -219,3 +220,12 @@ def test_a_resumed_run_does_not_start_again(tmp_path, pushed):
     shutil.rmtree(pushed / "7")
     again = start(tmp_path)
     assert (again.source, again.champion) == (None, KnownChampion(7))
+
+
+@pytest.mark.parametrize("task", ["multiclass", "binary", "regression"])
+def test_training_logs_the_metrics_that_rules_may_name(task):
+    model = built(network_of(task, numeric=("x",), categorical=()))
+    (key,) = network_of(task, numeric=("x",), categorical=()).spec.numeric_keys().values()
+    features, labels = {key: np.ones((2, 1), "float32")}, np.zeros((2, 1), "float32")
+    history = model.fit(features, labels, validation_data=(features, labels), verbose=0)
+    assert set(history.history) == set(LOGGED[task])

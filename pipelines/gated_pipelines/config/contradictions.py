@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from checkpoint_gate.rule_text.located_yaml import KeyPath, Located
 from checkpoint_gate.spelling import did_you_mean
+from gated_pipelines.config.logged_names import LOGGED, metrics_named
 from gated_pipelines.config.tfma_names import KNOWN, snake_case, value_names
 from gated_pipelines.tables.spans import SPAN
 
@@ -46,6 +47,7 @@ def contradictions(config: PipelineConfig) -> Iterable[tuple[KeyPath, str]]:
         if config.label in columns and config.task == "regression":
             yield ("evaluate", "slices"), f"evaluate.slices must not slice by {config.label!r}, a regression's label"
     yield from _of_slices(config.evaluate)
+    yield from _of_rules(config)
     if config.evaluate.first_run == "bless_on_value_thresholds" and not config.evaluate.thresholds:
         yield (
             ("evaluate", "first_run"),
@@ -82,6 +84,15 @@ def _of_spans(config: PipelineConfig) -> Iterator[tuple[KeyPath, str]]:
     for name in ("drift", "skew"):
         if getattr(config.validation, name) is not None:
             yield ("validate", name), f"validate.{name} compares spans, but data.csv has no {SPAN}: there is one table"
+
+
+def _of_rules(config: PipelineConfig) -> Iterator[tuple[KeyPath, str]]:
+    """Metrics that no epoch will have: told here, and not after the first of them."""
+    logged = LOGGED[config.task]
+    for path, metric in metrics_named(config.rules.model_dump(), ("rules",)):
+        if metric not in logged:
+            words = f"{_dotted(path)} {metric!r} is not what training logs for {config.task}"
+            yield path, f"{words}{_close(metric, logged)}"
 
 
 def _bounds(evaluate: Evaluate) -> Iterator[tuple[KeyPath, Threshold]]:
