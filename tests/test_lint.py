@@ -28,6 +28,7 @@ from gated_pipelines.kubeflow.lint.view import texts_in
 from gated_pipelines.kubeflow.local_paths import is_local
 
 DOCS = Path(__file__).parents[1] / "pipelines" / "docs" / "lint.md"
+PENGUINS = Path(__file__).parents[1] / "data" / "penguins" / "pipeline.yaml"
 
 
 def told(findings):
@@ -192,6 +193,9 @@ def run(path, *options):
         pytest.param(b"a: 1\n---\nb: 2\n", "not-yaml", "second document", id="two documents"),
         pytest.param(b"a: 1\na: 2\n", "not-yaml", "there twice", id="a key that is there twice"),
         pytest.param(b"- 1\n", "not-yaml", "must hold a mapping", id="a list"),
+        pytest.param(
+            PENGUINS.read_bytes(), "not-compiled", "This is a pipeline.yaml, not a compiled", id="a pipeline.yaml"
+        ),
         pytest.param(b"a: " + b"x" * 2**20, "too-large", "1048579 bytes", id="too large"),
     ],
 )

@@ -9,6 +9,9 @@ from pathlib import Path
 from checkpoint_gate.rule_text.located_yaml import MAX_BYTES, Located, YamlError, read_located
 from gated_pipelines.kubeflow.lint.view import Fault, Rule, View, mapping, shown
 
+_OF_A_TABLE = {"data", "label", "task", "rules"}
+_OF_A_SPEC = {"pipelineSpec", "pipelineInfo", "root", "components", "deploymentSpec"}
+
 
 @dataclass(frozen=True, slots=True)
 class Document:
@@ -47,8 +50,11 @@ def read_document(path: Path) -> Document:
 
 
 def view_of(document: Document) -> View | None:
-    """The pipeline spec of a file, if it holds a mapping; that within a PipelineJob, if it is one."""
-    if document.located is None or not isinstance(document.located.data, dict):
+    """The pipeline spec of a file, if it holds a mapping; that within a PipelineJob, if it is one.
+
+    None for a pipeline.yaml: it has none of what the rules of a spec ask for.
+    """
+    if document.located is None or not isinstance(document.located.data, dict) or _describes_table(document):
         return None
     inner = document.located.data.get("pipelineSpec")
     return View(inner, ("pipelineSpec",)) if isinstance(inner, dict) else View(document.located.data)
@@ -78,6 +84,17 @@ def pipeline_job(document: Document) -> Iterator[Fault]:
         yield Fault((key,), "This is a PipelineJob, a pipeline spec wrapped with its runtimeConfig.")
 
 
+def not_compiled(document: Document) -> Iterator[Fault]:
+    if _describes_table(document):
+        yield Fault((), "This is a pipeline.yaml, not a compiled pipeline.")
+
+
+def _describes_table(document: Document) -> bool:
+    """Whether it is what `gated-pipeline compile` reads, rather than what it writes."""
+    data = mapping(document.located.data if document.located else None)
+    return len(data.keys() & _OF_A_TABLE) > 1 and not data.keys() & _OF_A_SPEC
+
+
 RULES: tuple[Rule[Document], ...] = (
     Rule("unreadable", "error", "There is nothing that a server could take.", "Name a compiled pipeline.", unreadable),
     Rule(
@@ -100,5 +117,12 @@ RULES: tuple[Rule[Document], ...] = (
         'Only Vertex AI takes the wrapper: the API server says "unknown template format".',
         "Write the spec to a .yaml file: TFX's runner wraps it when the name ends in .json.",
         pipeline_job,
+    ),
+    Rule(
+        "not-compiled",
+        "error",
+        "The API server and Vertex AI take compiled pipelines only.",
+        "Compile it first: gated-pipeline compile PIPELINE --image IMAGE --root URI -o FILE.",
+        not_compiled,
     ),
 )
