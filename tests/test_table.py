@@ -297,6 +297,18 @@ class TestStage:
         assert staged.rows == len(read) == 30
         assert noted(caplog) == [f"{tmp_path}/t.csv: 2 of 32 rows have no y and are left out."]
 
+    @pytest.mark.parametrize(
+        ("more", "words"),
+        [
+            pytest.param("1,rare\n", "class 'rare' has 1 row", id="one class"),
+            pytest.param("1,u\n2,v\n3,v\n", "classes 'u', 'v' have fewer than 3 rows each", id="several"),
+        ],
+    )
+    def test_a_class_that_not_every_split_can_have_is_told(self, more, words, stage, caplog, tmp_path):
+        stage("x,y\n" + "".join(f"{i},{'ab'[i % 2]}\n" for i in range(30)) + more, task="multiclass")
+        said = f"{words}, so that train, eval and test cannot all have one."
+        assert noted(caplog) == [f"{tmp_path}/t.csv: {said}"]
+
     def test_infinite_features_count_as_missing(self, stage, caplog, tmp_path):
         _, read = stage(rows("x,y", "{i}.5,{i}") + "inf,1\n-1e39,2\n")
         assert [row["x"] for row in read[-2:]] == ["", ""]

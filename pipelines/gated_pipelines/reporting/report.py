@@ -13,7 +13,14 @@ from checkpoint_gate.rule_text.rule_set import RuleSet
 from checkpoint_gate.store.ledger import History
 from gated_pipelines.reporting.ranking import Row, ranked_by, rows
 from gated_pipelines.reporting.ranking_plot import ranking_svg
-from gated_pipelines.reporting.summary import CHAMPION_STAYS, Outcome, Summary, format_value, winner_in_words
+from gated_pipelines.reporting.summary import (
+    CHAMPION_STAYS,
+    Outcome,
+    Summary,
+    format_value,
+    rows_in_words,
+    winner_in_words,
+)
 
 _HEADLINES: dict[Outcome, str] = {
     "pushed": "A new model was pushed",
@@ -68,6 +75,7 @@ def render(summary: Summary, history: History, config_name: str, rules: RuleSet,
         name=config_name,
         summary=summary,
         sentence=_sentence(summary),
+        rows=rows_in_words(summary.rows) if summary.rows else "",
         records="records" if by_steps(history.entries) else "epochs",
         plot=Markup(plot) if plot else None,
         not_finite=not_finite(history),

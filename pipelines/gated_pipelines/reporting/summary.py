@@ -23,6 +23,7 @@ from checkpoint_gate.store.layout import STORE_FILE
 from checkpoint_gate.store.ledger import History, parse_ledger
 from checkpoint_gate.store.trash import tombstones, trashed
 from gated_pipelines.reporting.anomalies import read_anomalies
+from gated_pipelines.reporting.splits import read_splits, told_of
 from gated_pipelines.reporting.step import Step
 from gated_pipelines.running.job import Job
 
@@ -47,6 +48,8 @@ class Summary:
       average: of the survivors' weights, where the pipeline.yaml asks for it, else None: the keys of a survivor, `won`,
         and the `reason` why it won or did not; `metrics` is None where they could not be averaged.
       span, spans: the newest span whose rows were taken, and all of them; None and none where the table has none.
+      rows: split -> rows, of the examples that were trained on, chosen by and judged by.
+      warnings: what is too little of them, in words: a class without a row in a split, a split of few rows.
       anomalies: of the data, by ExampleValidator: `{feature, where, short, long}`; `where` is a split, drift or skew.
       blessed: whether Evaluator blessed the winner in this run.
       comparison: the thresholds that judged the winner on the test split, champion and challenger side by side:
@@ -77,6 +80,8 @@ class Summary:
     average: dict[str, Any] | None = None
     span: int | None = None
     spans: list[int] = field(default_factory=list)
+    rows: dict[str, int] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
     anomalies: list[dict[str, str]] = field(default_factory=list)
     blessed: bool = False
     comparison: list[dict[str, Any]] = field(default_factory=list)
@@ -115,6 +120,7 @@ def collect(job: Job, steps: Mapping[str, Step], since: float) -> tuple[Summary,
     """
     summary, history = read_steps(str(job.places.store), champion_path(job.push_folder), steps, since)
     summary.span, summary.spans = job.table.span, list(job.table.spans)
+    _splitting(summary, steps, job)
     if summary.outcome == "not_blessed":
         summary.green = job.config.on_not_blessed == "keep_champion"
     return summary, history
@@ -153,6 +159,15 @@ def _disk(summary: Summary, folder: Path, since: float) -> None:
 def _output(steps: Mapping[str, Step], component: str, key: str) -> Path | None:
     step = steps.get(component)
     return Path(step.outputs[key]) if step is not None and key in step.outputs else None
+
+
+def _splitting(summary: Summary, steps: Mapping[str, Step], job: Job) -> None:
+    folder = _output(steps, "CsvExampleGen", "examples")
+    if folder is None or not folder.is_dir():
+        return
+    splits = read_splits(folder, job.table.label, job.table.classes)
+    summary.rows = {split: sum(rows.values()) for split, rows in splits.items()}
+    summary.warnings = list(told_of(splits, job.table.classes))
 
 
 def _validating(summary: Summary, steps: Mapping[str, Step]) -> None:
@@ -268,6 +283,12 @@ def _pushed(summary: Summary, steps: Mapping[str, Step]) -> str | None:
     """What Pusher says it pushed, if it was executed in this run."""
     notes = steps["Pusher"].notes.get("pushed_model", {}) if "Pusher" in summary.executed else {}
     return str(notes["pushed_destination"]) if notes.get("pushed") else None
+
+
+def rows_in_words(rows: Mapping[str, int]) -> str:
+    """Of each split how many: "206 rows in train, 64 in eval, 74 in test"."""
+    first, *others = (f"{count:,}{{}} in {split}" for split, count in rows.items())
+    return ", ".join([first.format(" rows"), *(one.format("") for one in others)])
 
 
 def format_value(value: float | str | None) -> str:

@@ -12,7 +12,14 @@ from rich.table import Table
 from checkpoint_gate.quantities import format_size
 from gated_pipelines.reporting.anomalies import in_words
 from gated_pipelines.reporting.ranking import ranked_by, rows
-from gated_pipelines.reporting.summary import CHAMPION_STAYS, Summary, commonest, format_value, winner_in_words
+from gated_pipelines.reporting.summary import (
+    CHAMPION_STAYS,
+    Summary,
+    commonest,
+    format_value,
+    rows_in_words,
+    winner_in_words,
+)
 from gated_pipelines.tables.spans import spans_in_words
 
 _OUT = 5  # candidates whose reason is told; more of them would bury the winner
@@ -57,8 +64,11 @@ def tell(summary: Summary, console: Console, *, with_reason: bool = True) -> Non
 
 
 def _lines(summary: Summary, with_reason: bool) -> Iterator[tuple[str, RenderableType]]:
-    if summary.spans:
-        yield "data", spans_in_words(summary.spans)
+    data = [spans_in_words(summary.spans)] if summary.spans else []
+    if data := data + ([rows_in_words(summary.rows)] if summary.rows else []):
+        yield "data", "; ".join(data)
+    for warning in summary.warnings:
+        yield "warning", warning
     if summary.anomalies and summary.reason != (said := in_words(summary.anomalies)):
         yield "anomalies", said
     if summary.epochs:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -18,6 +19,7 @@ from gated_pipelines.tables.table import LOGGER, MOST_TEXTS, FeatureSet, infer_f
 FEWEST_ROWS = 20
 """With fewer labelled rows, three splits cannot all be filled."""
 
+_SPLITS = 3
 _LONGEST_CELL = 100_000  # Python's csv module, which TFX reads with, refuses fields of more than 131,072
 _LARGEST = float(np.finfo("float32").max)
 
@@ -125,9 +127,22 @@ def _label(config: PipelineConfig, column: pd.Series) -> tuple[list[str], tuple[
         classes = tuple(sorted(set(_texts(column))))
     cells = _texts(column)
     _check_classes(config, classes, pd.Series(cells).value_counts())
+    _warn_of_rare(config, cells)
     if config.task == "binary":
         classes = _negative_positive(config, classes)
     return cells, classes
+
+
+def _warn_of_rare(config: PipelineConfig, cells: Sequence[str]) -> None:
+    counts = Counter(cells)
+    rare = [name for name in sorted(counts) if counts[name] < _SPLITS]
+    if not rare:
+        return
+    words = f"classes {_some(rare)} have fewer than {_SPLITS} rows each"
+    if len(rare) == 1:
+        rows = counts[rare[0]]
+        words = f"class {rare[0]!r} has {rows} row{'' if rows == 1 else 's'}"
+    LOGGER.warning("%s: %s, so that train, eval and test cannot all have one.", config.csv, words)
 
 
 def _check_classes(config: PipelineConfig, classes: tuple[str, ...], counts: pd.Series) -> None:
