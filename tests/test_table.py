@@ -121,6 +121,12 @@ class TestRead:
                 "with pandas.read_csv(path, sep=';').to_csv(path, index=False).",
                 id="semicolons",
             ),
+            pytest.param(
+                "a;b\n1,5;2\n",
+                "seems to be separated by semicolons; separate it by commas, for example with "
+                "pandas.read_csv(path, sep=';', decimal=',').to_csv(path, index=False).",
+                id="semicolons, and commas in decimals",
+            ),
             pytest.param("a\tb\n1\t2\n", "seems to be separated by tabs;", id="tabs"),
             pytest.param(
                 b"a,b\n1,caf\xe9\n",
@@ -190,6 +196,11 @@ class TestInfer:
                 [f"p{i}" for i in range(30)],
                 "nearly every row has a text of its own, as names and ids have",
                 id="a name each",
+            ),
+            pytest.param(
+                [f'"{i % 9},{i + 100}.5"' if i else "7" for i in range(30)],
+                "it holds numbers with thousands separators, as 7,123; write them without",
+                id="amounts",
             ),
             pytest.param(["2024-01-31", "2024-02-01", ""] * 10, "it holds dates or times", id="dates"),
             pytest.param(["31.1.2024 10:15"] * 15 + ["1.2.2024 9:00"] * 15, "it holds dates or times", id="moments"),

@@ -37,6 +37,7 @@ _MOMENT = re.compile(
     r"([0-9]{4}[-/.][0-9]{1,2}[-/.][0-9]{1,2}|[0-9]{1,2}[-/.][0-9]{1,2}[-/.]([0-9]{4}|[0-9]{2}))([T ].*)?"
     r"|[0-9]{1,2}:[0-9]{2}(:[0-9]{2}(\.[0-9]+)?)?( ?[AaPp][Mm])?"
 )
+_GROUPED = re.compile(r"[+-]?([0-9]{1,3}(,[0-9]{3})+|[0-9]{1,3})(\.[0-9]+)?")
 _EXACT = 2**53
 _SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 
@@ -185,6 +186,8 @@ def _useless(name: str, column: pd.Series) -> str | None:
     if kind == "text":
         if all(_MOMENT.fullmatch(value) for value in present.unique()):
             return "it holds dates or times"
+        if distinct > min(0.9 * len(present), MOST_TEXTS) and all(_GROUPED.fullmatch(text) for text in present):
+            return "it holds numbers with thousands separators, as 7,123; write them without"
         if distinct > 0.9 * len(present):
             return "nearly every row has a text of its own, as names and ids have"
         if distinct > MOST_TEXTS:
@@ -225,6 +228,7 @@ def _rows(text: str, path: Path) -> list[list[str]]:
             if not row:
                 continue
             if rows and len(row) != len(rows[0]):
+                _refuse_separators(rows[0], path, ", decimal=','")
                 raise ConfigError(
                     f"{path} line {reader.line_num} has {len(row)} fields where the header has {len(rows[0])}; "
                     "put quotes around a field that holds a comma."
@@ -237,13 +241,7 @@ def _rows(text: str, path: Path) -> list[list[str]]:
 
 def _header(rows: Sequence[Sequence[str]], path: Path) -> list[str]:
     header = [name.strip() for name in rows[0]]
-    if len(header) == 1:
-        for mark, word in _SEPARATORS.items():
-            if mark in header[0]:
-                raise ConfigError(
-                    f"{path} has one column, {header[0]!r}, and seems to be separated by {word}; separate it by "
-                    f"commas, for example with pandas.read_csv(path, sep={mark!r}).to_csv(path, index=False)."
-                )
+    _refuse_separators(header, path, "")
     for place, name in enumerate(header, start=1):
         if not name:
             raise ConfigError(f"{path}: column {place} has no name; name it or remove it.")
@@ -252,6 +250,22 @@ def _header(rows: Sequence[Sequence[str]], path: Path) -> list[str]:
     if twice := sorted({name for name in header if header.count(name) > 1}):
         raise ConfigError(f"{path}: {' and '.join(map(repr, twice))} names more than one column; rename all but one.")
     return header
+
+
+def _refuse_separators(header: Sequence[str], path: Path, decimal: str) -> None:
+    """Refuses a header without a comma that is taken apart by something else.
+
+    Args:
+      decimal: what pandas must be told of the decimals, where there are commas all the same.
+    """
+    if len(header) > 1:
+        return
+    for mark, word in _SEPARATORS.items():
+        if mark in header[0]:
+            raise ConfigError(
+                f"{path} has one column, {header[0].strip()!r}, and seems to be separated by {word}; separate it by "
+                f"commas, for example with pandas.read_csv(path, sep={mark!r}{decimal}).to_csv(path, index=False)."
+            )
 
 
 def _typed(values: Sequence[str]) -> pd.Series:
