@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import datasets
@@ -13,6 +14,7 @@ from sklearn import datasets
 from checkpoint_gate.errors import ConfigError
 from checkpoint_gate.rule_text.located_yaml import read_located
 from checkpoint_gate.rule_text.rule_set import read_rules
+from gated_pipelines.cli import cli
 from gated_pipelines.config.pipeline_config import load_config
 from gated_pipelines.tables.scaffold import infer_task, quoted, write_pipeline
 from gated_pipelines.tables.staging import stage_table
@@ -141,6 +143,21 @@ def test_what_is_ignored_is_named_with_its_reason(table, tmp_path):
         "  #   day: it holds dates or times\n"
         "  #   same: it is the same in every row\n"
     ) in text
+
+
+def test_the_command_says_what_it_found(table, tmp_path):
+    lines = [f"{i},{'rb'[i % 2]},k,{i % 7}.5,{i % 3}" for i in range(60)]
+    csv = table("id,colour,same,x,y\n" + "\n".join(lines))
+    result = CliRunner().invoke(cli, ["new", str(tmp_path / "mine"), "--data", str(csv), "--label", "y"])
+    assert result.exit_code == 0
+    assert result.stdout.splitlines()[:-1] == [
+        "task: multiclass, 60 rows",
+        "numeric: x",
+        "categorical: colour",
+        "left out: id: it numbers the rows",
+        "left out: same: it is the same in every row",
+    ]
+    assert result.stdout.splitlines()[-1].startswith(f"Wrote {tmp_path}/mine/pipeline.yaml. Run it with: ")
 
 
 @pytest.mark.parametrize(

@@ -108,9 +108,12 @@ def rollback(
 )
 def new(directory: Path, csv: Path, label: str, task: str | None) -> None:
     """Write DIRECTORY/pipeline.yaml for a CSV of your own."""
-    from gated_pipelines.tables.scaffold import write_pipeline
+    from gated_pipelines.tables.scaffold import draft_pipeline
 
-    path = write_pipeline(csv, label, directory, task)
+    draft = draft_pipeline(csv, label, directory, task)
+    path = draft.write()
+    for line in draft.words():
+        click.echo(line)
     click.echo(f"Wrote {path}. Run it with: gated-pipeline run {path}")
 
 

@@ -11,7 +11,7 @@ import math
 import os
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +26,7 @@ from gated_pipelines.config.pipeline_config import PipelineConfig, parse_config
 from gated_pipelines.config.tfma_names import DEFAULT, LOSS, Task
 from gated_pipelines.tables.normalise import Normalised, close_columns, normalise
 from gated_pipelines.tables.spans import find_window
-from gated_pipelines.tables.table import infer_features, kind_of, read_table
+from gated_pipelines.tables.table import FeatureSet, infer_features, kind_of, read_table
 
 FILE = "pipeline.yaml"
 
@@ -54,8 +54,51 @@ _SIZES = (
 )
 
 
+@dataclass(frozen=True)
+class Draft:
+    """A pipeline.yaml that is not written yet, and what was found in its table.
+
+    Attributes:
+        ignored: column -> why it is no feature.
+    """
+
+    path: Path
+    text: str
+    task: Task
+    rows: int
+    features: FeatureSet
+    ignored: Mapping[str, str]
+
+    def write(self) -> Path:
+        """Writes the file and returns its path.
+
+        Raises:
+            ConfigError: that does not work, or there is one already.
+        """
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with open(self.path, "x", encoding="utf-8") as file:
+                file.write(self.text)
+        except OSError as error:
+            raise ConfigError(f"{self.path} cannot be written: {error.strerror}.") from None
+        return self.path
+
+    def words(self) -> Iterator[str]:
+        """What was found, a line each: task and rows, the features by kind, and what is left out."""
+        yield f"task: {self.task}, {self.rows:,} rows"
+        for kind, names in (("numeric", self.features.numeric), ("categorical", self.features.categorical)):
+            yield f"{kind}: {', '.join(names) or 'none'}"
+        for name, reason in self.ignored.items():
+            yield f"left out: {name}: {reason}"
+
+
 def write_pipeline(csv: Path, label: str, directory: Path, task: str | None = None) -> Path:
-    """Writes `directory/pipeline.yaml` for a CSV and returns its path.
+    """Writes `directory/pipeline.yaml` for a CSV and returns its path; see `draft_pipeline`."""
+    return draft_pipeline(csv, label, directory, task).write()
+
+
+def draft_pipeline(csv: Path, label: str, directory: Path, task: str | None = None) -> Draft:
+    """What `directory/pipeline.yaml` is to be for a CSV.
 
     Args:
         csv: the table; with `{SPAN}` in its name, the latest of the tables that it stands for.
@@ -74,15 +117,9 @@ def write_pipeline(csv: Path, label: str, directory: Path, task: str | None = No
     if label not in frame.columns:
         raise ConfigError(f"The label {label!r} is no column of {csv}{close_columns(label, frame.columns)}.")
     chosen = _task(task) if task is not None else infer_task(frame[label])
-    text = _render(Path(csv), label, chosen, path, frame)
-    parse_config(text, path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(path, "x", encoding="utf-8") as file:
-            file.write(text)
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be written: {error.strerror}.") from None
-    return path
+    draft = _render(Path(csv), label, chosen, path, frame)
+    parse_config(draft.text, path)
+    return draft
 
 
 def infer_task(label: pd.Series) -> Task:
@@ -103,9 +140,9 @@ def _task(task: str) -> Task:
     raise ConfigError(f"The task {task!r} is not known; it must be one of {', '.join(LOSS)}.")
 
 
-def _render(csv: Path, label: str, task: Task, path: Path, frame: pd.DataFrame) -> str:
-    draft = _draft(csv, label, task, path)
-    table = normalise(draft, frame)
+def _render(csv: Path, label: str, task: Task, path: Path, frame: pd.DataFrame) -> Draft:
+    least = _least(csv, label, task, path)
+    table = normalise(least, frame)
     inference = infer_features(frame[frame[label].notna()], label)
     level = _level(table, label)
     rows = len(table.columns[label])
@@ -119,11 +156,11 @@ def _render(csv: Path, label: str, task: Task, path: Path, frame: pd.DataFrame) 
         autoescape=False,
     )
     environment.filters.update(quoted=quoted, listed=_listed, comment=_comment)
-    return environment.get_template(f"{FILE}.j2").render(
+    text = environment.get_template(f"{FILE}.j2").render(
         source=_comment(csv.name),
         rows=rows,
-        name=draft.name,
-        csv=draft.data.csv,
+        name=least.name,
+        csv=least.data.csv,
         label=label,
         task=task,
         positive=table.classes[1] if task == "binary" else None,
@@ -140,9 +177,10 @@ def _render(csv: Path, label: str, task: Task, path: Path, frame: pd.DataFrame) 
         metric=LOSS[task],
         level=_number(level),
     )
+    return Draft(path, text, task, rows, table.features, inference.ignored)
 
 
-def _draft(csv: Path, label: str, task: Task, path: Path) -> PipelineConfig:
+def _least(csv: Path, label: str, task: Task, path: Path) -> PipelineConfig:
     """The least that describes the table, so that it is checked before there is anything to write."""
     return parse_config(
         json.dumps(
