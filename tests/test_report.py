@@ -205,6 +205,7 @@ def test_it_says_how_the_run_ended_and_why_at_the_top(page):
         ("no_survivors", "No checkpoint survived, the champion stays: worse."),
         ("no_candidate", "No survivor could be chosen, the champion stays: worse."),
         ("skipped", "There was nothing to push: worse."),
+        ("interrupted", "The run was interrupted: worse."),
         ("failed", "The run failed: worse."),
     ],
 )
@@ -269,6 +270,27 @@ def test_it_needs_nothing_from_outside(page):
     assert pictures(found) == ["ranking", "training"]
     assert targets
     assert all(target.startswith("#") for target in targets)
+
+
+def test_limits_of_one_metric_are_told_apart(page):
+    drawn = page(trained=history(*falling(6))).all("path")
+    dashes = [a["style"].partition("stroke-dasharray: ")[2].partition(";")[0] for a in drawn if "style" in a]
+    of_gate = {
+        d for d, a in zip(dashes, (a for a in drawn if "style" in a), strict=True) if "--gate" in a["style"] and d
+    }
+    assert len(of_gate) == 2
+
+
+def test_the_ranking_names_its_axis_its_points_and_their_epochs(page):
+    words = page(trained=history(*falling(6))).words
+    assert "accuracy on the eval split" in words
+    assert "epoch 6 (step 60)" in words
+    assert "other survivors" in words
+
+
+def test_a_limit_that_falls_reads_as_in_the_plot(page):
+    found = page(summary(refusals={"loss at most 0.8->0.05 over 20 epochs": 1}))
+    assert "loss at most 0.8 → 0.05 over 20 epochs" in found.words
 
 
 def test_ids_are_unique(page):

@@ -57,7 +57,8 @@ def times_refused(refusals: Mapping[str, int]) -> list[Bar]:
     """How often each clause refused, the commonest first."""
     most = max(refusals.values(), default=1)
     ordered = sorted(refusals.items(), key=lambda item: -item[1])
-    return [Bar(clause, f"{times} time" + "s" * (times != 1), 100 * times / most) for clause, times in ordered]
+    words = {clause: clause.replace("->", " → ") for clause in refusals}
+    return [Bar(words[clause], f"{times} time" + "s" * (times != 1), 100 * times / most) for clause, times in ordered]
 
 
 def not_finite(history: History) -> list[str]:

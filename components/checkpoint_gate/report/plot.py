@@ -25,17 +25,21 @@ COLOURS = {
     "gate": "#c4321d",
     "filter": "#7a3fb0",
     "saved": "#177a3a",
-    "refused": "#c4321c",
+    "refused": "#c2187f",
     "winner": "#e0a106",
 }
 _LINES: dict[Kind, dict[str, Any]] = {
     "value": {"color": COLOURS["value"], "linewidth": 1.5},
     "within epochs": {"color": COLOURS["value"], "linewidth": 1.0, "alpha": 0.5},
     "average": {"color": COLOURS["value"], "linewidth": 1.2, "alpha": 0.75},
-    "gate": {"color": COLOURS["gate"], "linewidth": 1.3, "linestyle": (0, (6, 3))},
+    "gate": {"color": COLOURS["gate"], "linewidth": 1.3},
     "to beat": {"color": COLOURS["gate"], "linewidth": 1.1, "drawstyle": "steps-mid"},
-    "filter": {"color": COLOURS["filter"], "linewidth": 1.3, "linestyle": (0, (1, 1.5))},
+    "filter": {"color": COLOURS["filter"], "linewidth": 1.3},
 }
+_LIMIT_DASHES: dict[Kind, tuple[tuple[float, ...], ...]] = {
+    "gate": ((6, 3), (2.5, 2.5), (9, 2, 2, 2), (9, 2, 2, 2, 2, 2)),
+    "filter": ((1, 1.5), (1, 4), (1, 1.5, 1, 5)),
+}  # of the limits of one panel, in turn
 _DASHES = ((4, 1.5), (1.5, 1.5), (6, 1.5, 1.5, 1.5))  # of the averages, in turn
 _MEASURED = ("value", "within epochs", "average")
 _FATES: dict[Fate, dict[str, Any]] = {
@@ -112,6 +116,7 @@ def _draw(axis: Any, panel: Panel, survivors: set[int], winner: int | None) -> N
     axis.margins(x=0.015)
     many = len(panel.points) > 200
     dashes = itertools.cycle(_DASHES)
+    of_limits = {kind: itertools.cycle(styles) for kind, styles in _LIMIT_DASHES.items()}
     for curve in panel.curves:
         look = dict(_LINES[curve.kind])
         if curve.kind in _MEASURED:
@@ -119,6 +124,8 @@ def _draw(axis: Any, panel: Panel, survivors: set[int], winner: int | None) -> N
             look["linewidth"] *= 0.5 if many else 1.0
             axis.plot(curve.xs, curve.ys, label=curve.words, zorder=2, **look)
             continue
+        if curve.kind in of_limits:
+            look["linestyle"] = (0, next(of_limits[curve.kind]))
         xs, ys = _widened(curve)
         finite = [y for y in ys if math.isfinite(y)]
         seen = min(finite) <= high and max(finite) >= low

@@ -68,7 +68,10 @@ def render(summary: Summary, history: History, config_name: str, rules: RuleSet,
     winner = next((step for step, won in here.items() if won), None)
     plot = training_svg(history.entries, rules, here, winner)
     noise = summary.selection is not None and summary.selection["within_noise"]
-    ranking = ranking_svg(ranked, ranked_by(summary), noise)
+    survivors = [_survivor(row, summary, history) for row in ranked]
+    epochs = {one["row"].name: one["epoch"][0] for one in survivors if one["epoch"]}
+    measured = f"{summary.selection['metric']} on the eval split" if summary.selection is not None else ""
+    ranking = ranking_svg(ranked, ranked_by(summary), noise, measured, epochs)
     return render_page(
         "gated_pipelines",
         "report.html.j2",
@@ -81,7 +84,7 @@ def render(summary: Summary, history: History, config_name: str, rules: RuleSet,
         not_finite=not_finite(history),
         refusals=times_refused(summary.refusals),
         metrics=sorted({name for survivor in summary.candidates for name in survivor["metrics"]}),
-        survivors=[_survivor(row, summary, history) for row in ranked],
+        survivors=survivors,
         winner=winner_in_words(summary.winner).capitalize() if summary.winner else None,
         ranked_by=ranked_by(summary),
         ranking=Markup(ranking) if ranking else None,
