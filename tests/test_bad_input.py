@@ -150,7 +150,7 @@ def test_a_second_run_in_the_same_root_is_told_that_the_first_is_at_work(project
     ],
 )
 def test_who_interrupts_a_run_is_told_how_it_goes_on(stopped, code, words, project, tmp_path, monkeypatch):
-    def interrupted(job):
+    def interrupted(job, log_file):
         raise stopped
 
     monkeypatch.setattr(local, "_run", interrupted)

@@ -517,12 +517,15 @@ def test_a_table_that_is_staged_again_for_a_run_that_waits_stays(runs, tmp_path)
 
 def test_the_newest_logs_stay_and_other_files_too(runs):
     names = [f"2026010{day}T000000Z.log" for day in range(1, 6)]
-    for name in (*names, "notes.txt", "old.log"):
+    ends = ["pushed", "pushed", "failed", "skipped"]
+    reports = [f"2026010{day}T000000Z-{end}.html" for day, end in enumerate(ends, 1)]
+    for name in (*names, *reports, "notes.txt", "old.log"):
         runs.places.logs.mkdir(exist_ok=True)
         (runs.places.logs / name).write_bytes(b"x" * 5)
     bounds = Bounds(keep_runs=None, keep_logs=2, grace=0.0, rules="0" * 64)
-    assert prune(runs, bounds).freed == 15
-    assert sorted(os.listdir(runs.places.logs)) == [*names[3:], "notes.txt", "old.log"]
+    assert prune(runs, bounds).freed == 25
+    stay = [reports[1], reports[3], *names[3:], "notes.txt", "old.log"]  # the first is that of the last push
+    assert sorted(os.listdir(runs.places.logs)) == sorted(stay)
 
 
 def test_a_log_that_is_a_link_stays(runs, outside):

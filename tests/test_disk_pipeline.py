@@ -64,7 +64,7 @@ def state_after(summary, root):
     return SimpleNamespace(
         summary=summary,
         used=disk_used(root),
-        logs=len(list((root / "logs").iterdir())),
+        logs=len(list((root / "logs").glob("*.log"))),
         checkpoints={key: [stored.step for stored in store.run(key).live()] for key in keys},
         retired={key for key in keys if is_retired(store.run(key).ledger.read())},
     )

@@ -448,6 +448,32 @@ def test_the_same_input_gives_the_same_bytes(tmp_path):
     assert paths[0].read_bytes() == paths[1].read_bytes()
 
 
+def test_the_report_of_the_last_push_stays_and_later_ones_lead_to_it(tmp_path):
+    logs, path = tmp_path / "logs", tmp_path / "report.html"
+    logs.mkdir()
+    ends = [("20260101T000000Z", summary()), ("20260102T030405Z", summary(outcome="skipped", pushed=None))]
+    for stamp, found in ends:
+        write_report(found, history(*falling(6)), "penguins", path, rules=RULES, log=logs / f"{stamp}.log")
+    assert sorted(child.name for child in logs.iterdir()) == [
+        "20260101T000000Z-pushed.html",
+        "20260102T030405Z-skipped.html",
+    ]
+    newest, copy = Page(path.read_text()), Page((logs / "20260102T030405Z-skipped.html").read_text())
+    assert (
+        "The run of 2026-01-02 03:04:05 UTC: its log; the report of the last run that pushed a model." in newest.words
+    )
+    assert [a["href"] for a in newest.all("a") if "href" in a] == [
+        "logs/20260102T030405Z.log",
+        "logs/20260101T000000Z-pushed.html",
+    ]
+    assert [a["href"] for a in copy.all("a") if "href" in a] == [
+        "20260102T030405Z.log",
+        "20260101T000000Z-pushed.html",
+    ]
+    first = Page((logs / "20260101T000000Z-pushed.html").read_text())
+    assert [a["href"] for a in first.all("a") if "href" in a] == ["20260101T000000Z.log"]
+
+
 def test_a_report_that_cannot_be_replaced_leaves_the_old_one(tmp_path, monkeypatch):
     path = tmp_path / "report.html"
     path.write_text("old")
@@ -466,7 +492,7 @@ def test_a_report_that_cannot_be_written_is_a_warning(tmp_path, caplog):
     places = SimpleNamespace(report=tmp_path / "nowhere" / "report.html")
     job = SimpleNamespace(places=places, config=SimpleNamespace(name="penguins"), rules=RULES)
     with caplog.at_level(logging.WARNING):
-        _report(job, found, History((), ()), None)
+        _report(job, found, History((), ()), None, tmp_path / "nowhere" / "logs" / "a.log")
     assert found.report is None
     assert found.outcome == "pushed"
     assert "report.html could not be written: FileNotFoundError" in caplog.text

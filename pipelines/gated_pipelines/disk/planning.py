@@ -22,7 +22,7 @@ from gated_pipelines.disk.pushed_models import pushed_models
 from gated_pipelines.disk.usage import bytes_freed, bytes_held
 from gated_pipelines.running.places import Places
 
-_LOG = re.compile(r"\d{8}T\d{6}Z\.log")  # as a run names its log
+_LOG = re.compile(r"(\d{8}T\d{6}Z)(\.log|-\w+\.html)")  # as a run names its log, and its report beside it
 _TABLE = re.compile(r"[0-9a-f]{16}")  # as a table is staged
 _HALF = re.compile(r"\.[0-9a-f]{16}\.\d+\.tmp")  # while it is written
 
@@ -185,9 +185,14 @@ def _half_written(places: Places, need: Needs) -> tuple[Going, ...]:
 
 
 def _old_logs(places: Places, keep: int | None) -> tuple[Going, ...]:
+    """The logs and reports of all but the newest runs; the report of the last run that pushed stays."""
+    if keep is None:
+        return ()
     files = LocalFiles(places.root)
-    logs = [name for name in files.names(places.logs.name) if _LOG.fullmatch(name)]
-    old = logs[:-keep] if keep is not None else []
+    found = {name: run for name in files.names(places.logs.name) if (run := _LOG.fullmatch(name))}
+    kept = sorted({run[1] for run in found.values()})[-keep:]
+    pushed = max((name for name in found if name.endswith("-pushed.html")), default=None)
+    old = (name for name, run in found.items() if run[1] not in kept and name != pushed)
     paths = (f"{places.logs.name}/{name}" for name in old)
     return tuple(Going("log", path, files.size(path)) for path in paths if files.is_file(path))
 

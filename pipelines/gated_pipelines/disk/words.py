@@ -16,7 +16,7 @@ _KINDS = {
     "artifact": "artifacts",
     "remains": "left by killed components",
     "table": "staged tables",
-    "log": "logs",
+    "log": "logs and reports",
     "leftover": "empty folders",
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from gated_pipelines.reporting.summary import (
     rows_in_words,
     winner_in_words,
 )
+
+_LINK = 'href="@/'  # to what lies beside the run's log
 
 _HEADLINES: dict[Outcome, str] = {
     "pushed": "A new model was pushed",
@@ -41,8 +44,11 @@ def write_report(
     *,
     rules: RuleSet | None = None,
     champion_before: str | None = None,
+    log: Path | None = None,
 ) -> None:
     """Writes the report of a run; an older one is replaced whole, or stays whole.
+
+    A copy that no later run replaces goes beside the run's log, named after it and the outcome.
 
     Args:
       summary: what the run did.
@@ -51,16 +57,46 @@ def write_report(
       path: the HTML file to write, in a folder that exists.
       rules: those of the run; their limits are drawn beside what they look at.
       champion_before: folder of the newest live version before the run.
+      log: the run's log, named by when it began, in a folder beside the report.
 
     Raises:
       OSError: the file cannot be written.
     """
-    text = render(summary, history, config_name, rules or RuleSet(), champion_before)
-    write_page(path, text)
+    pushed = _last_pushed(log) if log is not None and summary.pushed is None else None
+    text = render(summary, history, config_name, rules or RuleSet(), champion_before, log, pushed)
+    if log is None:
+        write_page(path, text)
+        return
+    write_page(path, text.replace(_LINK, f'href="{log.parent.name}/'))
+    write_page(log.with_name(f"{log.stem}-{summary.outcome}.html"), text.replace(_LINK, 'href="'))
 
 
-def render(summary: Summary, history: History, config_name: str, rules: RuleSet, champion_before: str | None) -> str:
-    """The page's text. The same input gives the same text."""
+def _last_pushed(log: Path) -> str | None:
+    """The name of the copy of the report of the last run that pushed, if there is one."""
+    return max((path.name for path in log.parent.glob("*-pushed.html")), default=None)
+
+
+def _when(log: Path) -> str:
+    try:
+        return f"{datetime.strptime(log.stem, '%Y%m%dT%H%M%SZ'):%Y-%m-%d %H:%M:%S} UTC"
+    except ValueError:
+        return log.stem
+
+
+def render(
+    summary: Summary,
+    history: History,
+    config_name: str,
+    rules: RuleSet,
+    champion_before: str | None,
+    log: Path | None = None,
+    pushed: str | None = None,
+) -> str:
+    """The page's text. The same input gives the same text.
+
+    Args:
+      log, pushed: the run's log, and the name of a report beside it: links to both begin with `@/`.
+    """
     from markupsafe import Markup
 
     ranked = rows(summary)
@@ -78,6 +114,9 @@ def render(summary: Summary, history: History, config_name: str, rules: RuleSet,
         name=config_name,
         summary=summary,
         sentence=_sentence(summary),
+        log=log.name if log is not None else None,
+        when=_when(log) if log is not None else None,
+        pushed_report=pushed,
         rows=rows_in_words(summary.rows) if summary.rows else "",
         records="records" if by_steps(history.entries) else "epochs",
         plot=Markup(plot) if plot else None,

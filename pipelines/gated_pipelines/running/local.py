@@ -121,7 +121,7 @@ def _alone(job: Job, recorder: Recorder, *, retrain: bool, scheduled: bool) -> S
         spans = f" of {spans_in_words(job.table.spans)}" if job.table.spans else ""
         _LOG.info("%s: %d rows%s; the full log is %s", job.config.name, job.table.rows, spans, log_file)
         with _told_if_interrupted(recorder):
-            return recorder.end(*_run(_anew(job) if retrain else job))
+            return recorder.end(*_run(_anew(job) if retrain else job, log_file))
 
 
 @contextmanager
@@ -156,7 +156,7 @@ def _anew(job: Job) -> Job:
     return replace(job, state=state)
 
 
-def _run(job: Job) -> tuple[Summary, Job]:
+def _run(job: Job, log_file: Path) -> tuple[Summary, Job]:
     """What came of it, and the job with the state that the next run will find."""
     since = time.time()
     _require_metadata(job.places)
@@ -184,7 +184,7 @@ def _run(job: Job) -> tuple[Summary, Job]:
         summary.reason, summary.green, summary.pushed = str(error), False, None
         if isinstance(error, DataAnomalies):  # what ExampleValidator wrote is gone
             summary.anomalies = list(error.anomalies)
-    _report(left, summary, ledger, before)
+    _report(left, summary, ledger, before, log_file)
     _prune_old_runs(left)
     return summary, left
 
@@ -218,11 +218,11 @@ def _require_metadata(places: Places) -> None:
         )
 
 
-def _report(job: Job, summary: Summary, ledger: Ledger, before: str | None) -> None:
+def _report(job: Job, summary: Summary, ledger: Ledger, before: str | None, log_file: Path) -> None:
     path = job.places.report
     try:
         rules = _as_judged(job.rules, summary)
-        write_report(summary, ledger, job.config.name, path, rules=rules, champion_before=before)
+        write_report(summary, ledger, job.config.name, path, rules=rules, champion_before=before, log=log_file)
     except Exception as error:  # the run is over; whatever is wrong with its picture does not change how it ended
         _LOG.warning("the report %s could not be written: %s: %s", path, type(error).__name__, error)
     else:
