@@ -263,7 +263,8 @@ FIT = (
     """
 import hashlib, importlib, sys, time
 import numpy as np
-from checkpoint_gate import GatedCheckpoint, tensorflow_state
+from checkpoint_gate import GatedCheckpoint
+from checkpoint_gate.training import tensorflow_state
 
 folder, library, wait = sys.argv[1], importlib.import_module(sys.argv[2]), sys.argv[3]
 x = np.random.default_rng(0).random((28, 4)).astype("float32")
