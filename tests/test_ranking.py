@@ -113,3 +113,9 @@ def test_of_many_that_are_out_five_are_told(told):
     page = told(summary(many, [], excluded={one["name"]: "loss is nan" for one in many}))
     assert page.count("is out: loss is nan") == 5
     assert "3 more are out; the report says why" in page
+
+
+def test_the_terminal_marks_the_metric_that_decides(told):
+    words = " ".join(told(summary(THREE, ["average", "s1"], "s1", excluded={"s2": "loss is nan"})).split())
+    assert "loss ▾" in words
+    assert "▾ decides: lowest loss first" in words

@@ -122,6 +122,7 @@ def test_thresholds_of_a_regression_come_from_the_variance_of_its_label(table, t
     assert third["at_most"] == pytest.approx(1.2 * variance, rel=0.01)
     assert config.rules.filter["all"][0]["at_most"] == pytest.approx(variance, rel=0.01)
     assert config.evaluate.thresholds[0].at_most == pytest.approx(variance, rel=0.01)
+    assert f"an error (RMSE) of {frame.target.std(ddof=0):.3g} in the label's unit." in config.path.read_text()
 
 
 @pytest.mark.parametrize("scale", [1e-9, 1e-3, 1.0, 1e5, 1e12])

@@ -65,3 +65,11 @@ def test_a_run_that_went_well_tells_no_thresholds(outcome):
 
 def test_without_a_champion_none_stays():
     assert ["outcome", "not", "blessed:", "worse"] in told(outcome="not_blessed", reason="worse")
+
+
+@pytest.mark.parametrize(
+    ("times", "words"), [pytest.param(1, "(1 time)", id="once"), pytest.param(2, "(2 times)", id="twice")]
+)
+def test_how_often_a_clause_refused_is_counted(times, words):
+    lines = told(outcome="pushed", epochs=3, refusals={"loss at most 1": times})
+    assert any(" ".join(line).endswith(f"loss at most 1 {words}") for line in lines)

@@ -298,7 +298,7 @@ def format_value(value: float | str | None) -> str:
 
 def commonest(refusals: Mapping[str, int], count: int = 3) -> Sequence[str]:
     """The commonest reasons for a refusal, in words."""
-    return [f"{clause} ({times} times)" for clause, times in list(refusals.items())[:count]]
+    return [f"{clause} ({times} time{'' if times == 1 else 's'})" for clause, times in list(refusals.items())[:count]]
 
 
 def winner_in_words(winner: Mapping[str, Any]) -> str:

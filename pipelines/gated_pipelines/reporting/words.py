@@ -119,13 +119,14 @@ def _short(place: str) -> str:
 
 
 def _survivors(summary: Summary) -> Table:
-    table = Table(caption=f"by TFMA on the eval split, {ranked_by(summary)}", caption_justify="left")
+    table = Table(caption=f"by TFMA on the eval split; ▾ decides: {ranked_by(summary)}", caption_justify="left")
     found = rows(summary)
     metrics = sorted({name for survivor in summary.candidates for name in survivor["metrics"]})
     scored = any(row.score for row in found)
     table.add_column("step", justify="right")
     for name in metrics:
-        table.add_column(name.replace("_", " "), justify="right")
+        decides = summary.selection is not None and name == summary.selection["metric"]
+        table.add_column(name.replace("_", " ") + (" ▾" if decides else ""), justify="right")
     if scored:
         table.add_column("ranked by", justify="right")
     for row in found:

@@ -207,7 +207,8 @@ def _level(table: Normalised, label: str) -> float:
 
 def _baseline(task: Task, level: float) -> str:
     if task == "regression":
-        return f"Always predicting the mean would give a loss of {_number(level)}, the label's variance."
+        off = f"an error (RMSE) of {_number(math.sqrt(level))} in the label's unit"
+        return f"Always predicting the mean would give a loss of {_number(level)}, the label's variance,\n# {off}."
     return f"Always predicting the shares of the classes would give a loss of {_number(level)}, their entropy."
 
 
