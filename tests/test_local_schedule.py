@@ -384,7 +384,7 @@ from gated_pipelines.running import local
 
 pipeline, root, end = sys.argv[1:]
 
-def train(job):
+def train(job, log_file):
     (Path(root) / "at work").touch(exist_ok=False)
     while not Path(end).exists():
         time.sleep(0.02)

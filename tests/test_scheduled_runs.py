@@ -81,7 +81,7 @@ class World:
 @pytest.fixture
 def world(tmp_path, monkeypatch):
     world = World(tmp_path)
-    monkeypatch.setattr(local, "_run", lambda job: world.train(job))
+    monkeypatch.setattr(local, "_run", lambda job, log_file: world.train(job))
     return world
 
 

@@ -48,11 +48,11 @@ def cli() -> None:
 def run(pipeline: Path, root: Path | None, span: int | None, retrain: bool, rebaseline: bool, as_json: bool) -> None:
     """Run PIPELINE (a pipeline.yaml) from its table to the push folder."""
     from gated_pipelines.reporting.words import tell_end
-    from gated_pipelines.running.local import run_local
+    from gated_pipelines.running.local import run_command
     from gated_pipelines.running.rollback import default_root
 
     root = root or default_root(pipeline)
-    summary = run_local(pipeline, root, span=span, retrain=retrain, rebaseline=rebaseline)
+    summary = run_command(pipeline, root, span=span, retrain=retrain, rebaseline=rebaseline)
     sys.exit(tell_end(summary, as_json))
 
 

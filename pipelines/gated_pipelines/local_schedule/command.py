@@ -47,9 +47,9 @@ def local(pipeline: Path, cron_text: str | None, once: bool, root: Path | None, 
     root = (root or default_root(pipeline)).expanduser()
     if cron_text is None:
         from gated_pipelines.reporting.words import tell_end
-        from gated_pipelines.running.local import run_local
+        from gated_pipelines.running.local import run_command
 
-        sys.exit(tell_end(run_local(pipeline, root, scheduled=True), as_json))
+        sys.exit(tell_end(run_command(pipeline, root, scheduled=True), as_json))
     from gated_pipelines.config.pipeline_config import load_config
     from gated_pipelines.cron import read_cron
     from gated_pipelines.local_schedule.foreground import Foreground, in_local_time, once_command

@@ -10,6 +10,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 from checkpoint_gate.errors import (
     CheckpointGateError,
@@ -48,6 +49,14 @@ from gated_pipelines.tables.spans import spans_in_words
 
 _LOG = logging.getLogger(__name__)
 _BY_HAND = 128 + signal.SIGINT  # as a shell tells of a command that Ctrl-C has ended
+
+
+def run_command(pipeline: Path, root: Path, **asked: Any) -> Summary:
+    """As `run_local`, in a program of its own: Ctrl-C ends it with the exit code that a shell gives such a program."""
+    try:
+        return run_local(pipeline, root, **asked)
+    except KeyboardInterrupt:
+        raise SystemExit(_BY_HAND) from None
 
 
 def run_local(
@@ -137,7 +146,7 @@ def _told_if_interrupted(recorder: Recorder) -> Iterator[None]:
         words = f"{'Ctrl-C' if by_hand else 'SIGTERM'}: {words}"
         _LOG.warning("interrupted by %s", words)
         recorder.end(Summary(outcome="interrupted", reason=words))
-        raise SystemExit(_BY_HAND if by_hand else RESUMABLE) from None
+        raise
 
 
 def _skip(job: Job, recorder: Recorder) -> Summary:
