@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import shutil
 
 import pytest
 from hypothesis import given
@@ -422,3 +423,10 @@ def test_a_run_that_saved_nothing_has_no_best_and_says_why(crowd, refused, words
     with pytest.raises(StoreError) as error:
         run.best("val_loss", "min")
     assert str(error.value) == f"The run {run.key} has saved no checkpoint yet: {words}."
+
+
+def test_a_run_whose_checkpoints_are_all_gone_is_not_said_to_have_saved_none(crowd):
+    run = crowd.run([0.9])
+    shutil.rmtree(run.files.local(run.gated.path(1)))
+    with pytest.raises(StoreError, match=r"No live checkpoint of the run run that verifies .* They have: none\."):
+        run.best("val_loss", "min")
