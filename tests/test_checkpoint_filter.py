@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import shutil
+import sys
 import time
 from pathlib import Path
 
@@ -422,6 +423,31 @@ def test_only_its_own_sections_are_part_of_the_cache_key():
     components = [CheckpointFilter(model_run=model_runs(), rules=t) for t in (text, text.replace(": 1}", ": 2}"))]
     first, second = (component.spec.exec_properties["rules"] for component in components)
     assert first == second
+
+
+def test_the_code_of_rules_of_ones_own_is_part_of_the_cache_key(tmp_path, monkeypatch):
+    source = tmp_path / "own_limit.py"
+    source.write_text(OWN)
+    monkeypatch.syspath_prepend(tmp_path)
+    text = "filter: {rule: 'own_limit:Limit'}"
+    keys = [CheckpointFilter(model_run=model_runs(), rules=text).exec_properties["own_rules"]]
+    source.write_text(OWN.replace("0.5", "0.4"))
+    keys.append(CheckpointFilter(model_run=model_runs(), rules=text).exec_properties["own_rules"])
+    sys.modules.pop("own_limit")
+    assert keys[0] != keys[1]
+    assert CheckpointFilter(model_run=model_runs(), rules=f"filter: {HALF}").exec_properties.get("own_rules") is None
+
+
+OWN = """
+from dataclasses import dataclass
+from checkpoint_gate.rules.conditions import Threshold
+
+
+@dataclass(frozen=True)
+class Limit(Threshold):
+    metric: str = "val_loss"
+    at_most: float = 0.5
+"""
 
 
 def test_the_page_on_filtering_shows_a_verdict_as_it_is(crowd, filtering):

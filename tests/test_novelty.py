@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from dataclasses import replace
 from importlib import metadata
@@ -10,9 +11,13 @@ from pathlib import Path
 import pytest
 from past_runs import WORK, ended
 
+from checkpoint_gate.rule_text.own_code import own_code
 from gated_pipelines.history.history import Begun, Past, Runs, Work
 from gated_pipelines.history.novelty import left_by, nothing_new, why_new, work_of
+from gated_pipelines.pipeline import create_pipeline
 from gated_pipelines.running.job import prepare
+from gated_pipelines.tabular.run_key import run_key
+from gated_pipelines.trainer import TrainSettings
 
 PENGUINS = Path(__file__).parent.parent / "data" / "penguins"
 CHAMPION = 12
@@ -203,6 +208,30 @@ def test_a_run_leaves_its_own_part_and_what_it_was_begun_with(project, monkeypat
     monkeypatch.setattr(metadata, "version", lambda name: "99")
     left = left_by(work, change(job))
     assert {part for part in Work.model_fields if getattr(work, part) != getattr(left, part)} == parts
+
+
+def test_an_edit_of_an_own_rule_is_another_training(project):
+    """Neither TFX's cache nor an earlier run of the store is taken for it."""
+    seen = []
+    for change in (lambda _: None, replaced("gap_rules.py", '"always"', '"never"')):
+        change(project)
+        job = prepare(project / "pipeline.yaml", project / "root")
+        (trainer,) = (each for each in create_pipeline(job).components if each.id == "Trainer")
+        given = json.loads(trainer.exec_properties["custom_config"])
+        rest = {"rules": job.rules.to_json(), "store": "s", "push_folder": "p", "epochs": 1}
+        settings = TrainSettings(**given, **rest, own_rules=own_code(job.rules.cut("save")))
+        seen.append((trainer.exec_properties["own_rules"], run_key({}, settings.determines(), 0)))
+    assert [len(set(each)) for each in zip(*seen, strict=True)] == [2, 2]
+
+
+def test_training_without_own_rules_is_told_by_nothing_of_them(project):
+    replaced("pipeline.yaml", '      - {rule: "gap_rules:Gap"}\n', "")(project)
+    job = prepare(project / "pipeline.yaml", project / "root")
+    (trainer,) = (each for each in create_pipeline(job).components if each.id == "Trainer")
+    assert "own_rules" not in trainer.exec_properties
+    rest = {"rules": job.rules.to_json(), "store": "s", "push_folder": "p", "epochs": 1}
+    settings = TrainSettings(**json.loads(trainer.exec_properties["custom_config"]), **rest)
+    assert "own_rules" not in settings.determines()
 
 
 def test_other_libraries_are_new(project, monkeypatch):

@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from checkpoint_gate.errors import RuleError
+from checkpoint_gate.rule_text.own_code import own_code
 from checkpoint_gate.rule_text.rule_set import RuleSet, parse_rules, rules_from_mapping, write_rules
 from checkpoint_gate.rules.conditions import All, Any, Every, Judgement, Not, Rule, Threshold, start
 from checkpoint_gate.rules.filtering import Filter
@@ -263,6 +264,46 @@ def test_a_module_that_the_text_names_is_imported_and_no_other(tmp_path, monkeyp
     assert set(sys.modules) == before
     assert read("{rule: 'folder.own_rules:Plateau', with: {metric: x}}") == Plateau("x")
     assert set(sys.modules) - before == {"folder", "folder.own_rules"}
+
+
+@pytest.fixture
+def own_files(tmp_path, monkeypatch):
+    """Two modules with a rule each, and one that makes rules of them."""
+    for name in ("own_first", "own_second"):
+        (tmp_path / f"{name}.py").write_text(
+            f"from dataclasses import dataclass\nfrom {HERE} import Stateless\n\n"
+            f"@dataclass(frozen=True)\nclass Own(Stateless):\n    at_most: float = 0.5\n"
+        )
+    (tmp_path / "own_maker.py").write_text("from own_first import Own\n\ndef make():\n    return Own(0.1)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    yield tmp_path
+    for name in ("own_first", "own_second", "own_maker"):
+        sys.modules.pop(name, None)
+
+
+FIRST, SECOND, MADE = (f"{{rule: 'own_{name}'}}" for name in ("first:Own", "second:Own", "maker:make"))
+
+
+@pytest.mark.parametrize(
+    ("text", "edited", "differs"),
+    [
+        pytest.param(f"save: {FIRST}", "own_first", True, id="the rule's module"),
+        pytest.param(f"save: {FIRST}", "own_second", False, id="a module that the text does not name"),
+        pytest.param(f"save: {{all: [{{not: {FIRST}}}, {SECOND}]}}", "own_second", True, id="one of several, within"),
+        pytest.param(f"save: {{every: 2}}\nfilter: {SECOND}", "own_second", True, id="in another section"),
+        pytest.param(f"save: {MADE}", "own_first", True, id="of a rule that a function makes: its class's module"),
+    ],
+)
+def test_an_edit_of_the_code_behind_a_text_shows(own_files, text, edited, differs):
+    rules = parse_rules(text)
+    before = own_code(rules)
+    assert before == own_code(parse_rules(text))
+    (own_files / f"{edited}.py").write_text((own_files / f"{edited}.py").read_text().replace("0.5", "0.6"))
+    assert (own_code(rules) != before) is differs
+
+
+def test_behind_a_text_without_rules_of_ones_own_is_no_code():
+    assert own_code(parse_rules("save: {all: [{every: 2}, {metric: rule, at_most: 1}]}\nkeep: {last: 3}")) is None
 
 
 def test_reading_rules_imports_neither_tensorflow_nor_tfx_nor_numpy():

@@ -39,6 +39,7 @@ class TrainSettings:
       push_folder: where the champion is.
       hidden, dropout, learning_rate, epochs, batch_size, seed, warm_start: as in pipeline.yaml.
       code: digest of the training code, so that TFX's cache notices an edit.
+      own_rules: digest of the code of rules of one's own; None where there are none.
       generation: how often `--retrain` was asked for.
       wait_for_lease: seconds, >= 0, to wait for a killed Trainer's lease.
     """
@@ -56,6 +57,7 @@ class TrainSettings:
     code: str
     generation: int
     warm_start: str | None = None
+    own_rules: str | None = None
     wait_for_lease: float = 0.0
 
     def determines(self) -> dict[str, Any]:
@@ -64,7 +66,8 @@ class TrainSettings:
         Nor the champion, though rules and initial weights may go by it: the run remembers under which it began, and
         a push in between makes no other run of it.
         """
-        left_out = ("rules", "store", "push_folder", "epochs", "generation", "wait_for_lease")
+        left_out = {"rules", "store", "push_folder", "epochs", "generation", "wait_for_lease"}
+        left_out |= {"own_rules"} if self.own_rules is None else set()
         gate = write_rules(parse_rules(self.rules).cut("save"))
         return {"gate": gate} | {key: value for key, value in asdict(self).items() if key not in left_out}
 

@@ -12,7 +12,8 @@ from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionP
 from checkpoint_gate.artifacts import CheckpointSet
 from checkpoint_gate.checkpoint_filter.executor import Executor, needed_rules
 from checkpoint_gate.errors import RuleError
-from checkpoint_gate.rule_text.rule_set import RuleSet
+from checkpoint_gate.rule_text.own_code import own_code
+from checkpoint_gate.rule_text.rule_set import RuleSet, parse_rules
 from checkpoint_gate.rules.filtering import PrunePolicy
 
 
@@ -21,6 +22,7 @@ class CheckpointFilterSpec(ComponentSpec):
 
     PARAMETERS = {
         "rules": ExecutionParameter(type=str),
+        "own_rules": ExecutionParameter(type=str, optional=True),
         "default_prune": ExecutionParameter(type=str, optional=True),
         "store": ExecutionParameter(type=str, optional=True),
         "store_revision": ExecutionParameter(type=int, optional=True),
@@ -77,6 +79,8 @@ class CheckpointFilter(base_component.BaseComponent):
         spec = CheckpointFilterSpec(
             model_run=model_run,
             rules=text,
+            # For TFX's cache. What a RuntimeParameter names is in the image of the container, whose name a cache sees.
+            own_rules=own_code(parse_rules(text)) if isinstance(text, str) else None,
             default_prune=RuleSet(prune=default_prune).to_json() if default_prune is not None else None,
             store=store,
             store_revision=store_revision,

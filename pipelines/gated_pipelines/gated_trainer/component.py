@@ -8,6 +8,8 @@ from tfx.components.trainer import component as tfx_component
 from tfx.dsl.components.base import executor_spec
 from tfx.orchestration.data_types import RuntimeParameter
 
+from checkpoint_gate.rule_text.own_code import own_code
+from checkpoint_gate.rule_text.rule_set import parse_rules
 from gated_pipelines.gated_trainer import executor
 
 
@@ -42,8 +44,12 @@ class Trainer(tfx_component.Trainer):
           **kwargs: TFX's. Of `custom_config` the executor makes TrainSettings.
         """
         super().__init__(**kwargs)
+        # For TFX's cache. What a RuntimeParameter names is in the image of the container, whose name a cache looks at.
+        own = None if isinstance(rules, RuntimeParameter) else own_code(parse_rules(rules).cut("save"))
         # TFX's constructor makes the spec itself; what is added here is compiled, cached and handed to the executor
         # like the rest.
         self.spec.exec_properties.update(
             rules=rules, epochs=epochs, root=root, push_folder=push_folder, whole_rules=int(whole_rules)
         )
+        if own is not None:
+            self.spec.exec_properties["own_rules"] = own

@@ -9,6 +9,7 @@ from tfx.components.trainer import executor as tfx_executor
 from tfx.utils import json_utils
 
 from checkpoint_gate.errors import ConfigError, RuleError
+from checkpoint_gate.rule_text.own_code import own_code
 from checkpoint_gate.rule_text.rule_set import parse_rules
 from checkpoint_gate.store.lease import UNTIL_FREE
 from checkpoint_gate.uri_files import below
@@ -45,6 +46,7 @@ class Executor(tfx_executor.GenericExecutor):
             "push_folder": below(exec_properties["root"], exec_properties["push_folder"]),
             # As it is here: a compiled pipeline may meet an image with newer code.
             "code": code_digest(),
+            "own_rules": own_code(rules.cut("save")),
             # A task that was killed and runs again has another host's name, and its lease still holds.
             "wait_for_lease": UNTIL_FREE,
         }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import platform
 from collections.abc import Iterator
 from importlib import metadata
@@ -12,6 +11,7 @@ from pathlib import Path
 import checkpoint_gate
 import gated_pipelines
 from checkpoint_gate.quantities import format_time
+from checkpoint_gate.rule_text.own_code import own_code
 from checkpoint_gate.rules.records import dump_json
 from gated_pipelines.history.history import Ended, Past, Runs, Work, unreadable_in_words
 from gated_pipelines.running.job import Job
@@ -42,7 +42,7 @@ def work_of(job: Job) -> Work:
         curated=_digest(job.schema) if job.schema is not None else "",
         rules=job.rules.digest(),
         settings=_digest(settings),
-        code=_code_digest(_own_modules(data["rules"])),
+        code=_code_digest(own_code(job.rules)),
         libraries=_digest([platform.python_version(), *(f"{name}={metadata.version(name)}" for name in _LIBRARIES)]),
         pushed=_pushed(job),
         store=job.changes_by_hand,
@@ -132,24 +132,12 @@ def _digest(value: object) -> str:
     return hashlib.sha256(dump_json(value).encode()).hexdigest()
 
 
-def _code_digest(own: set[str]) -> str:
-    """sha256 of every module of both packages, and of the sources of the modules `own`."""
+def _code_digest(own: str | None) -> str:
+    """sha256 of every module of both packages, and of what stands for the code of rules of one's own."""
     digest = hashlib.sha256()
     for package in (checkpoint_gate, gated_pipelines):
         folder = Path(str(package.__file__)).parent
         for path in sorted(folder.rglob("*.py")):
             digest.update(f"{package.__name__}/{path.relative_to(folder)}\0".encode() + path.read_bytes() + b"\0")
-    for name in sorted(own):
-        found = importlib.util.find_spec(name)
-        if found is not None and found.has_location and found.origin is not None:
-            digest.update(f"{name}\0".encode() + Path(found.origin).read_bytes() + b"\0")
+    digest.update((own or "").encode())
     return digest.hexdigest()
-
-
-def _own_modules(rules: object) -> set[str]:
-    """The modules of rules of one's own, `{rule: "module:Name"}`, in rules that have been read, and so imported."""
-    if isinstance(rules, dict):
-        named = rules.get("rule")
-        mine = {named.partition(":")[0]} if isinstance(named, str) else set()
-        return mine.union(*map(_own_modules, rules.values()))
-    return set().union(*map(_own_modules, rules)) if isinstance(rules, (list, tuple)) else set()
