@@ -894,6 +894,18 @@ def test_an_overtaken_pruner_sets_nothing_aside_that_it_takes_for_damaged(crowd,
     assert live_steps(run) == [1, 2, 3]
 
 
+def test_an_overtaken_pruner_clears_away_nothing_of_the_one_at_work(crowd):
+    run = crowd.run([0.9, 0.8, 0.3])
+    other = Store(crowd.root, crowd.clock).run("run")
+    with run.lease("pruning") as lease, other.lease("pruning"):
+        half = run.files.local("run/journal/.half-written.tmp")
+        half.parent.mkdir(exist_ok=True)
+        half.write_bytes(b"{")
+        with pytest.raises(LeaseHeld, match="taken over"):
+            recover(run, lease)
+        assert half.exists()
+
+
 def test_what_somebody_removes_by_hand_while_it_is_verified_does_not_keep_the_others(crowd, before):
     run = crowd.run([0.9, 0.8, 0.3])
     with run.lease("pruning") as lease:

@@ -276,6 +276,19 @@ def test_retention_removes_nothing_while_what_it_keeps_is_damaged_or_gone(loop, 
     assert all(words in message for message in told)
 
 
+def test_retention_asks_anew_what_is_lost_when_the_same_training_begins_again(loop, caplog):
+    first = loop(BEST)
+    first.train([0.3, 0.5], finish=False)
+    first.training.abandon()
+    other = loop(ALWAYS)
+    other.train([0.3, 0.5, 0.1, 0.6], finish=False)
+    other.training.abandon()
+    remove(other.run, 15)  # which the first has never seen
+    first.train([0.3, 0.5, 0.1, 0.6, 0.7])
+    assert live_steps(first.run) == [5, 20, 25]
+    assert any("1 of its saved checkpoints are gone" in message for message in caplog.messages)
+
+
 def test_retention_reads_what_it_keeps_once(loop, monkeypatch):
     read = collections.Counter()
     verify = standing.verify_files
