@@ -447,6 +447,17 @@ def test_of_two_that_take_over_a_stale_lease_one_wins(lease, tmp_path, clock, mo
     quick.renew()
 
 
+def test_an_older_claim_that_goes_and_comes_back_as_it_is_cleared_keeps_nobody(lease, tmp_path, clock, monkeypatch):
+    foreign(tmp_path, clock.now - 61)
+
+    def gone_for_a_moment(files, path):
+        raise FileNotFoundError(2, "No such file or directory", path)
+
+    monkeypatch.setattr(LocalFiles, "remove_file", gone_for_a_moment)
+    with lease() as held:
+        held.renew()
+
+
 def test_of_many_processes_that_race_exactly_one_wins(processes, tmp_path):
     foreign(tmp_path, 0.0)
     racers = [processes() for _ in range(6)]

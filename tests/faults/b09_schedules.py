@@ -39,6 +39,7 @@ SURVIVORS = (4, 5)
 REJECTED = {"pruner 1": (1, 2, 3), "pruner 2": (2, 3)}
 PINNED = 3
 FOUND = (
+    3971,  # a claim that could not be found, and was there a moment later, made by one who was about to see a newer one
     6221,  # a checkpoint vanished between two looks of an owner who was overtaken
     *(8426, 9319),  # a reader met one that was moved to the trash, and back for a pin
 )

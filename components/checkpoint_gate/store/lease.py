@@ -14,6 +14,7 @@ thread puts its end off, so that an epoch may take as long as it likes.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import re
@@ -148,10 +149,19 @@ class Lease:
     def _clear_older(self, own: int) -> None:
         """Removes the claims before our own, lowest first."""
         if self._newest()[0] != own:  # a folder that was listed while it changed had hidden a newer claim
-            self._files.remove_file(self._path(own))
+            self._clear(own)
             raise self._lost_race()
         older = [token for token in self._tokens() if token < own]
         for token in older if self._files.atomic else older[:-_KEPT]:
+            self._clear(token)
+
+    def _clear(self, token: int) -> None:
+        """Removes a claim that a newer one has overtaken; whether it is there decides nothing any more.
+
+        Of others who clear it, too, one may make one of the same number before it sees the newer one: then it is not
+        found, and there a moment later.
+        """
+        with contextlib.suppress(FileNotFoundError):
             self._files.remove_file(self._path(token))
 
     def renew(self) -> None:
