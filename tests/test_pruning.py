@@ -106,6 +106,36 @@ def test_the_last_stay_although_they_are_rejected(crowd, policy, staying):
     assert live_steps(run) == staying
 
 
+@pytest.mark.parametrize(
+    ("bounds", "going", "why"),
+    [
+        pytest.param({"within": 150.0}, [1, 2], "younger than the time to keep", id="younger than 150 s"),
+        pytest.param({"within": 120.0}, [1, 2, 3], None, id="exactly as old is too old"),
+        pytest.param({"within": 1000.0}, [], "younger than the time to keep", id="all are young"),
+        pytest.param({"budget": 5}, [], "the budget has room for it", id="room for all five"),
+        pytest.param({"budget": 4}, [1], "the budget has room for it", id="room for four: the oldest goes"),
+        pytest.param({"budget": 1}, [1, 2, 3], None, id="no room: all the rejected, and nothing else"),
+        pytest.param(
+            {"budget": 3, "within": 200.0}, [1], "younger than the time to keep", id="young beyond the budget"
+        ),
+        pytest.param({"budget": 4, "keep_last": 4}, [1], "among the last 4", id="the last need no room"),
+    ],
+)
+def test_young_ones_and_what_there_is_room_for_stay_although_they_are_rejected(crowd, clock, bounds, going, why):
+    def one_a_minute():
+        for loss in (0.9, 0.8, 0.7, 0.3, 0.2):
+            clock.now += 60
+            yield loss
+
+    run = crowd.run(one_a_minute())
+    size = run.live()[0].manifest.size
+    bounds = bounds | ({"budget": bounds["budget"] * size} if "budget" in bounds else {})
+    rejected = dict.fromkeys([1, 2, 3], "too high")
+    plan = plan_prune(run, rejected, [4, 5], PrunePolicy(max_fraction=1.0, **bounds), RULES)
+    assert [each.step for each in plan.going] == going
+    assert {plan.staying[step] for step in rejected if step not in going} == ({why} if why else set())
+
+
 def test_the_champion_stays_although_it_is_rejected(crowd):
     run, other = crowd.run([0.9, 0.8, 0.3, 0.4]), crowd.run([0.9, 0.8, 0.3], "other")
     note_champion(crowd.store.files, ChampionNote("run", 1, "17"))

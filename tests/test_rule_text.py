@@ -448,6 +448,10 @@ MISTAKES = [
         id="no as a fraction",
     ),
     pytest.param(
+        "prune: {within: 0s}", 1, "within must be a time above 0s. Received: within=0.0", id="younger than 0s"
+    ),
+    pytest.param("prune: {budget: 0B}", 1, "budget must be a whole number of at least 1", id="room for nothing"),
+    pytest.param(
         "save: {every: 1}\nprune:\n  grace: 1h\n  grace: 2h",
         4,
         "the key 'grace' is there twice, first in line 3",
@@ -560,7 +564,14 @@ keeps = st.fixed_dictionaries(
     {}, optional={"best": bests, "last": counts, "milestone": counts, "within": times, "budget": sizes}
 ).filter(bool)
 prunes = st.fixed_dictionaries(
-    {}, optional={"grace": times, "keep_last": counts, "max_fraction": st.floats(0.01, 1) | st.just(1)}
+    {},
+    optional={
+        "grace": times,
+        "keep_last": counts,
+        "max_fraction": st.floats(0.01, 1) | st.just(1),
+        "within": times,
+        "budget": sizes,
+    },
 )
 
 

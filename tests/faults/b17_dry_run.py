@@ -48,6 +48,8 @@ RULES = {
     "nothing would be left": "filter: {metric: val_loss, at_most: 0.01}",
     "a metric that nobody logged": "filter: {metric: accuracy, at_least: 0.5}",
     "the last three stay": "filter: {metric: val_loss, at_most: 0.25}\nprune: {keep_last: 3, grace: 0s}",
+    "young ones stay": "filter: {metric: val_loss, at_most: 0.25}\nprune: {within: 1d}",
+    "a budget": "filter: {metric: val_loss, at_most: 0.25}\nprune: {budget: 500B, grace: 0s}",
 }
 
 

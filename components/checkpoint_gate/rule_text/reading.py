@@ -169,7 +169,7 @@ def read_keep(node: Node) -> Keep:
 
 
 def read_prune(node: Node) -> PrunePolicy:
-    parts = node.mapping({"grace", "keep_last", "max_fraction"})
+    parts = node.mapping({"grace", "keep_last", "max_fraction", "within", "budget"})
     values: dict[str, Anything] = {}
     if "grace" in parts:
         values["grace"] = parts["grace"].measured(parse_duration)
@@ -178,4 +178,8 @@ def read_prune(node: Node) -> PrunePolicy:
     if "max_fraction" in parts:
         parts["max_fraction"].number()
         values["max_fraction"] = parts["max_fraction"].value  # an error shows it as it is written
+    if "within" in parts:
+        values["within"] = parts["within"].measured(parse_duration)
+    if "budget" in parts:
+        values["budget"] = parts["budget"].measured(parse_size)
     return cast(PrunePolicy, node.build(PrunePolicy, **values))

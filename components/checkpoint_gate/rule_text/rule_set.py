@@ -25,11 +25,10 @@ from pathlib import Path
 from typing import Any
 
 from checkpoint_gate.errors import RuleError
-from checkpoint_gate.quantities import format_duration
 from checkpoint_gate.rule_text.located_yaml import Located, YamlError, read_located
 from checkpoint_gate.rule_text.nodes import Node
 from checkpoint_gate.rule_text.reading import read_filter, read_gate, read_keep, read_prune
-from checkpoint_gate.rule_text.writing import write_best, write_keep, write_rule
+from checkpoint_gate.rule_text.writing import write_best, write_keep, write_prune, write_rule
 from checkpoint_gate.rules.filtering import Filter, PrunePolicy
 from checkpoint_gate.rules.gate import Gate
 from checkpoint_gate.rules.judgement import Rule
@@ -163,10 +162,5 @@ def write_rules(rules: RuleSet) -> dict[str, Any]:
         text["filter"] = write_rule(rules.filter.rule) if rules.filter.rule else {}
         text["filter"] |= {"top": write_best(rules.filter.top)} if rules.filter.top else {}
     if rules.prune is not None:
-        grace = format_duration(rules.prune.grace)
-        text["prune"] = {
-            "grace": grace,
-            "keep_last": rules.prune.keep_last,
-            "max_fraction": float(rules.prune.max_fraction),
-        }
+        text["prune"] = write_prune(rules.prune)
     return text

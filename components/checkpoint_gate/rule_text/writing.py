@@ -9,6 +9,7 @@ from checkpoint_gate.quantities import exact_size, format_duration
 from checkpoint_gate.rule_text.reading import AVERAGES
 from checkpoint_gate.rules.averages import Average, ExponentialAverage
 from checkpoint_gate.rules.conditions import All, Any, Every, Improves, Not, Rule, Threshold
+from checkpoint_gate.rules.filtering import PrunePolicy
 from checkpoint_gate.rules.retention import Best, Keep
 from checkpoint_gate.rules.schedules import ChampionLimit, Limit, Schedule
 from checkpoint_gate.rules.user_rules import write_own
@@ -74,6 +75,14 @@ def write_best(best: Best) -> dict[str, Anything]:
 def write_keep(keep: Keep) -> dict[str, Anything]:
     text: dict[str, Anything] = {"best": write_best(keep.best)} if keep.best else {}
     text |= {name: value for name in ("last", "milestone") if (value := getattr(keep, name)) is not None}
-    if keep.within is not None:
-        text["within"] = format_duration(keep.within)
-    return text | ({"budget": exact_size(keep.budget)} if keep.budget is not None else {})
+    return text | _write_bounds(keep)
+
+
+def write_prune(prune: PrunePolicy) -> dict[str, Anything]:
+    text = {"grace": format_duration(prune.grace), "keep_last": prune.keep_last}
+    return text | {"max_fraction": float(prune.max_fraction)} | _write_bounds(prune)
+
+
+def _write_bounds(part: Keep | PrunePolicy) -> dict[str, Anything]:
+    text = {"within": format_duration(part.within)} if part.within is not None else {}
+    return text | ({"budget": exact_size(part.budget)} if part.budget is not None else {})

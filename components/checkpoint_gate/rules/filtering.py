@@ -12,7 +12,7 @@ from checkpoint_gate.rules.conditions import Rule, start
 from checkpoint_gate.rules.gate import broken_loss
 from checkpoint_gate.rules.judgement import Judgement
 from checkpoint_gate.rules.records import Record
-from checkpoint_gate.rules.retention import Best
+from checkpoint_gate.rules.retention import Best, Keep
 from checkpoint_gate.rules.selection import rank_key
 
 Outcome = Literal["keep", "reject", "quarantine"]
@@ -47,11 +47,16 @@ class PrunePolicy:
       grace: seconds that a checkpoint stays in the trash, from where it can be brought back; default 24 h.
       keep_last: so many of the newest checkpoints of a run are never pruned, >= 1.
       max_fraction: pruning is refused when more than this part of a run's live checkpoints would go, in (0, 1].
+      within: seconds, > 0; younger checkpoints are never pruned. None for any age.
+      budget: bytes, >= 1; the rejected stay while all checkpoints of a run together take no more, and beyond it the
+        oldest of them go. None for none of them.
     """
 
     grace: float = 86400.0
     keep_last: int = 1
     max_fraction: float = 0.95
+    within: float | None = None
+    budget: int | None = None
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.grace) and self.grace >= 0):
@@ -60,6 +65,12 @@ class PrunePolicy:
             raise RuleError(f"keep_last must be a whole number of at least 1. Received: keep_last={self.keep_last!r}.")
         if not 0 < self.max_fraction <= 1:
             raise RuleError(f"max_fraction must be above 0 and at most 1. Received: max_fraction={self.max_fraction}.")
+        object.__setattr__(self, "within", self.floor.within)
+
+    @property
+    def floor(self) -> Keep:
+        """What stays whatever the filter says; raises RuleError where a part of it is out of range."""
+        return Keep(last=self.keep_last, within=self.within, budget=self.budget)
 
 
 @dataclass(frozen=True, slots=True)

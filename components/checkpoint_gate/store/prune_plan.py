@@ -103,9 +103,8 @@ def plan_prune(
     refuse_losses(run, missing(run, live, run.ledger.read()) if seen is None else seen.missing)
     if seen is None:
         _verify_survivors(run, live, kept)
-    last = [s.manifest.step for s in live if s.manifest is not None][-policy.keep_last :]
-    staying = dict.fromkeys(last, f"among the last {policy.keep_last}") | run.protected()
     going = {step: reason for step, reason in rejected.items() if step not in kept}
+    staying = _staying(run, live, going.keys(), policy)
     plan = _plan(run, live, going, staying, policy.grace, rules, by)
     if len(plan.going) > policy.max_fraction * len(live):
         raise PruneRefused(
@@ -113,6 +112,15 @@ def plan_prune(
             f"max_fraction {policy.max_fraction:g} allows. Check the filter, or raise max_fraction."
         )
     return plan
+
+
+def _staying(run: Run, live: Sequence[Stored], going: Set[int], policy: PrunePolicy) -> dict[int, str]:
+    """Step -> why it stays, though the filter would have it go."""
+    held, now, protected = run.held(live), run.clock(), run.protected()
+    staying = policy.floor.protected(held, now) | protected
+    loose = going - protected.keys()
+    over = policy.floor.surplus(held, now, {each.step for each in held} - loose)
+    return dict.fromkeys(loose - over.keys(), "the budget has room for it") | staying
 
 
 def _refuse_missing(run: Run, live: Sequence[Stored], kept: Set[int]) -> None:
