@@ -26,7 +26,7 @@ from checkpoint_gate.store.elapsed import SystemClock
 from checkpoint_gate.store.files import LocalFiles
 from checkpoint_gate.store.losses import take_for_lost
 from checkpoint_gate.store.prune_plan import make_plan, plan_prune
-from checkpoint_gate.store.pruning import execute_prune, mark, recover, sweep
+from checkpoint_gate.store.pruning import Pruned, execute_prune, mark, recover, sweep
 from checkpoint_gate.store.standing import why_all_stays
 from checkpoint_gate.store.trash import body_digest, bury, pruned_before, tombstones, trashed
 from checkpoint_gate.store.undeleting import undelete
@@ -1182,6 +1182,15 @@ def test_a_plan_of_one_run_that_was_carried_out_is_only_swept_again(crowd, clock
     clock.now += DAY
     assert execute_plan([run], JOINT, plan.digest)[0] is None
     assert (live_steps(run), trash_steps(run)) == ([2], [])
+
+
+def test_a_plan_that_was_freed_at_once_is_known_by_its_digest_afterwards(crowd):
+    run = crowd.run([0.9, 0.5])
+    rules = parse_rules("filter: {metric: val_loss, at_most: 0.5}\nprune: {grace: 0s}")
+    plan = plan_runs([run], rules)
+    execute_plan([run], rules, plan.digest)
+    assert (run.files.names("run/journal"), trash_steps(run)) == ([], [])
+    assert execute_plan([run], rules, plan.digest) == (None, {"run": Pruned()})
 
 
 def test_what_is_still_within_its_grace_is_not_sweepable(crowd):

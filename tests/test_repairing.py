@@ -483,6 +483,15 @@ def test_a_part_that_fails_is_told_and_does_not_keep_the_others(run, crowd):
     assert "pins.json" in failures[0]
 
 
+def test_the_bytes_of_a_damaged_journal_stay_as_evidence(run, crowd):
+    damaged_journal(run)
+    (journal,) = place(run, "journal").iterdir()
+    data = journal.read_bytes()
+    repair(crowd.store)
+    assert place(run, "quarantine", f"{journal.stem}.journal.json").read_bytes() == data
+    assert not journal.exists()
+
+
 def test_what_was_taken_from_a_pinned_one_in_the_trash_by_hand_is_no_sweep(run, crowd):
     half_swept(run)
     run.pin(1, "a paper cites it")
