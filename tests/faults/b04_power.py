@@ -37,7 +37,7 @@ def power_cuts(trial: Trial, cuts: Iterable[Cut], measured: Measured) -> None:
 def measure(long: bool) -> Measured:
     measured = Measured()
     chance = random.Random(SEED)
-    works = every_work(True)
+    works = every_work(long)
     prefixes = states = 0
     with local_world(records=True) as world:
         for work in works:

@@ -31,7 +31,7 @@ WHAT = "SIGKILL by strace at the file-system calls of a real save and a real pru
 
 DAY = 86400.0
 SEED = 18
-SHORT = {"save": 24, "callback": 16, "prune": 120}  # kills of each scenario of a kind
+SHORT = {"save": 10, "callback": 8, "prune": 40}  # kills of each scenario of a kind
 
 LOSSES, SURVIVORS = (0.9, 0.8, 0.7, 0.6, 0.2, 0.5, 0.1), (5, 7)
 FILTER = "filter: {metric: val_loss, at_most: 0.3}\nprune: {grace: %s}\n"

@@ -58,10 +58,7 @@ class ResumeAfter(StoreWork):
         return steps_of(run.live()), run.ledger.read().records, names_of(run, "superseded", "resume", "tmp")
 
 
-TRAINING = """
-save: {every: 1}
-keep: {best: {metric: val_loss, mode: min, n: 1}, last: 2}
-"""
+RULES = parse_rules("save: {every: 1}\nkeep: {best: {metric: val_loss, mode: min, n: 1}, last: 2}")
 
 
 @dataclass(frozen=True)
@@ -75,7 +72,7 @@ class Save(StoreWork):
         return [self.store.checkpoints // 2, self.store.checkpoints - 1]
 
     def prepare(self, world: World) -> None:
-        training = GatedTraining(world.store(), parse_rules(TRAINING).cut("save"), KEY)
+        training = GatedTraining(world.store(), RULES.cut("save"), KEY)
         training.begin(self.store.checkpoints)
         for step in self.store.steps[:-1]:
             self._epoch(world, training, step)
@@ -83,7 +80,7 @@ class Save(StoreWork):
 
     def do(self, world: World) -> Sequence[str]:
         with warnings_of("checkpoint_gate") as told:
-            training = GatedTraining(world.store(), parse_rules(TRAINING), KEY)
+            training = GatedTraining(world.store(), RULES, KEY)
             state = training.begin(self.store.checkpoints)
             first = 1 if state is None else state.step + 1
             for step in range(first, self.store.checkpoints + 1):
