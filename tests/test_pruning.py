@@ -924,6 +924,18 @@ def test_an_overtaken_pruner_sets_nothing_aside_that_it_takes_for_damaged(crowd,
     assert live_steps(run) == [1, 2, 3]
 
 
+def test_recovering_makes_last_every_name_that_a_killed_writer_may_have_made(crowd, monkeypatch):
+    """Whoever finds a name takes it for made, and a power cut may come next."""
+    run = crowd.run([0.9, 0.8, 0.3])
+    prune(run, {1: "too high"}, [3])
+    run.quarantine(run.live()[0], "damaged")
+    synced, sync = set(), LocalFiles.sync_folder
+    monkeypatch.setattr(LocalFiles, "sync_folder", lambda files, path: (synced.add(path), sync(files, path))[1])
+    with run.lease("pruning") as lease:
+        recover(run, lease)
+    assert synced >= {"run", "run/checkpoints", "run/trash", "run/quarantine"}
+
+
 def test_an_overtaken_pruner_clears_away_nothing_of_the_one_at_work(crowd):
     run = crowd.run([0.9, 0.8, 0.3])
     other = Store(crowd.root, crowd.clock).run("run")
