@@ -54,7 +54,7 @@ def crowd(memory_path, clock):
 def killable(monkeypatch):
     """The disk of the store's files: `killable.arm(n)` lets n operations go well and no more, `arm(None)` all."""
     fake = Disk()
-    for module in ("files", "opened_folders"):
+    for module in ("files", "opened_files", "opened_folders"):
         monkeypatch.setattr(f"checkpoint_gate.store.{module}.os", fake)
     return fake
 

@@ -207,7 +207,7 @@ def test_a_link_put_in_at_any_instant_leads_nowhere(tmp_path, tree, monkeypatch,
             if not links:
                 patch.setattr("checkpoint_gate.store.files.os.link", refuse_links)
             double = Swapping(at, swap)
-            for module in ("files", "opened_folders"):
+            for module in ("files", "opened_files", "opened_folders"):
                 patch.setattr(f"checkpoint_gate.store.{module}.os", double)
             with contextlib.suppress(StoreError, OSError):
                 said = SWAPPED[name](files)

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from unittest import mock
 
-from checkpoint_gate.store import files as store_files
-from checkpoint_gate.store import prune_plan, pruning, trash, undeleting
+from checkpoint_gate.store import opened_files, prune_plan, pruning, trash, undeleting
 from checkpoint_gate.store.checkpoints import Shelf, remove_checkpoint
 from checkpoint_gate.store.documents import JsonLines
 from checkpoint_gate.store.files import LocalFiles
@@ -57,7 +56,7 @@ def _nothing(right: Any, *args: Any, **kwargs: Any) -> None:
 
 
 def _rename_without_sync(right: Any, files: LocalFiles, source: str, target: str) -> None:
-    with mock.patch.object(store_files, "_sync"):
+    with mock.patch.object(opened_files, "sync"):
         right(files, source, target)
 
 
@@ -69,7 +68,7 @@ def _trash_without_sync(right: Any, files: LocalFiles, source: str, target: str)
 
 
 def _write_without_sync(right: Any, handle: int, data: bytes) -> None:
-    with mock.patch.object(store_files.os, "fsync"):
+    with mock.patch.object(opened_files.os, "fsync"):
         right(handle, data)
 
 
@@ -209,7 +208,7 @@ BUGS = (
     ),
     Bug(
         "what the store writes is not fsynced",
-        _instead(store_files, "_write", _write_without_sync),
+        _instead(opened_files, "write", _write_without_sync),
         _with_grace,
         "B4",
     ),

@@ -32,6 +32,7 @@ from faults.processes import Child, Ready
 MODULES = (
     "store/checkpoints.py",
     "store/files.py",
+    "store/opened_files.py",
     "store/prune_plan.py",
     "store/pruning.py",
     "store/run.py",

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from checkpoint_gate.store import files, lease, opened_folders
+from checkpoint_gate.store import files, lease, opened_files, opened_folders
 from faults.disk import placed
 
 _PATHS = {"rename": 2, "replace": 2, "link": 2, "symlink": 2}  # how many arguments are paths; else the first
@@ -79,11 +79,11 @@ class _Wrapped:
 def as_os(module: Any) -> Iterator[Any]:
     """Puts `module` in the place of `os` in the store's files, and in the folders that they hold open."""
     before = files.os
-    files.os = opened_folders.os = module
+    files.os = opened_files.os = opened_folders.os = module
     try:
         yield module
     finally:
-        files.os = opened_folders.os = before
+        files.os = opened_files.os = opened_folders.os = before
 
 
 class Births:

@@ -132,7 +132,7 @@ class _Processes:
         """What makes the store's modules run as the process of this world, on its disk."""
         names = types.SimpleNamespace(uuid4=self._uuid4)
         process = types.SimpleNamespace(getpid=self.getpid)
-        for module in ("files", "opened_folders"):
+        for module in ("files", "opened_files", "opened_folders"):
             yield mock.patch(f"checkpoint_gate.store.{module}.os", disk)
         yield mock.patch("checkpoint_gate.store.lease.os", process)
         yield mock.patch("checkpoint_gate.store.lease.born", self._born)
@@ -141,7 +141,7 @@ class _Processes:
         yield mock.patch("checkpoint_gate.folder_lock.os", disk)
         yield mock.patch("checkpoint_gate.folder_lock.fcntl", types.SimpleNamespace(flock=_no_lock, LOCK_EX=None))
         yield mock.patch("checkpoint_gate.store.lease.threading", _Threads)
-        for module in ("files", "checkpoints", "lease"):
+        for module in ("opened_files", "checkpoints", "lease"):
             yield mock.patch(f"checkpoint_gate.store.{module}.uuid", names)
 
 

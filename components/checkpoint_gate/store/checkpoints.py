@@ -16,10 +16,11 @@ from checkpoint_gate.errors import DamagedCheckpoint, ForeignCheckpoint, StoreEr
 from checkpoint_gate.rules.records import Record
 from checkpoint_gate.store import manifest as manifests
 from checkpoint_gate.store.checksums import kind_of
-from checkpoint_gate.store.files import LocalFiles, NotPlain
+from checkpoint_gate.store.files import LocalFiles
 from checkpoint_gate.store.filesystem import Fence, Files
 from checkpoint_gate.store.layout import UNFINISHED_FILE
 from checkpoint_gate.store.manifest import FileEntry, Kind, Manifest, parse_manifest
+from checkpoint_gate.store.opened_files import NotPlain
 
 STAGED = re.compile(r"[0-9a-f]{32}")  # a folder that is being written
 STEP_FOLDER = re.compile(r"step-(\d{9,})")  # what else lies on a shelf is foreign, and left alone

@@ -11,32 +11,24 @@ import contextlib
 import errno
 import os
 import re
-import shutil
 import stat
 import tempfile
 import time
-import uuid
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import BinaryIO
 
 from checkpoint_gate.errors import StoreError
-from checkpoint_gate.store.checksums import WRITTEN, checksum_of, measure
-from checkpoint_gate.store.opened_folders import LISTED, PASSED, Opened, is_link, opened_folder, plain_parts
+from checkpoint_gate.store import opened_files
+from checkpoint_gate.store.checksums import WRITTEN, measure
+from checkpoint_gate.store.opened_folders import LISTED, PASSED, Opened, opened_folder, plain_parts
 
-_CHUNK = 1 << 20
 _SETTLED = 2_000_000_000  # nanoseconds: a file's time is as coarse as the clock's tick
-_TIMES = 4  # a recovery may take a file that is being written for one that a crash has left
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{12}\.tmp")
 
 
 def is_temporary(name: str) -> bool:
     """Whether a file of this name is what a killed `create` or `replace` leaves."""
     return _TEMPORARY.fullmatch(name) is not None
-
-
-class NotPlain(StoreError):
-    """What was to be read as a file is a link, a folder or the like."""
 
 
 class LocalFiles:
@@ -69,7 +61,7 @@ class LocalFiles:
             with contextlib.suppress(FileExistsError):
                 os.mkdir(folder)
             with opened_folder(str(folder.parent), None) as parent:
-                _sync(parent)
+                opened_files.sync(parent)
 
     def local(self, path: str) -> Path:
         """The place of `path` on the disk.
@@ -152,7 +144,7 @@ class LocalFiles:
         Raises:
           StoreError: it is larger, or not a plain file.
         """
-        with self._at(path) as at, _reading(at) as file:
+        with self._at(path) as at, opened_files.reading(at) as file:
             size = os.fstat(file.fileno()).st_size
             data = file.read() if size <= limit else b""  # one with a size would have so much memory made ready for it
         if max(size, len(data)) > limit:
@@ -162,7 +154,7 @@ class LocalFiles:
     def ends_with(self, path: str, end: bytes) -> bool:
         """Whether a file's last bytes are `end`; so it is taken to be where there is no file, or nothing in it."""
         try:
-            with self._at(path) as at, _reading(at) as file:
+            with self._at(path) as at, opened_files.reading(at) as file:
                 size = file.seek(0, os.SEEK_END)
                 file.seek(max(0, size - len(end)))
                 return size == 0 or file.read() == end
@@ -179,7 +171,7 @@ class LocalFiles:
         Raises:
           NotPlain: it is a link, a folder or the like.
         """
-        with self._at(path) as at, _reading(at) as file:
+        with self._at(path) as at, opened_files.reading(at) as file:
             found = os.fstat(file.fileno()).st_size
             return measure(file, kind) if size in (None, found) else (found, "")
 
@@ -194,7 +186,7 @@ class LocalFiles:
                 if at.state() is None:
                     with contextlib.suppress(FileExistsError):
                         os.mkdir(at.name, dir_fd=at.handle)
-                    _sync(at.handle)
+                    opened_files.sync(at.handle)
         with opened_folder(self._root, path):  # neither a file nor a link
             pass
 
@@ -211,14 +203,14 @@ class LocalFiles:
           FileExistsError: somebody else has made it.
         """
         with self._at(path, LISTED) as at:
-            _again(lambda: _create(at, data))
-            _sync(at.handle)
+            opened_files.again(lambda: opened_files.create(at, data))
+            opened_files.sync(at.handle)
 
     def replace(self, path: str, data: bytes) -> None:
         """Puts a whole new content in a file's place at once."""
         with self._at(path, LISTED) as at:
-            _again(lambda: _replace(at, data))
-            _sync(at.handle)
+            opened_files.again(lambda: opened_files.replace(at, data))
+            opened_files.sync(at.handle)
 
     def remove_temporary(self, path: str | None = None, of: str = "") -> None:
         """Removes what `create` and `replace` leave when they are killed, of files whose names begin with `of`."""
@@ -230,16 +222,16 @@ class LocalFiles:
         """Adds to the end of a file, which is made when it is not there."""
         with self._at(path, LISTED) as at:
             new = at.state() is None
-            _write(at.open(os.O_WRONLY | os.O_CREAT | os.O_APPEND), data)
+            opened_files.write(at.open(os.O_WRONLY | os.O_CREAT | os.O_APPEND), data)
             if new:
-                _sync(at.handle)
+                opened_files.sync(at.handle)
 
     def sync_file(self, path: str) -> None:
         """Makes a file that somebody else wrote survive a power cut."""
         with self._at(path) as at:
             handle = at.open(os.O_RDONLY)
             try:
-                _sync(handle)
+                opened_files.sync(handle)
             finally:
                 os.close(handle)
 
@@ -247,9 +239,9 @@ class LocalFiles:
         """Makes the names in a folder survive a power cut; without `path` those in the root, and its own."""
         if path is None:
             with opened_folder(str(self.root.parent), None) as above:
-                _sync(above)
+                opened_files.sync(above)
         with opened_folder(self._root, path) as folder:
-            _sync(folder)
+            opened_files.sync(folder)
 
     def rename(self, source: str, target: str) -> None:
         """Moves a file or folder to a name that is free.
@@ -261,9 +253,9 @@ class LocalFiles:
             if new.state() is not None:
                 raise FileExistsError(f"{new.place} is there already")
             os.rename(old.name, new.name, src_dir_fd=old.handle, dst_dir_fd=new.handle)
-            _sync(new.handle)
+            opened_files.sync(new.handle)
             if source.rpartition("/")[0] != target.rpartition("/")[0]:
-                _sync(old.handle)
+                opened_files.sync(old.handle)
 
     def link(self, source: str, target: str | Path) -> None:
         """Gives a file a second name (a hard link), or a verified copy where links cannot be made.
@@ -272,8 +264,8 @@ class LocalFiles:
         """
         new = Opened.outside(target) if isinstance(target, Path) else self._at(target, LISTED)
         with new, self._at(source) as old:
-            _link(old, new)
-            _sync(new.handle)
+            opened_files.link(old, new)
+            opened_files.sync(new.handle)
 
     def remove_file(self, path: str) -> None:
         """Removes a name; fine when it is gone. A link goes itself, never what it points to."""
@@ -289,7 +281,7 @@ class LocalFiles:
         try:
             with self._at(path, LISTED) as at:
                 os.rmdir(at.name, dir_fd=at.handle)
-                _sync(at.handle)
+                opened_files.sync(at.handle)
         except FileNotFoundError:
             if self.exists(path):
                 raise
@@ -302,7 +294,7 @@ class LocalFiles:
     def empty_folder(self, path: str) -> None:
         """Removes all that is in a folder of our own, whatever it is called. A link goes itself."""
         with opened_folder(self._root, path) as folder:
-            _empty(folder)
+            opened_files.empty(folder)
 
     def download_folder(self) -> Path:
         """A new empty folder; a store on a disk is read in its own place instead."""
@@ -319,7 +311,7 @@ class LocalFiles:
         synced once.
         """
         with self._at(f"{staged}/{marker}", LISTED) as at:
-            _write(at.open(os.O_WRONLY | os.O_CREAT | os.O_EXCL), data)
+            opened_files.write(at.open(os.O_WRONLY | os.O_CREAT | os.O_EXCL), data)
         self.sync_folder(staged)
         self.make_folder(target.rpartition("/")[0])
         fence()
@@ -339,7 +331,7 @@ class LocalFiles:
         self.make_staged(staged)
         for name in names:
             with self._at(f"{source}/{name}") as old, self._at(f"{staged}/{name}") as new:
-                _link(old, new)
+                opened_files.link(old, new)
         self.publish_folder(staged, target, marker, data, fence)
 
     def move_folder(
@@ -382,121 +374,3 @@ class LocalFiles:
 
     def clear_unfinished(self, parent: str, marker: str, fence: Callable[[], None]) -> None:
         """Nothing to do: a folder is renamed at once, and what is half-written lies elsewhere."""
-
-
-def _reading(at: Opened) -> BinaryIO:
-    """A plain file, to be read."""
-    try:
-        handle = at.open(os.O_RDONLY | os.O_NONBLOCK)  # a pipe must not keep us waiting
-    except OSError as error:
-        if is_link(at.name, at.handle):
-            raise NotPlain(f"{at.place} is a symbolic link; the store does not follow links.") from error
-        raise
-    if not stat.S_ISREG(os.fstat(handle).st_mode):
-        os.close(handle)
-        raise NotPlain(f"{at.place} is not a plain file.")
-    return os.fdopen(handle, "rb", buffering=0)
-
-
-def _create(at: Opened, data: bytes) -> None:
-    temporary = _write_temporary(at, data)
-    try:
-        _link_new(temporary, at, data)
-    finally:
-        _unlink(temporary, at.handle)
-
-
-def _link_new(temporary: str, at: Opened, data: bytes) -> None:
-    try:
-        os.link(temporary, at.name, src_dir_fd=at.handle, dst_dir_fd=at.handle, follow_symlinks=False)
-    except (FileExistsError, FileNotFoundError):
-        raise
-    except OSError:  # a file system without links
-        _write(at.open(os.O_WRONLY | os.O_CREAT | os.O_EXCL), data)
-
-
-def _replace(at: Opened, data: bytes) -> None:
-    temporary = _write_temporary(at, data)
-    try:
-        os.replace(temporary, at.name, src_dir_fd=at.handle, dst_dir_fd=at.handle)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary, dir_fd=at.handle)
-        raise
-
-
-def _write_temporary(at: Opened, data: bytes) -> str:
-    """Writes a file beside the one that it is to become, and answers with its name."""
-    temporary = f".{at.name}.{uuid.uuid4().hex[:12]}.tmp"
-    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644, dir_fd=at.handle)
-    try:
-        _write(handle, data)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary, dir_fd=at.handle)
-        raise
-    return temporary
-
-
-def _link(old: Opened, new: Opened) -> None:
-    try:
-        os.link(old.name, new.name, src_dir_fd=old.handle, dst_dir_fd=new.handle, follow_symlinks=False)
-    except FileExistsError:
-        raise
-    except OSError:  # other device, or a file system without links
-        _copy(old, new)
-
-
-def _copy(old: Opened, new: Opened) -> None:
-    with _reading(old) as file, os.fdopen(new.open(os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb") as copy:
-        shutil.copyfileobj(file, copy, _CHUNK)
-        copy.flush()
-        _sync(copy.fileno())
-    with _reading(old) as file, _reading(new) as copied:
-        same = checksum_of(copied) == checksum_of(file)
-    if not same:
-        os.unlink(new.name, dir_fd=new.handle)
-        raise StoreError(f"The copy {new.place} differs from {old.place}.") from None
-
-
-def _empty(folder: int) -> None:
-    """Removes all that is in an open folder."""
-    for name in os.listdir(folder):
-        if not stat.S_ISDIR(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
-            os.unlink(name, dir_fd=folder)
-            continue
-        below = os.open(name, LISTED, dir_fd=folder)
-        try:
-            _empty(below)
-        finally:
-            os.close(below)
-        os.rmdir(name, dir_fd=folder)
-
-
-def _write(handle: int, data: bytes) -> None:
-    """Writes to a new handle, closes it, and what was written survives a power cut."""
-    with os.fdopen(handle, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync(handle: int) -> None:
-    os.fsync(handle)
-
-
-def _unlink(name: str, folder: int) -> None:
-    """Removes a name in an open folder; fine when it is gone."""
-    try:
-        os.unlink(name, dir_fd=folder)
-    except FileNotFoundError:
-        if name in os.listdir(folder):  # a disk that says so of what is there has removed nothing
-            raise
-
-
-def _again(write: Callable[[], None]) -> None:
-    """Writes, and writes anew while what is being written is cleared away by somebody else."""
-    for _ in range(_TIMES - 1):
-        with contextlib.suppress(FileNotFoundError):
-            return write()
-    return write()
