@@ -53,7 +53,7 @@ def _copy(source: pathlib.Path, target: pathlib.Path) -> None:
 def run(tmp_path: pathlib.Path, folder: str) -> standard_artifacts.Model:
     model = standard_artifacts.Model()
     model.uri = str(tmp_path / "out" / "model")
-    os.makedirs(model.uri)
+    os.makedirs(model.uri, exist_ok=True)
     Executor().Do({}, {"model": [model]}, {"push_destination": folder, "push_state": "unused"})
     return model
 
@@ -124,6 +124,17 @@ def test_without_withdrawals_nothing_is_handed_on(tmp_path, push_folder):
     model = run(tmp_path, str(push_folder))
     assert os.listdir(model.uri) == ["Format-Serving"]
     assert handed_on(model.uri) == ()
+
+
+def test_what_an_earlier_execution_of_the_same_number_has_left_gives_way(tmp_path, push_folder, saved_models):
+    """Numbers begin anew when ML Metadata's database is lost."""
+    assert empty_reason(run(tmp_path, str(tmp_path / "nothing was pushed")).uri) is not None
+    model = run(tmp_path, str(push_folder))
+    assert empty_reason(model.uri) is None
+    _copy(saved_models / "old", push_folder / "3")
+    weights = weights_digest(path_utils.serving_model_path(run(tmp_path, str(push_folder)).uri))
+    assert weights == weights_digest(str(saved_models / "old"))
+    assert weights_digest(str(push_folder / "2")) == weights_digest(str(saved_models / "new"))
 
 
 def test_the_component_takes_the_push_state_as_a_parameter(push_folder):

@@ -370,6 +370,24 @@ def test_without_survivors_the_set_may_be_marked_empty(crowd, filtering):
     assert live(run) == [1, 2]
 
 
+@pytest.mark.parametrize(
+    "rules",
+    [
+        pytest.param(HALF, id="with its survivors, and others"),
+        pytest.param("{top: {metric: val_loss, mode: min, n: 1}}", id="other survivors"),
+        pytest.param("{metric: val_loss, at_most: 0.1}", id="marked empty"),
+    ],
+)
+def test_an_earlier_set_in_its_folder_gives_way(crowd, filtering, rules):
+    run = crowd.run([0.9, 0.4, 0.3])
+    filtering([run], rules, prune=None, on_no_survivors="keep_champion")
+    filtering.count = 0  # numbers begin anew when ML Metadata's database is lost
+    output = filtering([run], "{all: [{metric: val_loss, at_most: 0.5}, {metric: val_loss, at_least: 0.35}]}")
+    assert steps(output) == [("run", 2)]
+    assert empty_reason(output.uri) is None
+    assert live(run) == [2, 3]  # keep_last 1
+
+
 def test_the_store_may_have_moved(crowd, filtering, memory_path):
     run = crowd.run([0.4])
     filtering.pointer(run)

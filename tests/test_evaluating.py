@@ -26,7 +26,7 @@ from small_table import (
 from tensorflow_model_analysis.proto import config_pb2
 
 from checkpoint_gate.artifact_files.checkpoint_set import read_set
-from checkpoint_gate.artifact_files.markers import empty_reason
+from checkpoint_gate.artifact_files.markers import MARKER, empty_reason, mark_empty
 from checkpoint_gate.artifact_files.selection_file import read_selection
 from checkpoint_gate.checkpoint_evaluator.planning import Plan
 from checkpoint_gate.checkpoint_evaluator.stacking import Stack
@@ -436,6 +436,19 @@ def test_a_lone_survivor_keeps_its_name_in_metrics_plots_failures_and_config(tmp
     assert result.plots
     assert [spec.name for spec in result.config.model_specs] == [name]
     assert {name for name, _, _ in failures(evaluation)} == {name}
+
+
+def test_what_an_earlier_execution_of_the_same_number_has_left_gives_way(tmp_path):
+    """Numbers begin anew when ML Metadata's database is lost."""
+    inputs = small_world(tmp_path, rows(40))
+    run = (tmp_path / "run", inputs, config(MULTICLASS), LOSS)
+    mark_empty(inputs["survivors"].uri, "nothing was kept")
+    best, evaluation = run_evaluator(*run)
+    assert (empty_reason(best.uri), empty_reason(evaluation.uri)) == ("nothing was kept", "nothing was kept")
+    (Path(inputs["survivors"].uri) / MARKER).unlink()
+    best, evaluation = run_evaluator(*run, on_no_candidate="keep_champion")
+    assert empty_reason(evaluation.uri) is None
+    assert read_selection(Path(evaluation.uri)) is not None
 
 
 def without(column):

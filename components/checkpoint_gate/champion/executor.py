@@ -13,6 +13,7 @@ from tfx.types import artifact_utils
 from tfx.utils import path_utils
 
 from checkpoint_gate.artifact_files.markers import mark_empty
+from checkpoint_gate.artifact_files.outputs import make_room
 from checkpoint_gate.errors import ModelError
 from checkpoint_gate.pushed.best_so_far import best_so_far, place_for
 from checkpoint_gate.pushed.best_so_far import hand_on as hand_on_best
@@ -44,6 +45,7 @@ class Executor(base_executor.BaseExecutor):
         """
         self._log_startup(input_dict, output_dict, exec_properties)
         model = artifact_utils.get_single_instance(output_dict["model"])
+        make_room(model.uri)
         folder = below(exec_properties.get("root"), exec_properties["push_destination"])
         champion = champion_path(folder)
         if withdrawn := withdrawn_from(folder):

@@ -21,6 +21,7 @@ from tfx.utils import io_utils, path_utils
 from checkpoint_gate.artifact_files.checkpoint_set import read_set
 from checkpoint_gate.artifact_files.data_note import read_data_note
 from checkpoint_gate.artifact_files.markers import empty_reason, mark_empty
+from checkpoint_gate.artifact_files.outputs import make_room
 from checkpoint_gate.artifact_files.selection_file import write_no_winner, write_selection
 from checkpoint_gate.checkpoint_evaluator.entrants import Entrant, average_of, entrants_of
 from checkpoint_gate.checkpoint_evaluator.examples import first_examples
@@ -55,6 +56,8 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         survivors_uri = artifact_utils.get_single_uri(input_dict["survivors"])
         model = artifact_utils.get_single_instance(output_dict["model"])
         evaluation = artifact_utils.get_single_instance(output_dict["evaluation"])
+        make_room(model.uri)
+        make_room(evaluation.uri)
         reason = empty_reason(survivors_uri)
         if reason is not None:
             mark_empty(model.uri, reason)

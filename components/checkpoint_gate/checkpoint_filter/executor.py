@@ -15,6 +15,7 @@ from tfx.types import artifact_utils
 
 from checkpoint_gate.artifact_files.checkpoint_set import publish_survivors, write_about
 from checkpoint_gate.artifact_files.markers import mark_empty
+from checkpoint_gate.artifact_files.outputs import make_room
 from checkpoint_gate.artifact_files.pointer import read_pointer
 from checkpoint_gate.errors import ForeignCheckpoint, NoSurvivors, PruneRefused, RuleError, StoreError
 from checkpoint_gate.pushed.known_champion import resolved_for
@@ -66,6 +67,7 @@ class Executor(base_executor.BaseExecutor):
             if reason is not None and exec_properties["on_no_survivors"] == "fail":
                 raise NoSurvivors(reason)
             folder = Path(output.uri)
+            make_room(output.uri)
             publish_survivors(folder, runs, judged)
             refused: list[str] = []
             if reason is not None:
