@@ -44,6 +44,8 @@ def show(rows: list[Row]) -> None:
             print(f"{row.figure}: … and {len(row.violations) - SHOWN:,} more")
         if row.skipped:
             print(f"{row.figure} was not measured on this machine: {row.skipped}")
+        for part in row.missing:
+            print(f"{row.figure} was measured without a part on this machine: {part}")
         if row.error:
             print(f"{row.figure} could not be measured:\n{row.error}")
 

@@ -7,8 +7,6 @@ that it is locked, lost or replaced by an older copy changes nothing in what a p
 
 from __future__ import annotations
 
-import json
-import re
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -24,6 +22,7 @@ from checkpoint_gate.store.undeleting import undelete
 from checkpoint_gate.training.gated_training import GatedTraining
 from faults.crowd import Clock, Crowd, write_state
 from faults.figure import Measured
+from faults.marks import Watch
 from faults.memory import memory_folder
 from faults.recording import Audit, Recorder, as_os, contents, without_fsync
 
@@ -31,13 +30,12 @@ FIGURE = "B12"
 WHAT = "moves and deletions of checkpoints: without an earlier mark on the disk that names them"
 
 DAY = 86400.0
-_STEP = re.compile(r"/(checkpoints|trash)/step-(\d{9})(?:--([0-9a-f]{12}))?(/|$)")
 
 
 def measure(long: bool) -> Measured:
     measured = Measured()
     with memory_folder() as folder:
-        watch = _Watch(measured)
+        watch = Watch(measured.case)
         with as_os(Recorder(watch)):
             for epochs in (10, 100) if long else (10, 30):
                 _workload(Crowd(folder / f"store of {epochs}", Clock()), epochs)
@@ -48,56 +46,6 @@ def measure(long: bool) -> Measured:
             measured.case(*_with_database(folder / name, spoil, audit))
     measured.detail = f"{changes} moves and deletions, {len(DATABASES)} states of the metadata database"
     return measured
-
-
-class _Watch:
-    """Hears of every call, remembers which marks are on the disk, and judges what moves and what goes."""
-
-    def __init__(self, measured: Measured) -> None:
-        self._measured = measured
-        self._synced: set[str] = set()  # files whose bytes are on the disk
-        self._renamed: dict[str, set[str]] = {}  # folder -> journals whose names are not on the disk yet
-        self._journals: dict[str, set[int]] = {}  # first digits of a plan's digest -> the steps it names
-        self._stones: set[tuple[str, int]] = set()
-
-    def __call__(self, operation: str, places: tuple[str, ...]) -> None:
-        match operation:
-            case "fsync":
-                self._sync(places[0])
-            case "replace" if "/journal/" in places[1] and places[0] in self._synced:
-                self._renamed.setdefault(places[1].rpartition("/")[0], set()).add(places[1])
-            case "rename":
-                self._judge(places[0], f"{places[0]} -> {places[1]}", places[1])
-            case "unlink":
-                self._judge(places[0], f"unlink {places[0]}")
-
-    def _sync(self, place: str) -> None:
-        self._synced.add(place)
-        if place.endswith("tombstones.jsonl"):
-            for line in map(json.loads, Path(place).read_text().splitlines()):
-                if line["event"] in ("trashed", "undeleted"):
-                    self._stones.add((line["plan"][:12], line["step"]))
-        for journal in self._renamed.pop(place, ()):
-            value = json.loads(Path(journal).read_text())
-            self._journals[value["plan"][:12]] = {item["step"] for item in value["going"]}
-
-    def _judge(self, source: str, what: str, target: str = "") -> None:
-        """Counts what changes a published checkpoint, and asks for its mark."""
-        found = _STEP.search(source)
-        if found is None or "/run/tmp/" in source:
-            return
-        goal = _STEP.search(target)
-        plan, step = (goal or found)[3] or found[3], int(found[2])
-        if found[1] == "checkpoints" and (goal is None or goal[1] != "trash") and "/superseded/" not in target:
-            self._measured.case(f"{what}: leaves its place for another one than the trash")
-        elif found[1] == "checkpoints" and goal is not None:
-            self._measured.case(*[] if self._named(plan, step) else [f"{what}: no journal on the disk names it"])
-        elif found[1] == "trash":
-            marked = self._named(plan, step) and (plan, step) in self._stones
-            self._measured.case(*[] if marked else [f"{what}: no journal and tombstone on the disk name it"])
-
-    def _named(self, plan: str, step: int) -> bool:
-        return step in self._journals.get(plan, ())
 
 
 def _workload(crowd: Crowd, epochs: int) -> None:

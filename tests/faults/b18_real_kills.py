@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -11,30 +10,21 @@ from pathlib import Path
 from typing import Any
 
 from checkpoint_gate.cli import cli
-from checkpoint_gate.errors import StoreError
 from checkpoint_gate.reviewing.joint_pruning import plan_runs
 from checkpoint_gate.rule_text.rule_set import load_rules
-from checkpoint_gate.rules.filtering import PrunePolicy
-from checkpoint_gate.store import Run, Store
+from checkpoint_gate.store import Store
 from checkpoint_gate.store.checking import check_store
-from checkpoint_gate.store.prune_plan import plan_prune
-from checkpoint_gate.store.pruning import execute_prune
-from checkpoint_gate.store.trash import tombstones
 from faults import tracing
-from faults.crowd import Crowd
 from faults.figure import Measured
 from faults.memory import memory_folder
 from faults.processes import Child, Ended, Ready, differing
+from faults.pruned import FILTER, SURVIVORS, lost, pruned, pruned_twice
 
 FIGURE = "B18"
 WHAT = "SIGKILL by strace at the file-system calls of a real save and a real prune, and of the recovery from one"
 
-DAY = 86400.0
 SEED = 18
 SHORT = {"save": 10, "callback": 8, "prune": 40}  # kills of each scenario of a kind
-
-LOSSES, SURVIVORS = (0.9, 0.8, 0.7, 0.6, 0.2, 0.5, 0.1), (5, 7)
-FILTER = "filter: {metric: val_loss, at_most: 0.3}\nprune: {grace: %s}\n"
 
 EPOCHS = 4
 GATE = "save: {metric: loss, at_most: 2.0}\nkeep: {best: {metric: loss, mode: min, n: 2}, last: 1}"
@@ -127,7 +117,7 @@ class _Bench:
     def kill(self, call: tracing.Call) -> tuple[tracing.Call | None, list[str]]:
         """Kills the command at a call and starts it again; what was its last call, and what went wrong."""
         last = self.kill_once(call)
-        problems = _lost(self.place / "store", self._scenario.survivors)
+        problems = lost(self.place / "store", self._scenario.survivors)
         again = self._again().go()
         return last, problems + self._problems_at_the_end(again)
 
@@ -144,17 +134,6 @@ class _Bench:
         return problems + differing(ended.answer, self.expected)
 
 
-def _lost(root: Path, survivors: Sequence[int]) -> list[str]:
-    """What a kill has done that no kill may do."""
-    try:
-        store = Store.open(root)
-    except StoreError as error:
-        return [] if not (root / "store.json").exists() else [str(error)]
-    problems = [f"{each.place} {each.what}" for each in check_store(store) if each.severity == "fault"]
-    live = {stored.step for run in map(store.run, store.keys()) for stored in run.live()}
-    return problems + [f"the survivor of step {step} is gone" for step in survivors if step not in live]
-
-
 def _recovering(scenario: Scenario, bench: _Bench, call: tracing.Call) -> Scenario:
     """The same command, over what a kill at `call` has left."""
 
@@ -166,27 +145,19 @@ def _recovering(scenario: Scenario, bench: _Bench, call: tracing.Call) -> Scenar
     return Scenario(name, scenario.kind, prepare, scenario.command, scenario.survivors)
 
 
-# checkpoint-gate prune: one beyond its grace and one within lie in the trash, four are to go, two survive
+# checkpoint-gate prune: one beyond its grace and one within lie in the trash, three are to go, two survive
 
 
 def _pruner(grace: str) -> Callable[[Path], None]:
     def prepare(folder: Path) -> None:
         place = folder / "store"
-        run = Crowd(place, Store(place).clock).run(LOSSES)
-        _earlier(run, 1, 0.001)
-        _earlier(run, 2, DAY)
+        run = pruned_twice(place)
         rules = folder / "rules.yaml"
         rules.write_text(FILTER % grace)
         digest = plan_runs([run], load_rules(rules)).digest
         (folder / "digest").write_text(str(digest))
 
     return prepare
-
-
-def _earlier(run: Run, step: int, grace: float) -> None:
-    """A pruning that was done before."""
-    with run.lease("pruning") as lease:
-        execute_prune(run, plan_prune(run, {step: "too high"}, SURVIVORS, PrunePolicy(grace=grace), "f" * 64), lease)
 
 
 def _prune(folder: Path, ready: Ready) -> Any:
@@ -197,16 +168,7 @@ def _prune(folder: Path, ready: Ready) -> Any:
     except SystemExit as end:
         if end.code:
             raise
-    return _pruned(Store.open(store).run("run"))
-
-
-def _pruned(run: Run) -> dict[str, Any]:
-    """What a pruning has come to: the files there are, and what the tombstones say."""
-    own = re.compile(r"lease\.\d+\.json|tombstones\.jsonl|[0-9a-f]{64}\.json")
-    root = run.files.local(run.key)
-    names = [str(path.relative_to(root)) for path in sorted(root.rglob("*")) if not own.fullmatch(path.name)]
-    said = {str(step): mark["event"] for (_, step), mark in tombstones(run).items()}
-    return {"names": names, "tombstones": said, "journals": len(run.files.names(f"{run.key}/journal"))}
+    return pruned(Store.open(store).run("run"))
 
 
 # GatedLoop with TensorFlow's own writer; and GatedCheckpoint in model.fit, which saves behind training

@@ -56,24 +56,34 @@ COMPONENTS = (
 )  # fmt: skip
 """In the order in which they run."""
 
-_PUBLISH = "tfx.orchestration.portable.launcher:Launcher._publish_successful_execution"
+PUBLISH = "tfx.orchestration.portable.launcher:Launcher._publish_successful_execution"
 
 
 def after_each_component() -> list[Boundary]:
     """For runs of one root, one after the other: each executes one component more, and dies when MLMD knows of it."""
-    return [Boundary(f"{component} done", _PUBLISH, "returns") for component in COMPONENTS]
+    return [Boundary(f"{component} done", PUBLISH, "returns") for component in COMPONENTS]
 
 
 def before_each_is_known() -> list[Boundary]:
     """The same, but each dies before MLMD knows: the next executes that component again, and one more."""
     return [
-        Boundary(f"{component} done, not in MLMD", _PUBLISH, "begins", number=2 if place else 1)
+        Boundary(f"{component} done, not in MLMD", PUBLISH, "begins", number=2 if place else 1)
         for place, component in enumerate(COMPONENTS)
     ]
 
 
+def die() -> None:
+    """Ends this process by SIGKILL."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
 def die_at(boundary: Boundary) -> None:
     """Lets this process die there."""
+    act_at(boundary, die)
+
+
+def act_at(boundary: Boundary, act: Callable[[], None]) -> None:
+    """Calls `act` when this process comes there."""
     entered = not boundary.within
     calls = 0
 
@@ -85,15 +95,19 @@ def die_at(boundary: Boundary) -> None:
         nonlocal calls
         calls += entered
         if boundary.edge == "begins":
-            die()
+            there()
 
-    def die() -> None:
+    def returns() -> None:
+        if boundary.edge == "returns":
+            there()
+
+    def there() -> None:
         if entered and calls == boundary.number:
-            os.kill(os.getpid(), signal.SIGKILL)
+            act()
 
     if boundary.within:
         watch(boundary.within, before=enter)
-    watch(boundary.function, before=begins, after=die)
+    watch(boundary.function, before=begins, after=returns)
 
 
 def watch(

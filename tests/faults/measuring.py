@@ -30,6 +30,7 @@ class Row:
     Attributes:
       error: the traceback of one that could not be measured.
       skipped: why this machine does not let it be measured.
+      missing: what parts of it this machine does not let be measured, and why.
     """
 
     figure: str
@@ -40,6 +41,7 @@ class Row:
     seconds: float
     error: str | None = None
     skipped: str | None = None
+    missing: list[str] = dataclasses.field(default_factory=list)
 
 
 def figures() -> list[str]:
@@ -64,7 +66,8 @@ def measure(name: str, long: bool) -> Row:
     if not measured.n and error is None and skipped is None:
         error = "There was no case."
     seconds = time.monotonic() - begun
-    return Row(figure, what, measured.n, measured.violations, measured.detail, seconds, error, skipped)
+    counted = (measured.n, measured.violations, measured.detail)
+    return Row(figure, what, *counted, seconds, error, skipped, measured.missing)
 
 
 def measure_all(names: list[str], long: bool, console: Console) -> list[Row]:
