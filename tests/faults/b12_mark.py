@@ -3,6 +3,7 @@
 Recorded at the filesystem while runs are trained, kept short, pruned, swept and brought back from the trash: a mark
 counts from the fsync of its file and of the folder around it. The pipeline's metadata database is no part of the store:
 that it is locked, lost or replaced by an older copy changes nothing in what a pruning leaves, and no pruning opens it.
+In the long run it is also MySQL, in whole runs of a small pipeline.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from faults.crowd import Clock, Crowd, write_state
 from faults.figure import Measured
 from faults.marks import Watch
 from faults.memory import memory_folder
+from faults.mysql_marks import measure_on_mysql
 from faults.recording import Audit, Recorder, as_os, contents, without_fsync
 
 FIGURE = "B12"
@@ -45,6 +47,9 @@ def measure(long: bool) -> Measured:
         for name, spoil in DATABASES.items():
             measured.case(*_with_database(folder / name, spoil, audit))
     measured.detail = f"{changes} moves and deletions, {len(DATABASES)} states of the metadata database"
+    if long:
+        with measured.part("ML Metadata in MySQL"), memory_folder() as folder:
+            measured.detail += f"; {measure_on_mysql(measured, folder)}"
     return measured
 
 
