@@ -57,7 +57,7 @@ def _number(name: str) -> str:
 @click.command()
 @click.argument("names", metavar="[FIGURE]...", nargs=-1)
 @click.option("--long", is_flag=True, help="The large numbers, for a machine that has an hour.")
-@click.option("--json", "place", type=click.Path(path_type=Path), help="Write the table there, too, as JSON lines.")
+@click.option("--json", "place", type=click.Path(path_type=Path), help="Write each figure there as soon as it is known, as JSON lines.")
 def main(names: tuple[str, ...], long: bool, place: Path | None) -> None:
     """Count what the store promises under faults."""
     known = figures()
@@ -66,10 +66,16 @@ def main(names: tuple[str, ...], long: bool, place: Path | None) -> None:
     if not chosen:
         raise click.UsageError(f"There are no such figures. Known are: {', '.join(map(_number, known))}.")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    rows = measure_all(chosen, long, Console(stderr=True, highlight=False))
-    show(rows)
     if place is not None:
-        place.write_text("".join(json.dumps(dataclasses.asdict(row)) + "\n" for row in rows))
+        place.write_text("")
+
+    def note(row: Row) -> None:
+        if place is not None:
+            with place.open("a") as lines:
+                lines.write(json.dumps(dataclasses.asdict(row)) + "\n")
+
+    rows = measure_all(chosen, long, Console(stderr=True, highlight=False), note)
+    show(rows)
     sys.exit(2 if any(row.error for row in rows) else int(any(row.violations for row in rows)))
 
 

@@ -11,6 +11,7 @@ import pkgutil
 import re
 import time
 import traceback
+from collections.abc import Callable
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -70,8 +71,8 @@ def measure(name: str, long: bool) -> Row:
     return Row(figure, what, *counted, seconds, error, skipped, measured.missing)
 
 
-def measure_all(names: list[str], long: bool, console: Console) -> list[Row]:
-    """Measures the figures and shows how far it is."""
+def measure_all(names: list[str], long: bool, console: Console, told: Callable[[Row], object]) -> list[Row]:
+    """Measures the figures, tells each as soon as it is known, and shows how far it is."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     rows = []
     task = functools.partial(measure, long=long)
@@ -80,9 +81,11 @@ def measure_all(names: list[str], long: bool, console: Console) -> list[Row]:
         bar = progress.add_task("figures", total=len(names))
         for row in pool.imap_unordered(task, sorted(names, key=_place_in_line)):
             rows.append(row)
+            told(row)
             progress.advance(bar)
             if not console.is_terminal:
-                console.print(f"{row.figure} took {row.seconds:.0f} s")
+                broken = f"{len(row.violations):,} violations" if row.error is None else "not measured"
+                console.print(f"{row.figure}: {row.n:,} cases, {broken}, {row.seconds:.0f} s")
     return sorted(rows, key=lambda row: int(row.figure[1:]))
 
 
