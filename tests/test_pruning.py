@@ -71,6 +71,12 @@ def test_a_plan_says_what_goes_what_stays_and_why(crowd):
     assert plan.bytes == run.live()[0].manifest.size > 0
 
 
+def test_publishing_answers_with_the_path_in_the_store(crowd):
+    run = crowd.run([0.9])
+    record = Record(2, 1, {"loss": 0.5, "val_loss": 0.4}, time=crowd.clock())
+    assert crowd.publish(run, record) == run.live()[1].folder == "run/checkpoints/step-000000002"
+
+
 def test_planning_changes_nothing(crowd, tree):
     run = crowd.run([0.9, 0.5, 0.4])
     before = tree(crowd.root)

@@ -936,6 +936,15 @@ def test_what_is_on_the_disk_is_the_state_at_the_call(loop, slow):
     assert slow.threads[5] is not threading.current_thread()
 
 
+def test_what_is_broken_off_in_a_notebook_is_written_before_the_same_training_begins_again(loop, slow):
+    begun(loop, slow)  # and a cell of a notebook is interrupted
+    again = loop(ALWAYS, "background")
+    threading.Timer(0.2, slow.free.set).start()
+    again.start()
+    assert slow.free.is_set()
+    again.training.abandon()
+
+
 def told(line):
     """A line of the ledger in short."""
     return " ".join(str(line[key]) for key in ("event", "step", "at") if key in line and line.get("event") != "started")
