@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
+from unittest.mock import Mock
 
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 import tf_keras
 
 from checkpoint_gate import GatedCheckpoint, Store
@@ -123,6 +125,29 @@ def test_another_model_under_the_same_run_name_is_told_in_one_sentence(tmp_path,
     with pytest.raises(StoreError, match=words):
         fit(other, GatedCheckpoint(tmp_path, RULES, run="first"), 3, library)
     fit(compiled(library), GatedCheckpoint(tmp_path, RULES, run="first"), 3, library)
+    assert epochs_of(tmp_path) == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        pytest.param(
+            tf.errors.UnavailableError(None, None, "the bucket\nis away"), "UnavailableError: the bucket", id="away"
+        ),
+        pytest.param(
+            tf.errors.PermissionDeniedError(None, None, "no"), "PermissionDeniedError: no", id="not to be read"
+        ),
+        pytest.param(OSError(5, "Input/output error"), r"OSError: \[Errno 5\] Input/output error", id="a broken disk"),
+    ],
+)
+def test_a_state_that_cannot_be_read_now_is_not_told_as_that_of_another_model(tmp_path, monkeypatch, error, words):
+    fit(compiled(), GatedCheckpoint(tmp_path, RULES, run="first"), 2)
+    words = rf"^The state of epoch 2 of the run first could not be read: {words}\. It is there, and the same training"
+    with monkeypatch.context() as patch:
+        patch.setattr(tf.raw_ops, "RestoreV2", Mock(side_effect=error))
+        with pytest.raises(StoreError, match=words):
+            fit(compiled(), GatedCheckpoint(tmp_path, RULES, run="first"), 3)
+    fit(compiled(), GatedCheckpoint(tmp_path, RULES, run="first"), 3)
     assert epochs_of(tmp_path) == [0, 1, 2]
 
 

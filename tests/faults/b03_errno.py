@@ -35,4 +35,8 @@ def measure(long: bool) -> Measured:
             failing_everywhere(trial, measured)
             counts.append(f"{work.name} {trial.operations}")
     measured.detail = f"{len(ERRORS)} errnos, once and sticky, at the operations of {', '.join(counts)}"
+    if long:
+        from faults.gfile_errors import measure_tensorflow  # the short run does without TensorFlow
+
+        measured.detail += f"; {measure_tensorflow(measured)}"
     return measured

@@ -26,6 +26,7 @@ from checkpoint_gate.training.saving import Saving
 from checkpoint_gate.training.tensorflow_state import TensorFlowState
 
 _LOG = logging.getLogger(__name__)
+_MISFITS = (ValueError, tf.errors.InvalidArgumentError, tf.errors.NotFoundError)  # of shape, of dtype, of a variable
 
 
 class GatedCheckpoint(keras.callbacks.Callback):
@@ -136,13 +137,18 @@ class GatedCheckpoint(keras.callbacks.Callback):
                 "yet: begin it with an Input, or call its build, before fit."
             )
         assert self._state is not None
+        state = f"The state of epoch {saved.manifest.epoch + 1} of the run {self.training.run.key}"
         try:
             self._state.read(self.training.run.prefix(saved))
-        except (ValueError, tf.errors.OpError) as error:
-            first = next(iter(str(error).splitlines()), "")
+        except _MISFITS as error:
             raise StoreError(
-                f"The state of epoch {saved.manifest.epoch + 1} of the run {self.training.run.key} does not fit this "
-                f"model or its optimizer: {first} Give another training another run name."
+                f"{state} does not fit this model or its optimizer: {_first_line(error)} Give another training another "
+                "run name."
+            ) from error
+        except (OSError, tf.errors.OpError) as error:
+            raise StoreError(
+                f"{state} could not be read: {type(error).__name__}: {_first_line(error)}. It is there, and the same "
+                "training goes on once it can be."
             ) from error
         self._next_epoch, self._step = saved.manifest.epoch + 1, saved.manifest.step
         self._finished = self.training.run.ledger.read().finished_epochs
@@ -261,6 +267,10 @@ class GatedCheckpoint(keras.callbacks.Callback):
 
     def _implements_predict_batch_hooks(self) -> bool:
         return False
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), "")
 
 
 def _outcome(decision: Decision) -> str:
