@@ -937,8 +937,8 @@ def test_recovering_makes_last_every_name_that_a_killed_writer_may_have_made(cro
     run.quarantine(run.live()[0], "damaged")
     synced, sync = set(), LocalFiles.sync_folder
     monkeypatch.setattr(LocalFiles, "sync_folder", lambda files, path: (synced.add(path), sync(files, path))[1])
-    with run.lease("pruning") as lease:
-        recover(run, lease)
+    with run.lease("pruning"):
+        run.clear_leftovers()
     assert synced >= {"run", "run/checkpoints", "run/trash", "run/quarantine"}
 
 

@@ -3,7 +3,7 @@
     python -m faults.mutation [--of N] [--json FILE] [MODULE]…     in the folder `tests`; a module as store/pruning.py
 
 Each is tried in a process of its own: first by those tests that go through its line, then by kills at every operation
-(B1), errnos (B3) and power cuts (B4). Prints those that nobody notices.
+(B1), errnos (B3), power cuts (B4) and kills in an object store (B11). Prints those that nobody notices.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Tried:
     """A mutant, and who has noticed it.
 
     Attributes:
-      by: tests, B1, B3 or B4; `time` for one that does not end; None for one that nobody notices.
+      by: tests, B1, B3, B4 or B11; `time` for one that does not end; None for one that nobody notices.
     """
 
     module: str

@@ -13,14 +13,16 @@ from faults.b03_errno import failing_everywhere
 from faults.b04_power import power_cuts, record
 from faults.every_work import every_work
 from faults.trial import Trial
-from faults.world import local_world
+from faults.works import works_on_store
+from faults.world import bucket_world, local_world
 
 ERRNO_STRIDE = 24  # each operation with one of the 12 ways in which it can fail, every other one in turn
 CUT_STRIDE = 3
+LATE = 3  # changes that a listing of the bucket does not show yet
 
 
 def noticed_by(tests: Sequence[str]) -> str | None:
-    """The name of the first that notices something: tests, B1, B3 or B4.
+    """The name of the first that notices something: tests, B1, B3, B4 or B11.
 
     Args:
       tests: names of the tests that are asked.
@@ -30,6 +32,7 @@ def noticed_by(tests: Sequence[str]) -> str | None:
         ("B1", _kill),
         ("B3", _fail),
         ("B4", _cut_power),
+        ("B11", _kill_in_bucket),
     )
     for name, attempt in attempts:
         try:
@@ -48,6 +51,12 @@ def _kill() -> None:
 def _test(tests: Sequence[str]) -> None:
     if tests and pytest.main(["-x", "-q", "-p", "no:cacheprovider", "--hypothesis-seed=0", *tests]):
         raise Caught("A test fails.")
+
+
+def _kill_in_bucket() -> None:
+    with bucket_world(late=LATE) as world:
+        for trial in [Trial(world, work) for work in works_on_store(False)]:
+            killed_everywhere(trial, Alarm())
 
 
 def _fail() -> None:
