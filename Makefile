@@ -54,11 +54,11 @@ compile: setup
 
 # Some faults are real processes killed at their system calls. Without strace that figure is not measured, and says so.
 setup-strace:
-	@.ci/setup-strace || echo "Without strace B18 cannot be measured." >&2
+	@.ci/setup-programs strace strace || echo "Without strace B18 cannot be measured." >&2
 
 # Others are a pipeline's metadata in MySQL. Without a server that part of the figure is not measured, and says so.
 setup-mysql:
-	@.ci/setup-mysql || echo "Without MariaDB the part of B12 on MySQL cannot be measured." >&2
+	@.ci/setup-programs "mariadbd mariadb-install-db mariadb mariadb-dump" mariadb-server-core mariadb-client || echo "Without MariaDB the part of B12 on MySQL cannot be measured." >&2
 
 # Libraries that the tests compare with and that do not fit beside TFX.
 setup-peers: setup
