@@ -36,6 +36,7 @@ from faults.boundaries import (
     after_each_component,
     before_each_is_known,
     die_at,
+    find,
     watch,
 )
 from faults.figure import Measured
@@ -68,6 +69,8 @@ def measure(long: bool) -> Measured:
     import gated_pipelines.trainer  # noqa: F401
 
     measured = Measured()
+    for boundary in (*BOUNDARIES, *after_each_component(), *before_each_is_known()):
+        find(boundary.function)  # those of the long run, too: what was renamed is told at once
     with memory_folder() as folder:
         pipeline = _Pipeline(folder)
         problems = pipeline.run_undisturbed()

@@ -46,7 +46,7 @@ BOUNDARIES = (
     Boundary("blessed, not in MLMD", "checkpoint_gate.evaluator.executor:Executor.Do", "returns"),
     Boundary("copied to a temporary name", "checkpoint_gate.pusher.executor:require_servable", "begins"),
     Boundary("pushed, not in MLMD", "checkpoint_gate.pusher.executor:publish", "returns"),
-    Boundary("pushed, the store not told", "gated_pipelines.running.pushed:note_champion", "begins"),
+    Boundary("pushed, the store not told", "checkpoint_gate.pusher.noting:note_champion", "begins"),
 )
 
 
@@ -114,11 +114,7 @@ def watch(
     function: str, *, before: Callable[[], None] = lambda: None, after: Callable[[], None] = lambda: None
 ) -> None:
     """Calls `before` and `after` around every call of a function of this process."""
-    module, _, path = function.partition(":")
-    *owners, name = path.split(".")
-    holder: Any = importlib.import_module(module)
-    for owner in owners:
-        holder = getattr(holder, owner)
+    holder, name = find(function)
     original = getattr(holder, name)
 
     def watched(*args: Any, **kwargs: Any) -> Any:
@@ -128,3 +124,18 @@ def watch(
         return result
 
     setattr(holder, name, watched)
+
+
+def find(function: str) -> tuple[Any, str]:
+    """What a function, module:Class.method, is an attribute of, and its name there.
+
+    Raises:
+      AttributeError: it is not there any more.
+    """
+    module, _, path = function.partition(":")
+    *owners, name = path.split(".")
+    holder: Any = importlib.import_module(module)
+    for owner in owners:
+        holder = getattr(holder, owner)
+    getattr(holder, name)
+    return holder, name
