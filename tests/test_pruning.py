@@ -930,7 +930,7 @@ def test_an_overtaken_pruner_sets_nothing_aside_that_it_takes_for_damaged(crowd,
     assert live_steps(run) == [1, 2, 3]
 
 
-def test_recovering_makes_last_every_name_that_a_killed_writer_may_have_made(crowd, monkeypatch):
+def test_recovering_makes_last_every_name_that_a_dead_writer_may_have_made(crowd, monkeypatch):
     """Whoever finds a name takes it for made, and a power cut may come next."""
     run = crowd.run([0.9, 0.8, 0.3])
     prune(run, {1: "too high"}, [3])
