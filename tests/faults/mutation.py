@@ -44,7 +44,6 @@ MODULES = (
 )
 SEED = 5
 CPU_SECONDS = 300  # of one mutant: one that takes longer goes round in circles
-SECONDS = 400  # the same of the clock: one that takes longer waits for what does not come
 # A mutant's process finds them imported. Nothing of the package may be among them.
 PRELOADED = ("pytest", "hypothesis", "click", "fsspec", "jsonschema", "numpy", "rich.console", "xxhash", "yaml")
 
@@ -99,7 +98,6 @@ def try_mutant(module: str, mutant: Mutant, tests: Sequence[str]) -> Tried:
     loader = _Loader(name, str(PRODUCT / module), mutant.source)
 
     def live(ready: Ready) -> str | None:
-        signal.alarm(SECONDS)
         resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
         os.chdir(ROOT)
         sys.meta_path.insert(0, _Finder(loader))

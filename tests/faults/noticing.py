@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import signal
 from collections.abc import Callable, Sequence
 
 import pytest
@@ -16,8 +17,10 @@ from faults.trial import Trial
 from faults.works import works_on_store
 from faults.world import bucket_world, local_world
 
+SECONDS = 120  # of a test, or of another attempt: what takes longer waits for what does not come
 ERRNO_STRIDE = 24  # each operation with one of the 12 ways in which it can fail, every other one in turn
 CUT_STRIDE = 3
+_OPTIONS = ("-x", "-q", "-p", "no:cacheprovider", "--hypothesis-seed=0", f"--timeout={SECONDS}")
 LATE = 3  # changes that a listing of the bucket does not show yet
 
 
@@ -35,6 +38,7 @@ def noticed_by(tests: Sequence[str]) -> str | None:
         ("B11", _kill_in_bucket),
     )
     for name, attempt in attempts:
+        signal.alarm(SECONDS)  # ends this process; pytest has an alarm of its own for each test, and disarms it
         try:
             attempt()
         except Exception:
@@ -49,7 +53,7 @@ def _kill() -> None:
 
 
 def _test(tests: Sequence[str]) -> None:
-    if tests and pytest.main(["-x", "-q", "-p", "no:cacheprovider", "--hypothesis-seed=0", *tests]):
+    if tests and pytest.main([*_OPTIONS, *tests]):
         raise Caught("A test fails.")
 
 
