@@ -71,6 +71,21 @@ def test_a_plan_says_what_goes_what_stays_and_why(crowd):
     assert plan.bytes == run.live()[0].manifest.size > 0
 
 
+def test_what_was_pruned_and_is_saved_again_is_not_told_as_pruned(crowd):
+    run = crowd.run([0.9, 0.5])
+    prune(run, {1: "too high"}, [2], AT_ONCE)
+    assert [mark["step"] for mark in pruned_before(run)] == [1]
+    crowd.publish(run, Record(1, 0, {"loss": 0.5, "val_loss": 0.4}, time=crowd.clock()))
+    assert pruned_before(run) == []
+
+
+def test_the_best_passes_over_a_damaged_one_with_a_warning(crowd, caplog):
+    run = crowd.run([0.9, 0.3, 0.5])
+    spoil(run, 2)
+    assert run.best("val_loss", "min").step == 3
+    assert [message for message in caplog.messages if message.startswith("passed over: ")]
+
+
 def test_publishing_answers_with_the_path_in_the_store(crowd):
     run = crowd.run([0.9])
     record = Record(2, 1, {"loss": 0.5, "val_loss": 0.4}, time=crowd.clock())
