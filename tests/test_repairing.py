@@ -670,7 +670,7 @@ def test_a_checkpoint_that_goes_while_it_is_checked_is_no_fault(run, crowd, monk
         remove(files.local(stored.folder))
         return "it is missing"
 
-    monkeypatch.setattr("checkpoint_gate.store.checking.verify_files", gone)
+    monkeypatch.setattr("checkpoint_gate.store.run_check.verify_files", gone)
     told = [f for f in check_store(crowd.store) if "missing" in f.what]
     assert told == []
 

@@ -21,10 +21,10 @@ from checkpoint_gate.rule_text.rule_set import parse_rules, write_rules
 from checkpoint_gate.rules.judgement import Decision
 from checkpoint_gate.rules.records import Record
 from checkpoint_gate.store import Store, standing
-from checkpoint_gate.store.checking import check_run
 from checkpoint_gate.store.checkpoints import verify_files
 from checkpoint_gate.store.files import LocalFiles
 from checkpoint_gate.store.prune_plan import make_plan
+from checkpoint_gate.store.run_check import check_run
 from checkpoint_gate.store.trash import pruned_before
 from checkpoint_gate.training.gated_training import GatedTraining
 

@@ -56,13 +56,8 @@ def _number(name: str) -> str:
 
 @click.command()
 @click.argument("names", metavar="[FIGURE]...", nargs=-1)
-@click.option("--long", is_flag=True, help="The large numbers, for a machine that has an hour.")
-@click.option(
-    "--json",
-    "place",
-    type=click.Path(path_type=Path),
-    help="Write each figure there, too, as it is known.",
-)
+@click.option("--long", is_flag=True, help="The large numbers, for a machine that has some hours.")
+@click.option("--json", "place", type=click.Path(path_type=Path), help="Write each figure there, too, as it is known.")
 def main(names: tuple[str, ...], long: bool, place: Path | None) -> None:
     """Count what the store promises under faults."""
     known = figures()

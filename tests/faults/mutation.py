@@ -41,6 +41,7 @@ MODULES = (
     "store/trash.py",
     "store/undeleting.py",
     "training/gated_training.py",
+    "training/room.py",
 )
 SEED = 5
 CPU_SECONDS = 300  # of one mutant: one that takes longer goes round in circles

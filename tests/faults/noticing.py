@@ -20,8 +20,8 @@ from faults.world import bucket_world, local_world
 SECONDS = 120  # of a test, or of another attempt: what takes longer waits for what does not come
 ERRNO_STRIDE = 24  # each operation with one of the 12 ways in which it can fail, every other one in turn
 CUT_STRIDE = 3
-_OPTIONS = ("-x", "-q", "-p", "no:cacheprovider", "--hypothesis-seed=0", f"--timeout={SECONDS}")
 LATE = 3  # changes that a listing of the bucket does not show yet
+_OPTIONS = ("-x", "-q", "-p", "no:cacheprovider", "--hypothesis-seed=0", f"--timeout={SECONDS}")
 
 
 def noticed_by(tests: Sequence[str]) -> str | None:

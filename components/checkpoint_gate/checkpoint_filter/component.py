@@ -13,7 +13,7 @@ from checkpoint_gate.artifacts import CheckpointSet
 from checkpoint_gate.checkpoint_filter.executor import Executor, needed_rules
 from checkpoint_gate.errors import RuleError
 from checkpoint_gate.rule_text.own_code import own_code
-from checkpoint_gate.rule_text.rule_set import RuleSet, parse_rules
+from checkpoint_gate.rule_text.rule_set import RuleSet
 from checkpoint_gate.rules.filtering import PrunePolicy
 
 
@@ -73,14 +73,14 @@ class CheckpointFilter(base_component.BaseComponent):
         Raises:
           RuleError: the rules are wrong, or lack `filter`.
         """
-        text = rules if isinstance(rules, RuntimeParameter) else needed_rules(rules).to_json()
+        given = None if isinstance(rules, RuntimeParameter) else needed_rules(rules)
         if on_no_survivors not in ("fail", "keep_champion"):
             raise RuleError(f"on_no_survivors must be fail or keep_champion. Received: {on_no_survivors!r}.")
         spec = CheckpointFilterSpec(
             model_run=model_run,
-            rules=text,
+            rules=rules if given is None else given.to_json(),
             # For TFX's cache. What a RuntimeParameter names is in the image of the container, whose name a cache sees.
-            own_rules=own_code(parse_rules(text)) if isinstance(text, str) else None,
+            own_rules=None if given is None else own_code(given),
             default_prune=RuleSet(prune=default_prune).to_json() if default_prune is not None else None,
             store=store,
             store_revision=store_revision,

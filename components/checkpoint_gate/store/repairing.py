@@ -12,7 +12,7 @@ from functools import partial
 
 from checkpoint_gate.errors import LeaseHeld, NewerFormat, StoreError, sentence
 from checkpoint_gate.store import manifest as manifests
-from checkpoint_gate.store.checking import check_root, check_run, closed_runs
+from checkpoint_gate.store.checking import check_root, closed_runs
 from checkpoint_gate.store.checkpoints import (
     STEP_FOLDER,
     Progress,
@@ -29,6 +29,7 @@ from checkpoint_gate.store.losses import missing, take_for_lost
 from checkpoint_gate.store.pruning import bring_back, give_up, recover
 from checkpoint_gate.store.revision import by_hand, raise_revision
 from checkpoint_gate.store.run import Run
+from checkpoint_gate.store.run_check import check_run
 from checkpoint_gate.store.store import Store
 from checkpoint_gate.store.trash import (
     Mark,

@@ -21,7 +21,7 @@ from checkpoint_gate.store.ledger import History
 from checkpoint_gate.store.prune_plan import make_plan
 from checkpoint_gate.store.pruning import execute_prune, sweep
 from checkpoint_gate.store.standing import why_all_stays
-from checkpoint_gate.training.room import OnNoRoom, checked, is_no_room
+from checkpoint_gate.training.room import OnNoRoom, Room
 from checkpoint_gate.training.saving import Saver, Saving, State, Write, saver
 
 _LOG = logging.getLogger(__name__)
@@ -43,6 +43,8 @@ class GatedTraining:
       saving: "synchronous": training waits until a state is safe on the disk. "background": it waits only until the
         state is captured and the one before is safe. "latest": it never waits; of the states that pile up while one is
         being written, only the newest is written, and the ledger says which were overtaken.
+      on_no_room: "stop" raises NoRoom when the disk is full or a quota used up; "skip" goes on without what there is no
+        room for.
       wait_for_lease: seconds, finite and >= 0, that `begin` waits for a lease of another host whose owner shows no sign
         of life; 720 outlast any dead one. One that is renewed meanwhile, or is of this host, is not waited for.
     """
@@ -70,8 +72,8 @@ class GatedTraining:
         self._rules = rules.cut("save", "keep")
         self._gate = rules.save
         self._digest = rules.cut("save").digest()
+        self._room = Room(str(store.files.root), on_no_room)
         self._saving = saving
-        self._on_no_room = checked(on_no_room)
         self._saver: Saver = saver(saving)
         self.run: Run = store.start(run, gate=write_rules(rules.cut("save")), **(about or {}))
         self._lease = self.run.lease("training")
@@ -211,7 +213,7 @@ class GatedTraining:
         self._saver.add(partial(self._note, record, decision))
 
     def _note(self, record: Record, decision: Decision, skipped: str | None = None) -> None:
-        with self._told(f"The decision about {_moment(record)}"):
+        with self._room.told(f"The decision about {_moment(record)}"):
             self._lease.renew()
             self.run.ledger.append(record, decision, skipped)
 
@@ -269,14 +271,14 @@ class GatedTraining:
         try:
             staged = self._stage(record, state if callable(state) else state.write)
         except NoRoom as full:
-            self._go_on(full, skipped)
+            self._room.go_on(full, skipped)
             return
         self._saver.add(partial(self._publish, record, lambda: staged, keep, skipped))
 
     def _stage(self, record: Record, write: Write) -> str:
         """Writes a state to a temporary folder, and answers with its path in the store."""
         what = f"The state of {_moment(record)}"
-        with self._told(what):
+        with self._room.told(what):
             self._lease.renew()
             staged, place = self.run.stage()
             with self._undone(staged):
@@ -286,8 +288,7 @@ class GatedTraining:
                     raise
                 except Exception as error:  # TensorFlow tells of a full disk by an error of its own
                     first = next(iter(str(error).splitlines()), "")
-                    kind = NoRoom if is_no_room(error) else StoreError
-                    raise kind(self._not_written(what, f"{type(error).__name__}: {first}")) from error
+                    raise self._room.error(error, what, f"{type(error).__name__}: {first}") from error
         return staged
 
     def _publish(
@@ -299,17 +300,11 @@ class GatedTraining:
     ) -> None:
         try:
             staged = stage()
-            with self._told(f"The state of {_moment(record)}"), self._undone(staged):
+            with self._room.told(f"The state of {_moment(record)}"), self._undone(staged):
                 self._lease.renew()  # writing may have taken long
                 keep(staged)
         except NoRoom as full:
-            self._go_on(full, skipped)
-
-    def _go_on(self, full: NoRoom, skipped: Callable[[NoRoom], None]) -> None:
-        """Goes on without a state that there is no room for, or raises, as was chosen."""
-        if self._on_no_room == "stop":
-            raise full
-        skipped(full)
+            self._room.go_on(full, skipped)
 
     def _skipped(self, record: Record, decision: Decision, full: NoRoom) -> None:
         """Records a decision whose state there is no room for."""
@@ -328,36 +323,14 @@ class GatedTraining:
                 self.run.gated.discard(staged)
             raise
 
-    @contextlib.contextmanager
-    def _told(self, what: str, *, for_good: bool = False) -> Iterator[None]:
-        """Makes a sentence about `what` of an error of the disk; one after which training never goes on `for_good`."""
-        try:
-            yield
-        except OSError as error:
-            kind = NoRoom if is_no_room(error) and not for_good else StoreError
-            raise kind(self._not_written(what, error.strerror or str(error))) from error
-
-    @contextlib.contextmanager
-    def _put_off(self, record: Record) -> Iterator[None]:
-        """Leaves what stands within for later where there is no room for it and training is to go on."""
-        try:
-            yield
-        except (OSError, StoreError) as error:
-            if self._on_no_room == "stop" or not is_no_room(error):
-                raise
-            _LOG.warning("what follows the save of %s is put off until there is room: %s", _moment(record), error)
-
-    def _not_written(self, what: str, why: str) -> str:
-        return f"{what} could not be written to {self.run.files.root}: {why}. What was saved before is untouched."
-
     def _keep(self, staged: str, record: Record, decision: Decision, resumable: bool) -> None:
         if decision.save:
             self.run.publish(staged, record, decision.reason, self._digest)
             if self._known is not None:
                 self._known.add(record.step)
-        with self._told(f"The state of {_moment(record)}", for_good=True):  # the line may be there, or half of it
+        with self._room.told(f"The state of {_moment(record)}", for_good=True):  # the line may be there, or half of it
             self.run.ledger.append(record, decision)
-        with self._put_off(record), self._undone(staged):
+        with self._room.put_off(f"the save of {_moment(record)}"), self._undone(staged):
             if resumable:
                 self.run.publish_resumable(record, self._digest, staged=None if decision.save else staged)
             if decision.save:
